@@ -1,0 +1,1 @@
+//! Sockets to partitions: the Kafka and Danube fronts, topics, subscriptions, coordinators.

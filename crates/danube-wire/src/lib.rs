@@ -1,0 +1,1 @@
+//! Danube protobuf messages and names, and their mapping to records.

@@ -1,0 +1,1 @@
+//! Key-Shared and the other subscription types as one pure state machine.

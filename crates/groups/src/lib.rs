@@ -1,0 +1,1 @@
+//! Consumer-group membership, offsets and producer ids as pure state machines.

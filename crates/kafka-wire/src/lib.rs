@@ -1,0 +1,1 @@
+//! Kafka bytes to messages and back: framing, headers, generated messages, compression.
