@@ -1,1 +1,28 @@
-//! What a log promises: the store and partition traits, the memory log, the contract suite.
+//! What a log promises, whatever keeps it: local files, memory, or a cluster elsewhere.
+//!
+//! ```text
+//!   0          start                 high watermark         end
+//!   |  trimmed   |  durable, readable       |  appended       |
+//!   '------------+--------------------------+-----------------'--> offsets
+//! ```
+//!
+//! A [`LogStore`] holds partitions; a [`PartitionLog`] is one of them. Everything is in offsets and record-batch
+//! bytes, never in a protocol's request types. Cursors, group offsets and topic configuration are records in internal
+//! topics above this seam, so an engine stays small. [`contract`] is the suite that every engine passes.
+
+pub mod memory;
+mod partition;
+pub mod producers;
+mod store;
+
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+
+pub use memory::MemoryStore;
+pub use partition::{AppendError, Appended, Bounds, PartitionLog, ReadError, ReadLimit, Slice};
+pub use store::{Durability, LogStore, StoreError, Ticket};
+
+use std::{future::Future, pin::Pin};
+
+/// A boxed future, as `dyn` traits return it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,171 @@
+//! Files: positioned reads, appends, flushes, and what a log needs of a folder.
+
+use rustix::fs::FlockOperation;
+use std::{
+    fs, io,
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::Arc,
+};
+
+/// Where files live. All calls block; they belong on the log's own threads or where a short wait is fine.
+pub trait Disk: Send + Sync {
+    /// Opens a file for reading and writing.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
+
+    /// Creates a folder and its parents.
+    fn create_folder(&self, path: &Path) -> io::Result<()>;
+
+    /// Names inside a folder, sorted.
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
+
+    /// Renames a file, replacing the target.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a folder with everything in it.
+    fn remove_folder(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes creations, renames and removals in `folder` durable.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Takes `folder` for this process until the lock is dropped; `WouldBlock` if another process has it.
+    fn lock_folder(&self, folder: &Path) -> io::Result<Box<dyn FolderLock>>;
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpenMode {
+    /// The file must exist.
+    Existing,
+    /// The file is created if it is missing; its content is kept.
+    Create,
+}
+
+/// One open file. Reads and writes may run at the same time on different ranges.
+pub trait File: Send + Sync {
+    /// Reads into `bytes` from `at`; returns fewer bytes only at the end of the file.
+    fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<usize>;
+
+    /// Writes all of `bytes` at `at`.
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+
+    /// Makes the content durable: `fdatasync`, or its honest equivalent.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Cuts or extends the file to `len` bytes.
+    fn truncate(&self, len: u64) -> io::Result<()>;
+
+    /// Bytes in the file.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// A folder held for this process.
+pub trait FolderLock: Send + Sync {}
+
+/// The machine's file system.
+#[derive(Debug)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(mode == OpenMode::Create)
+            .truncate(false)
+            .open(path)?;
+        Ok(Arc::new(RealFile { file }))
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        fs::File::open(folder)?.sync_all()
+    }
+
+    fn lock_folder(&self, folder: &Path) -> io::Result<Box<dyn FolderLock>> {
+        
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(folder.join(LOCK_FILE))?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        file.set_len(0)?;
+        file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)?;
+        Ok(Box::new(RealFolderLock { _file: file }))
+    }
+}
+
+/// The file that carries a folder's lock and, for people, the holder's process id.
+pub const LOCK_FILE: &str = "lock";
+
+struct RealFile {
+    file: fs::File,
+}
+
+impl File for RealFile {
+    fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.file.read_at(&mut bytes[done..], at + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, at)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+}
+
+/// Released by the operating system when the file closes, however the process ends.
+struct RealFolderLock {
+    _file: fs::File,
+
+}
+
+impl FolderLock for RealFolderLock {}
