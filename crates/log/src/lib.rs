@@ -14,6 +14,7 @@ pub mod memory;
 mod partition;
 pub mod producers;
 mod store;
+pub mod waiters;
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;

@@ -1,1 +1,273 @@
-//! The memory log: the contract without a disk, for tests and the simulation.
+//! The memory log: the contract without a disk, for tests and the simulation. Everything is durable at once.
+
+use crate::{
+    AppendError, Appended, Bounds, BoxFuture, Durability, LogStore, PartitionLog, ReadError, ReadLimit,
+    Slice, StoreError, Ticket,
+    producers::{ProducerStates, Verdict},
+    waiters::{Place, Waiters},
+};
+use keyway_record::{LeaderEpoch, Offset, RecordBatch, Timestamp, TopicPartition};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+/// Partitions in memory, gone with the process.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+    partitions: Mutex<BTreeMap<TopicPartition, Arc<MemoryPartition>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    last_ticket: AtomicU64,
+    closed: AtomicBool,
+}
+
+#[derive(Debug)]
+struct MemoryPartition {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    shared: Arc<Shared>,
+    batches: VecDeque<RecordBatch>,
+    start: Offset,
+    /// End and high watermark: what is appended is durable.
+    end: Offset,
+    producers: ProducerStates,
+    waiters: Waiters<Offset>,
+    last_ticket: Ticket,
+    deleted: bool,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn partitions(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Arc<MemoryPartition>>> {
+        self.partitions.lock().expect("no panic under the lock")
+    }
+}
+
+impl LogStore for MemoryStore {
+    fn create(&self, partition: &TopicPartition) -> Result<Arc<dyn PartitionLog>, StoreError> {
+        let mut partitions = self.partitions();
+        if self.shared.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        if partitions.contains_key(partition) {
+            return Err(StoreError::Exists { partition: partition.clone() });
+        }
+        let log = Arc::new(MemoryPartition::new(self.shared.clone()));
+        partitions.insert(partition.clone(), log.clone());
+        Ok(log)
+    }
+
+    fn delete(&self, partition: &TopicPartition) -> Result<(), StoreError> {
+        let mut partitions = self.partitions();
+        if self.shared.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        let unknown = || StoreError::Unknown { partition: partition.clone() };
+        let log = partitions.remove(partition).ok_or_else(unknown)?;
+        drop(partitions);
+        log.delete().into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    fn list(&self) -> Vec<TopicPartition> {
+        self.partitions().keys().cloned().collect()
+    }
+
+    fn open(&self, partition: &TopicPartition) -> Result<Arc<dyn PartitionLog>, StoreError> {
+        match self.partitions().get(partition) {
+            Some(log) => Ok(log.clone()),
+            None => Err(StoreError::Unknown { partition: partition.clone() }),
+        }
+    }
+
+    fn wait(&self, _: Ticket, _: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn room(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        let partitions = self.partitions();
+        let wakers: Vec<Waker> = partitions.values().flat_map(|log| log.state().waiters.take_all()).collect();
+        drop(partitions);
+        wakers.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    fn next_ticket(&self) -> Ticket {
+        Ticket(self.last_ticket.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+impl MemoryPartition {
+    fn new(shared: Arc<Shared>) -> Self {
+        let state = State {
+            shared,
+            batches: VecDeque::new(),
+            start: Offset::ZERO,
+            end: Offset::ZERO,
+            producers: ProducerStates::default(),
+            waiters: Waiters::new(),
+            last_ticket: Ticket::default(),
+            deleted: false,
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic under the lock")
+    }
+
+    fn delete(&self) -> Vec<Waker> {
+        let mut state = self.state();
+        state.deleted = true;
+        state.batches = VecDeque::new();
+        state.waiters.take_all()
+    }
+
+    /// The state, if it may still change.
+    fn open_state(&self) -> Result<MutexGuard<'_, State>, AppendError> {
+        let state = self.state();
+        if state.deleted {
+            return Err(AppendError::Deleted);
+        }
+        if state.shared.is_closed() {
+            return Err(AppendError::Closed);
+        }
+        Ok(state)
+    }
+}
+
+impl PartitionLog for MemoryPartition {
+    fn append(&self, batch: &RecordBatch, leader_epoch: LeaderEpoch) -> Result<Appended, AppendError> {
+        let mut state = self.open_state()?;
+        match state.producers.check(batch) {
+            Verdict::Append => {}
+            Verdict::Duplicate { base_offset, last_offset, .. } => {
+                return Ok(Appended { base_offset, last_offset, ticket: state.last_ticket, duplicate: true });
+            }
+            Verdict::Reject(error) => return Err(error.into()),
+        }
+        let placed = batch.placed(state.end, leader_epoch);
+        let (base_offset, last_offset) = (placed.base_offset(), placed.last_offset());
+        // Without a clock of its own the store takes the records' time for the time of the append.
+        state.producers.record(&placed, placed.max_timestamp());
+        state.end = placed.next_offset();
+        state.batches.push_back(placed);
+        state.last_ticket = state.shared.next_ticket();
+        let ticket = state.last_ticket;
+        let end = state.end;
+        let wakers = state.waiters.take_below(end);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        Ok(Appended { base_offset, last_offset, ticket, duplicate: false })
+    }
+
+    fn read(&self, from: Offset, limit: ReadLimit) -> Result<Slice, ReadError> {
+        let state = self.state();
+        if state.deleted {
+            return Err(ReadError::Deleted);
+        }
+        if from < state.start || from > state.end {
+            return Err(ReadError::OutOfRange {
+                offset: from,
+                start: state.start,
+                high_watermark: state.end,
+            });
+        }
+        let mut slice = Slice { pieces: Vec::new(), next: from };
+        let mut bytes_left = limit.bytes_max;
+        let first = state.batches.partition_point(|batch| batch.next_offset() <= from);
+        for batch in state.batches.iter().skip(first) {
+            let len = batch.bytes().len();
+            if len > bytes_left && !slice.is_empty() {
+                break;
+            }
+            bytes_left = bytes_left.saturating_sub(len);
+            slice.pieces.push(batch.bytes().clone());
+            slice.next = batch.next_offset();
+        }
+        Ok(slice)
+    }
+
+    fn bounds(&self) -> Bounds {
+        let state = self.state();
+        Bounds { start: state.start, high_watermark: state.end, end: state.end }
+    }
+
+    fn wait_past(&self, offset: Offset) -> BoxFuture<'static, ()> {
+        Box::pin(WaitPast { state: self.state.clone(), offset, place: Place::default() })
+    }
+
+    fn find(&self, time: Timestamp) -> Result<Option<Offset>, ReadError> {
+        let state = self.state();
+        if state.deleted {
+            return Err(ReadError::Deleted);
+        }
+        let found = state.batches.iter().find(|batch| batch.max_timestamp() >= time);
+        Ok(found.map(|batch| batch.base_offset().max(state.start)))
+    }
+
+    fn trim(&self, before: Offset) -> Result<Ticket, AppendError> {
+        let mut state = self.open_state()?;
+        state.start = before.min(state.end).max(state.start);
+        let start = state.start;
+        while state.batches.front().is_some_and(|batch| batch.next_offset() <= start) {
+            state.batches.pop_front();
+        }
+        state.last_ticket = state.shared.next_ticket();
+        Ok(state.last_ticket)
+    }
+}
+
+struct WaitPast {
+    state: Arc<Mutex<State>>,
+    offset: Offset,
+    place: Place<Offset>,
+}
+
+impl Future for WaitPast {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Self { state, offset, place } = self.get_mut();
+        let mut state = state.lock().expect("no panic under the lock");
+        if state.end > *offset || state.deleted || state.shared.is_closed() {
+            return Poll::Ready(());
+        }
+        state.waiters.wait(place, *offset, context.waker());
+        Poll::Pending
+    }
+}
+
+impl Drop for WaitPast {
+    fn drop(&mut self) {
+        self.state.lock().expect("no panic under the lock").waiters.leave(&mut self.place);
+    }
+}

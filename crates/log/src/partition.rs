@@ -1,6 +1,6 @@
 //! One partition: append, read, bounds, waiting, trimming.
 
-use crate::{BoxFuture, Ticket};
+use crate::{BoxFuture, Ticket, producers::ProducerError};
 use bytes::Bytes;
 use keyway_record::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, RecordBatch, Timestamp};
 
@@ -26,7 +26,8 @@ pub trait PartitionLog: Send + Sync {
     /// or closed. Dropping it costs nothing.
     fn wait_past(&self, offset: Offset) -> BoxFuture<'static, ()>;
 
-    /// Base offset of the first readable batch whose max timestamp is `time` or later; `None` if there is none.
+    /// Base offset of the first readable batch whose max timestamp is `time` or later, or the log's start if that
+    /// lies inside the batch; `None` if there is none.
     fn find(&self, time: Timestamp) -> Result<Option<Offset>, ReadError>;
 
     /// Gives up records before `before` (at most up to the high watermark); space is freed at leisure.
@@ -73,12 +74,38 @@ pub enum AppendError {
         /// The epoch that came.
         given: ProducerEpoch,
     },
+    /// The batch names a producer without a valid epoch and sequence.
+    #[error("producer {producer_id} sent epoch {epoch} with sequence {sequence}, which no producer has")]
+    InvalidProducer {
+        /// The producer.
+        producer_id: ProducerId,
+        /// The epoch that came.
+        epoch: ProducerEpoch,
+        /// The sequence number that came.
+        sequence: i32,
+    },
     /// The partition was deleted.
     #[error("the partition was deleted")]
     Deleted,
     /// The store was closed or has failed; nothing more will be taken in.
     #[error("the log is closed")]
     Closed,
+}
+
+impl From<ProducerError> for AppendError {
+    fn from(error: ProducerError) -> Self {
+        match error {
+            ProducerError::OutOfOrderSequence { producer_id, expected, found } => {
+                Self::OutOfOrderSequence { producer_id, expected, given: found }
+            }
+            ProducerError::InvalidProducerEpoch { producer_id, current, found } => {
+                Self::InvalidProducerEpoch { producer_id, current, given: found }
+            }
+            ProducerError::Malformed { producer_id, epoch, sequence } => {
+                Self::InvalidProducer { producer_id, epoch, sequence }
+            }
+        }
+    }
 }
 
 /// How much to read.
