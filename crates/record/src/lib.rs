@@ -15,5 +15,5 @@ pub use batch::{BatchError, Compression, RecordBatch};
 pub use error_code::ErrorCode;
 pub use ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Timestamp};
 pub use key::KeyHash;
-pub use record::{Header, Record, RecordError, Records};
+pub use record::{Header, Record, RecordError, RecordRef, Records};
 pub use topic::{TopicId, TopicName, TopicNameError, TopicPartition};

@@ -62,10 +62,64 @@ pub enum RecordError {
     },
 }
 
+/// One record as a view of the batch's bytes: for walks that keep nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RecordRef<'a> {
+    /// Milliseconds to add to the batch's base timestamp.
+    pub timestamp_delta: i64,
+    /// Places to add to the batch's base offset.
+    pub offset_delta: i32,
+    /// The key, `None` for null.
+    pub key: Option<&'a [u8]>,
+    /// The value, `None` for null.
+    pub value: Option<&'a [u8]>,
+    headers: &'a [u8],
+    headers_count: usize,
+}
+
+impl<'a> RecordRef<'a> {
+    /// Takes the record at the front of `rest`; `index` is its place in the batch, for the error.
+    pub fn take(rest: &mut &'a [u8], index: usize) -> Result<Self, RecordError> {
+        let len = take_signed(rest).ok_or(RecordError::Truncated { index })?;
+        let len = usize::try_from(len).map_err(|_| RecordError::Length { index })?;
+        if len > rest.len() {
+            return Err(RecordError::Truncated { index });
+        }
+        let (body, after) = rest.split_at(len);
+        *rest = after;
+        Self::parse(body).ok_or(RecordError::Length { index })
+    }
+
+    /// The headers in order, as key and value.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
+        let mut rest = self.headers;
+        (0..self.headers_count).map(move |_| take_header(&mut rest).expect("checked by take"))
+    }
+
+    fn parse(mut body: &'a [u8]) -> Option<Self> {
+        body = body.get(1..)?; // attributes
+        let timestamp_delta = take_signed(&mut body)?;
+        let offset_delta = i32::try_from(take_signed(&mut body)?).ok()?;
+        let key = take_bytes(&mut body)?;
+        let value = take_bytes(&mut body)?;
+        let headers_count = usize::try_from(take_signed(&mut body)?).ok()?;
+        // A header takes at least two bytes, so the count is bounded by the bytes that remain.
+        if headers_count > body.len() / 2 {
+            return None;
+        }
+        let headers = body;
+        for _ in 0..headers_count {
+            take_header(&mut body)?;
+        }
+        body.is_empty().then_some(Self { timestamp_delta, offset_delta, key, value, headers, headers_count })
+    }
+}
+
 /// Walks `count` records in `bytes`, the uncompressed record section of a batch.
 #[derive(Clone, Debug)]
 pub struct Records {
     bytes: Bytes,
+    at: usize,
     index: usize,
     count: usize,
     failed: bool,
@@ -75,45 +129,26 @@ impl Records {
     /// A walk over `count` records stored in `bytes`.
     #[must_use]
     pub fn new(bytes: Bytes, count: usize) -> Self {
-        Self { bytes, index: 0, count, failed: false }
+        Self { bytes, at: 0, index: 0, count, failed: false }
     }
 
     fn read(&mut self) -> Result<Record, RecordError> {
-        let index = self.index;
-        let truncated = RecordError::Truncated { index };
-        let impossible = RecordError::Length { index };
-        let mut rest: &[u8] = &self.bytes;
-        let len = take_signed(&mut rest).ok_or(truncated)?;
-        let len = usize::try_from(len).map_err(|_| impossible)?;
-        if len > rest.len() {
-            return Err(truncated);
-        }
-        let start = self.bytes.len() - rest.len();
-        let body = self.bytes.slice(start..start + len);
-        let mut rest: &[u8] = &body;
-        let varint = |rest: &mut &[u8]| take_signed(rest).ok_or(impossible);
-        rest = rest.get(1..).ok_or(impossible)?; // attributes
-        let timestamp_delta = varint(&mut rest)?;
-        let offset_delta = i32::try_from(varint(&mut rest)?).map_err(|_| impossible)?;
-        let key = take_bytes(&body, &mut rest).ok_or(impossible)?;
-        let value = take_bytes(&body, &mut rest).ok_or(impossible)?;
-        let headers_count = usize::try_from(varint(&mut rest)?).map_err(|_| impossible)?;
-        // A header takes at least two bytes, which bounds the allocation by the bytes that remain.
-        if headers_count > rest.len() / 2 {
-            return Err(impossible);
-        }
-        let mut headers = Vec::with_capacity(headers_count);
-        for _ in 0..headers_count {
-            let key = take_bytes(&body, &mut rest).flatten().ok_or(impossible)?;
-            let value = take_bytes(&body, &mut rest).ok_or(impossible)?;
-            headers.push(Header { key, value });
-        }
-        if !rest.is_empty() {
-            return Err(impossible);
-        }
-        self.bytes = self.bytes.slice(start + len..);
+        let mut rest = &self.bytes[self.at..];
+        let view = RecordRef::take(&mut rest, self.index)?;
+        let own = |part: &[u8]| self.bytes.slice_ref(part);
+        let record = Record {
+            timestamp_delta: view.timestamp_delta,
+            offset_delta: view.offset_delta,
+            key: view.key.map(own),
+            value: view.value.map(own),
+            headers: view
+                .headers()
+                .map(|(key, value)| Header { key: own(key), value: value.map(own) })
+                .collect(),
+        };
+        self.at = self.bytes.len() - rest.len();
         self.index += 1;
-        Ok(Record { timestamp_delta, offset_delta, key, value, headers })
+        Ok(record)
     }
 }
 
@@ -126,10 +161,10 @@ impl Iterator for Records {
         }
         let item = if self.index < self.count {
             self.read()
-        } else if self.bytes.is_empty() {
+        } else if self.at == self.bytes.len() {
             return None;
         } else {
-            Err(RecordError::Trailing { bytes: self.bytes.len() })
+            Err(RecordError::Trailing { bytes: self.bytes.len() - self.at })
         };
         self.failed = item.is_err();
         Some(item)
@@ -173,16 +208,20 @@ impl Record {
 }
 
 /// `Some(None)` is null, `None` is malformed.
-fn take_bytes(body: &Bytes, rest: &mut &[u8]) -> Option<Option<Bytes>> {
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     match take_signed(rest)? {
         -1 => Some(None),
         len => {
-            let len = usize::try_from(len).ok()?;
-            let start = body.len() - rest.len();
-            *rest = rest.get(len..)?;
-            Some(Some(body.slice(start..start + len)))
+            let (bytes, after) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+            *rest = after;
+            Some(Some(bytes))
         }
     }
+}
+
+fn take_header<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+    let key = take_bytes(rest)??;
+    Some((key, take_bytes(rest)?))
 }
 
 fn put_bytes(out: &mut impl BufMut, bytes: Option<&Bytes>) {
