@@ -1,1 +1,75 @@
-//! Sockets to partitions: the Kafka and Danube fronts, topics, subscriptions, coordinators.
+//! Sockets to partitions: the Kafka and Danube fronts over one log store.
+//!
+//! [`Broker::start`] recovers what the store keeps, listens, and serves until [`Broker::shutdown`].
+
+mod config;
+mod connection;
+mod danube;
+mod internal_topic;
+mod kafka;
+mod listener;
+mod node;
+mod partition;
+mod subscription;
+mod topics;
+mod validate;
+
+pub use config::Config;
+pub use node::{ShutdownError, StartError};
+
+use keyway_log::LogStore;
+use keyway_runtime::World;
+use node::Node;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How long a shutdown waits for requests in flight before it goes on without them.
+const DRAIN_MS: u64 = 5_000;
+
+/// A running broker.
+pub struct Broker {
+    node: Arc<Node>,
+    kafka_address: SocketAddr,
+    grpc_address: SocketAddr,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Broker {
+    /// Recovers topics, groups and subscriptions from `store`, then listens on both ports. Needs a tokio runtime.
+    pub async fn start(config: Config, world: World, store: Arc<dyn LogStore>) -> Result<Self, StartError> {
+        let kafka = listener::bind(&world, "Kafka", "--kafka", config.kafka)?;
+        let grpc = listener::bind(&world, "gRPC", "--grpc", config.grpc)?;
+        let (kafka_address, grpc_address) = (kafka.address(), grpc.address());
+        let stopping = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let node = Node::recover(config, kafka_address, world, store, stopping.clone(), tasks.clone()).await?;
+        tasks.spawn(listener::serve_kafka(node.clone(), kafka));
+        tasks.spawn(danube::serve(node.clone(), grpc));
+        Ok(Self { node, kafka_address, grpc_address, stopping, tasks })
+    }
+
+    /// Where the Kafka protocol is served.
+    #[must_use]
+    pub fn kafka_address(&self) -> SocketAddr {
+        self.kafka_address
+    }
+
+    /// Where the Danube protocol is served.
+    #[must_use]
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc_address
+    }
+
+    /// Stops accepting, lets requests in flight finish for at most 5 s, then makes everything durable.
+    pub async fn shutdown(self) -> Result<(), ShutdownError> {
+        self.stopping.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(Duration::from_millis(DRAIN_MS), self.tasks.wait()).await.is_err() {
+            tracing::warn!("requests still in flight after {DRAIN_MS} ms are given up");
+        }
+        let store = self.node.store.clone();
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        closed.map_err(|_| ShutdownError::Panicked)?.map_err(ShutdownError::Store)
+    }
+}

@@ -1,0 +1,120 @@
+//! What all connections share: one broker's state behind one handle.
+
+use crate::{
+    config::Config, internal_topic::InternalTopicError, kafka::coordinator::Groups, kafka::producer_ids::ProducerIdSource,
+    partition::Partition, subscription::Subscriptions, topics::Topics,
+};
+use keyway_log::{AppendError, Appended, LogStore, StoreError};
+use keyway_record::RecordBatch;
+use keyway_runtime::World;
+use std::{io, net::SocketAddr, sync::Arc};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// The number under which this broker appears in Kafka's metadata.
+pub(crate) const NODE_ID: i32 = 1;
+
+/// One broker's state.
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) world: World,
+    pub(crate) store: Arc<dyn LogStore>,
+    pub(crate) topics: Topics,
+    pub(crate) groups: Groups,
+    pub(crate) producer_ids: ProducerIdSource,
+    pub(crate) subscriptions: Subscriptions,
+    /// Where Kafka clients are told to connect.
+    pub(crate) advertised_kafka: (String, u16),
+    /// Bytes of requests that may be held in memory.
+    pub(crate) request_bytes: Arc<Semaphore>,
+    /// Cancelled when the broker stops.
+    pub(crate) stopping: CancellationToken,
+    /// Tasks that a shutdown waits for.
+    pub(crate) tasks: TaskTracker,
+}
+
+/// Why a broker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port could not be listened on.
+    #[error("cannot listen on {address} for {protocol}: {cause}; {next_step}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// Which protocol was to be served there.
+        protocol: &'static str,
+        /// What the operating system said.
+        cause: io::Error,
+        /// What to do about it.
+        next_step: String,
+    },
+    /// The broker's own records in the store cannot be read.
+    #[error("cannot recover the broker's state: {0}")]
+    Recover(#[from] InternalTopicError),
+}
+
+/// Why a shutdown was not clean. What was acknowledged is safe all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum ShutdownError {
+    /// The store could not be closed.
+    #[error("cannot close the log: {0}")]
+    Store(#[source] StoreError),
+    /// The thread that closed the store panicked.
+    #[error("closing the log panicked")]
+    Panicked,
+}
+
+impl Node {
+    pub(crate) async fn recover(
+        config: Config,
+        kafka_address: SocketAddr,
+        world: World,
+        store: Arc<dyn LogStore>,
+        stopping: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Result<Arc<Self>, StartError> {
+        let topics = Topics::recover(&config, &world, &store)?;
+        let groups = Groups::recover(&config, &world, &store)?;
+        let producer_ids = ProducerIdSource::recover(&world, &store)?;
+        let subscriptions = Subscriptions::recover(&world, &store)?;
+        let advertised_kafka = config
+            .advertised_kafka
+            .clone()
+            .unwrap_or_else(|| (kafka_address.ip().to_string(), kafka_address.port()));
+        let request_bytes = Arc::new(Semaphore::new(config.request_bytes_in_flight_max));
+        let node = Arc::new(Self {
+            config,
+            world,
+            store,
+            topics,
+            groups,
+            producer_ids,
+            subscriptions,
+            advertised_kafka,
+            request_bytes,
+            stopping,
+            tasks,
+        });
+        node.subscriptions.resume(&node).await?;
+        Ok(node)
+    }
+
+    /// Appends `batch`, waiting while the log's staging memory is full. Returns before the batch is safe.
+    pub(crate) async fn append(&self, partition: &Partition, batch: &RecordBatch) -> Result<Appended, AppendError> {
+        append(&self.store, partition, batch).await
+    }
+}
+
+/// [`Node::append`], for those who have no node yet.
+pub(crate) async fn append(
+    store: &Arc<dyn LogStore>,
+    partition: &Partition,
+    batch: &RecordBatch,
+) -> Result<Appended, AppendError> {
+    loop {
+        match partition.append(batch) {
+            Err(AppendError::Full) => store.room().await,
+            done => return done,
+        }
+    }
+}

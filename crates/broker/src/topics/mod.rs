@@ -1,0 +1,219 @@
+//! The topics of this broker: names, ids, partitions, settings. Their records live in the internal topic `__topics`.
+
+mod topic_record;
+
+use crate::{
+    config::Config,
+    internal_topic::{InternalTopic, InternalTopicError},
+    partition::Partition,
+};
+use keyway_log::{LogStore, StoreError};
+use keyway_record::{Offset, PartitionId, TopicId, TopicName, TopicPartition};
+use keyway_runtime::World;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, RwLock},
+};
+pub(crate) use topic_record::{DispatchStrategy, TopicSettings};
+
+/// All topics.
+pub(crate) struct Topics {
+    store: Arc<dyn LogStore>,
+    world: World,
+    records: InternalTopic,
+    partitions_max: i32,
+    map: RwLock<Map>,
+    /// One creation, growth or deletion at a time; never held by readers.
+    changing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Map {
+    by_name: BTreeMap<TopicName, Arc<Topic>>,
+    by_id: BTreeMap<TopicId, Arc<Topic>>,
+}
+
+/// One topic as it is now. A change makes a new one, so what a request holds never changes under it.
+pub(crate) struct Topic {
+    pub(crate) name: TopicName,
+    pub(crate) id: TopicId,
+    /// By index.
+    pub(crate) partitions: Vec<Arc<Partition>>,
+    pub(crate) settings: TopicSettings,
+}
+
+/// Why a topic was not created, grown or deleted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TopicError {
+    #[error("topic {0} exists")]
+    Exists(TopicName),
+    #[error("topic {0} does not exist")]
+    Unknown(TopicName),
+    #[error("topic names that begin with '__' are the broker's own")]
+    Internal,
+    #[error("{given} partitions; 1 to {max} are allowed")]
+    Partitions { given: i32, max: i32 },
+    #[error("topic {name} has {current} partitions; {given} is not more")]
+    NotMore { name: TopicName, current: i32, given: i32 },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Record(#[from] InternalTopicError),
+}
+
+impl Topic {
+    pub(crate) fn partition(&self, index: PartitionId) -> Option<&Arc<Partition>> {
+        self.partitions.get(usize::try_from(index.0).ok()?)
+    }
+}
+
+impl Topics {
+    /// Reads all topics and opens their partitions. Partitions that no topic names are left from a creation that
+    /// did not finish, or from a deletion; they are given up.
+    pub(crate) fn recover(config: &Config, world: &World, store: &Arc<dyn LogStore>) -> Result<Self, InternalTopicError> {
+        let records = InternalTopic::open("__topics", world, store)?;
+        let mut map = Map::default();
+        let mut named = BTreeSet::new();
+        for (key, value) in records.entries() {
+            let malformed = |reason: String| InternalTopicError::Malformed {
+                topic: "__topics".to_owned(),
+                offset: Offset(-1),
+                reason,
+            };
+            let (name, id, partitions, settings) = topic_record::decode(&key, &value).map_err(malformed)?;
+            let opened = (0..partitions).map(|index| open(store, &name, id, index)).collect::<Result<Vec<_>, _>>();
+            let partitions = opened.map_err(|cause| InternalTopicError::Store { topic: name.to_string(), cause })?;
+            named.extend(partitions.iter().map(|partition| partition.id.clone()));
+            map.insert(Topic { name, id, partitions, settings });
+        }
+        for partition in store.list() {
+            if !partition.topic.is_internal() && !named.contains(&partition) {
+                tracing::info!(%partition, "giving up a partition that no topic names");
+                let deleted = store.delete(&partition);
+                deleted.map_err(|cause| InternalTopicError::Store { topic: partition.topic.to_string(), cause })?;
+            }
+        }
+        Ok(Self {
+            store: store.clone(),
+            world: world.clone(),
+            records,
+            partitions_max: config.partitions_per_topic_max,
+            map: RwLock::new(map),
+            changing: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// The topic of this name.
+    pub(crate) fn named(&self, name: &str) -> Option<Arc<Topic>> {
+        self.read().by_name.get(name).cloned()
+    }
+
+    /// The topic of this id.
+    pub(crate) fn of_id(&self, id: TopicId) -> Option<Arc<Topic>> {
+        self.read().by_id.get(&id).cloned()
+    }
+
+    /// All topics, sorted by name.
+    pub(crate) fn all(&self) -> Vec<Arc<Topic>> {
+        self.read().by_name.values().cloned().collect()
+    }
+
+    /// Creates a topic; it is durable when this returns.
+    pub(crate) async fn create(
+        &self,
+        name: TopicName,
+        partitions: i32,
+        settings: TopicSettings,
+    ) -> Result<Arc<Topic>, TopicError> {
+        self.check_new(&name, partitions)?;
+        let _changing = self.changing.lock().await;
+        if self.named(name.as_str()).is_some() {
+            return Err(TopicError::Exists(name));
+        }
+        let id = TopicId::from_random(self.world.entropy.bytes());
+        let opened: Result<Vec<_>, _> = (0..partitions).map(|index| open(&self.store, &name, id, index)).collect();
+        self.change(Topic { name, id, partitions: opened?, settings }).await
+    }
+
+    /// Gives a topic more partitions, `partitions` in all; it is durable when this returns.
+    pub(crate) async fn grow(&self, name: &TopicName, partitions: i32) -> Result<Arc<Topic>, TopicError> {
+        self.check_new(name, partitions)?;
+        let _changing = self.changing.lock().await;
+        let topic = self.named(name.as_str()).ok_or_else(|| TopicError::Unknown(name.clone()))?;
+        let current = topic.partitions.len() as i32;
+        if partitions <= current {
+            return Err(TopicError::NotMore { name: name.clone(), current, given: partitions });
+        }
+        let mut all = topic.partitions.clone();
+        for index in current..partitions {
+            all.push(open(&self.store, name, topic.id, index)?);
+        }
+        let settings = topic.settings.clone();
+        self.change(Topic { name: name.clone(), id: topic.id, partitions: all, settings }).await
+    }
+
+    /// Replaces a topic's settings; durable when this returns.
+    pub(crate) async fn set_settings(&self, name: &TopicName, settings: TopicSettings) -> Result<Arc<Topic>, TopicError> {
+        let _changing = self.changing.lock().await;
+        let topic = self.named(name.as_str()).ok_or_else(|| TopicError::Unknown(name.clone()))?;
+        let partitions = topic.partitions.clone();
+        self.change(Topic { name: name.clone(), id: topic.id, partitions, settings }).await
+    }
+
+    /// Deletes a topic with its records; durable when this returns.
+    pub(crate) async fn delete(&self, name: &TopicName) -> Result<(), TopicError> {
+        let _changing = self.changing.lock().await;
+        let topic = self.named(name.as_str()).ok_or_else(|| TopicError::Unknown(name.clone()))?;
+        let key = topic_record::key(name);
+        let ticket = self.records.put_staged(vec![(key, None)]).await?;
+        for partition in &topic.partitions {
+            self.store.delete(&partition.id)?;
+        }
+        {
+            let mut map = self.map.write().expect("no panic while the topics are locked");
+            map.by_name.remove(name);
+            map.by_id.remove(&topic.id);
+        }
+        Ok(self.records.wait(ticket).await?)
+    }
+
+    fn check_new(&self, name: &TopicName, partitions: i32) -> Result<(), TopicError> {
+        if name.is_internal() {
+            return Err(TopicError::Internal);
+        }
+        if !(1..=self.partitions_max).contains(&partitions) {
+            return Err(TopicError::Partitions { given: partitions, max: self.partitions_max });
+        }
+        Ok(())
+    }
+
+    /// Writes the topic's record, waits for it, and only then shows the topic.
+    async fn change(&self, topic: Topic) -> Result<Arc<Topic>, TopicError> {
+        let record = topic_record::encode(topic.id, topic.partitions.len() as i32, &topic.settings);
+        self.records.put(vec![(topic_record::key(&topic.name), Some(record))]).await?;
+        Ok(self.map.write().expect("no panic while the topics are locked").insert(topic))
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Map> {
+        self.map.read().expect("no panic while the topics are locked")
+    }
+}
+
+impl Map {
+    fn insert(&mut self, topic: Topic) -> Arc<Topic> {
+        let topic = Arc::new(topic);
+        self.by_name.insert(topic.name.clone(), topic.clone());
+        self.by_id.insert(topic.id, topic.clone());
+        topic
+    }
+}
+
+/// The partition's log, made if it is not there: its topic's record is what says that it exists.
+fn open(store: &Arc<dyn LogStore>, name: &TopicName, id: TopicId, index: i32) -> Result<Arc<Partition>, StoreError> {
+    let partition = TopicPartition { topic: name.clone(), topic_id: id, partition: PartitionId(index) };
+    let log = match store.open(&partition) {
+        Err(StoreError::Unknown { .. }) => store.create(&partition)?,
+        opened => opened?,
+    };
+    Ok(Arc::new(Partition::new(partition, log)))
+}

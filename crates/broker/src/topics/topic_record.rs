@@ -1,0 +1,107 @@
+//! A topic's record in `__topics`. The key is the topic's name; the value, big-endian:
+//!
+//! | part | type |
+//! |---|---|
+//! | version, 1 | u8 |
+//! | topic id | 16 bytes |
+//! | number of partitions | i32 |
+//! | dispatch strategy: 0 unset, 1 non-reliable, 2 reliable | u8 |
+//! | number of configs, then per config: name length u16, name, value length u32, value | u16, bytes |
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use keyway_record::{TopicId, TopicName};
+use std::collections::BTreeMap;
+
+/// What a topic was told beyond its partitions.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct TopicSettings {
+    pub(crate) dispatch: Option<DispatchStrategy>,
+    /// Kafka topic configs that were set, by name.
+    pub(crate) configs: BTreeMap<String, String>,
+}
+
+/// Danube's promise to the topic's subscribers; a topic made by a Kafka client has none and takes either.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum DispatchStrategy {
+    /// Sends are not waited for and deliveries not tracked.
+    NonReliable,
+    /// Sends are answered when durable, deliveries repeated until acknowledged.
+    Reliable,
+}
+
+const VERSION: u8 = 1;
+
+pub(crate) fn key(name: &TopicName) -> Bytes {
+    Bytes::copy_from_slice(name.as_str().as_bytes())
+}
+
+pub(crate) fn encode(id: TopicId, partitions: i32, settings: &TopicSettings) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_u8(VERSION);
+    out.put_slice(&id.0);
+    out.put_i32(partitions);
+    out.put_u8(match settings.dispatch {
+        None => 0,
+        Some(DispatchStrategy::NonReliable) => 1,
+        Some(DispatchStrategy::Reliable) => 2,
+    });
+    out.put_u16(settings.configs.len() as u16);
+    for (name, value) in &settings.configs {
+        out.put_u16(name.len() as u16);
+        out.put_slice(name.as_bytes());
+        out.put_u32(value.len() as u32);
+        out.put_slice(value.as_bytes());
+    }
+    out.freeze()
+}
+
+pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<(TopicName, TopicId, i32, TopicSettings), String> {
+    let name = str::from_utf8(key).map_err(|error| error.to_string())?;
+    let name = TopicName::new(name).map_err(|error| error.to_string())?;
+    let mut rest = value;
+    let short = |_| format!("the record of topic {name} is cut short");
+    let version = rest.try_get_u8().map_err(short)?;
+    if version != VERSION {
+        return Err(format!("the record of topic {name} has version {version}; {VERSION} is known"));
+    }
+    let mut id = [0; 16];
+    rest.try_copy_to_slice(&mut id).map_err(short)?;
+    let partitions = rest.try_get_i32().map_err(short)?;
+    let dispatch = match rest.try_get_u8().map_err(short)? {
+        0 => None,
+        1 => Some(DispatchStrategy::NonReliable),
+        2 => Some(DispatchStrategy::Reliable),
+        other => return Err(format!("the record of topic {name} has dispatch strategy {other}")),
+    };
+    let mut configs = BTreeMap::new();
+    for _ in 0..rest.try_get_u16().map_err(short)? {
+        let name_len = usize::from(rest.try_get_u16().map_err(short)?);
+        let config = take_text(&mut rest, name_len)?;
+        let value_len = rest.try_get_u32().map_err(short)? as usize;
+        configs.insert(config, take_text(&mut rest, value_len)?);
+    }
+    Ok((name, TopicId(id), partitions, TopicSettings { dispatch, configs }))
+}
+
+fn take_text(rest: &mut &[u8], len: usize) -> Result<String, String> {
+    let (text, after) = rest.split_at_checked(len).ok_or("a topic's record is cut short inside a config")?;
+    *rest = after;
+    String::from_utf8(text.to_vec()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_comes_back_and_cuts_are_refused() {
+        let name = TopicName::new("orders").unwrap();
+        let configs = BTreeMap::from([("retention.ms".to_owned(), "1000".to_owned())]);
+        let settings = TopicSettings { dispatch: Some(DispatchStrategy::Reliable), configs };
+        let value = encode(TopicId([7; 16]), 12, &settings);
+        assert_eq!(decode(b"orders", &value), Ok((name, TopicId([7; 16]), 12, settings)));
+        for len in 0..value.len() {
+            assert!(decode(b"orders", &value[..len]).is_err(), "{len} bytes");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What a produced batch must fulfil before it gets offsets. Source: Kafka's broker duties on produce.
+
+use keyway_kafka_wire::compression::decompress;
+use keyway_record::{BatchError, Compression, ErrorCode, RecordBatch, RecordError, RecordRef, Timestamp, limits};
+
+/// What the topic and the request allow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// `max.message.bytes`.
+    pub(crate) batch_bytes_max: usize,
+    /// Whether zstd is allowed: Kafka allows it from Produce v7 on.
+    pub(crate) zstd: bool,
+}
+
+/// Why a batch was refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InvalidBatch {
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    #[error("the batch has {given} bytes; max.message.bytes is {max}")]
+    TooLarge { given: usize, max: usize },
+    #[error("the batch starts at offset {0}; a producer's batch starts at 0")]
+    BaseOffset(i64),
+    #[error("the batch states {records} records and a last offset delta of {last_offset_delta}")]
+    Count { records: usize, last_offset_delta: i32 },
+    #[error("clients may not write control batches")]
+    Control,
+    #[error("the batch has a producer id and no sequence number")]
+    Sequence,
+    #[error("clients may not set the append time")]
+    TimestampType,
+    #[error("zstd needs Produce version 7 or later")]
+    Zstd,
+    #[error("the records cannot be decompressed: {0}")]
+    Decompress(String),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error("record {index} has offset delta {given}")]
+    OffsetDelta { index: usize, given: i32 },
+}
+
+impl InvalidBatch {
+    /// Kafka's code for the refusal.
+    pub(crate) fn error_code(&self) -> ErrorCode {
+        match self {
+            Self::Batch(BatchError::Magic { .. }) => ErrorCode::UnsupportedForMessageFormat,
+            Self::Batch(BatchError::Count { .. }) | Self::BaseOffset(_) | Self::Count { .. } => ErrorCode::InvalidRecord,
+            Self::Batch(_) | Self::Decompress(_) => ErrorCode::CorruptMessage,
+            Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
+            Self::TimestampType => ErrorCode::InvalidTimestamp,
+            Self::Zstd => ErrorCode::UnsupportedCompressionType,
+            Self::Control | Self::Sequence | Self::Record(_) | Self::OffsetDelta { .. } => ErrorCode::InvalidRecord,
+        }
+    }
+}
+
+/// Checks one produced batch with every record in it; the result is what may be appended.
+pub(crate) fn produced_batch(bytes: bytes::Bytes, rules: Rules) -> Result<RecordBatch, InvalidBatch> {
+    if bytes.len() > rules.batch_bytes_max {
+        return Err(InvalidBatch::TooLarge { given: bytes.len(), max: rules.batch_bytes_max });
+    }
+    let batch = RecordBatch::parse(bytes)?;
+    check_header(&batch, rules)?;
+    let max_timestamp = check_records(&batch)?;
+    if max_timestamp == batch.max_timestamp() { Ok(batch) } else { Ok(batch.with_max_timestamp(max_timestamp)) }
+}
+
+fn check_header(batch: &RecordBatch, rules: Rules) -> Result<(), InvalidBatch> {
+    let (records, last_offset_delta) = (batch.record_count(), batch.last_offset_delta());
+    if batch.base_offset().0 != 0 {
+        return Err(InvalidBatch::BaseOffset(batch.base_offset().0));
+    }
+    if records == 0 || records as i64 != i64::from(last_offset_delta) + 1 {
+        return Err(InvalidBatch::Count { records, last_offset_delta });
+    }
+    if batch.is_control() {
+        return Err(InvalidBatch::Control);
+    }
+    if batch.producer_id().0 >= 0 && batch.base_sequence() < 0 {
+        return Err(InvalidBatch::Sequence);
+    }
+    if batch.is_log_append_time() {
+        return Err(InvalidBatch::TimestampType);
+    }
+    if batch.compression() == Compression::Zstd && !rules.zstd {
+        return Err(InvalidBatch::Zstd);
+    }
+    Ok(())
+}
+
+/// Walks every record; returns the largest timestamp among them.
+fn check_records(batch: &RecordBatch) -> Result<Timestamp, InvalidBatch> {
+    let section = decompress(batch.compression(), batch.record_section(), limits::DECOMPRESSED_BYTES_MAX)
+        .map_err(|error| InvalidBatch::Decompress(error.to_string()))?;
+    let mut rest: &[u8] = &section;
+    let mut max_delta = i64::MIN;
+    for index in 0..batch.record_count() {
+        let record = RecordRef::take(&mut rest, index)?;
+        if record.offset_delta != index as i32 {
+            return Err(InvalidBatch::OffsetDelta { index, given: record.offset_delta });
+        }
+        max_delta = max_delta.max(record.timestamp_delta);
+    }
+    if !rest.is_empty() {
+        return Err(RecordError::Trailing { bytes: rest.len() }.into());
+    }
+    Ok(Timestamp(batch.base_timestamp().0.saturating_add(max_delta)))
+}
