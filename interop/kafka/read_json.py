@@ -1,0 +1,23 @@
+"""read_json.py TOPIC COUNT: the first records of a topic, one JSON object per line."""
+
+import json
+import sys
+
+from clients import expect, read_all
+
+topic, count = sys.argv[1], int(sys.argv[2])
+records = read_all(topic, count)
+for record in records:
+    print(
+        json.dumps(
+            {
+                "partition": record.partition(),
+                "offset": record.offset(),
+                "timestamp_ms": record.timestamp()[1],
+                "key": None if record.key() is None else record.key().decode(),
+                "value": record.value().decode(),
+                "headers": {name: value.decode() for name, value in record.headers() or []},
+            }
+        )
+    )
+expect(len(records) == count, f"only {len(records)} of {count} records")
