@@ -4,76 +4,68 @@
 //! its response keeps its place. Everything runs on the connection's own task.
 
 use crate::{
+    incoming::{Incoming, IncomingError, Request},
     kafka::{self, Reply},
     node::Node,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
-use keyway_kafka_wire::frame::{Frame, FrameCutter, FrameError};
+use keyway_record::limits;
 use keyway_runtime::Stream;
 use std::{io, io::IoSlice, net::SocketAddr, sync::Arc};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
-    sync::OwnedSemaphorePermit,
-};
+use tokio::io::{AsyncWriteExt, WriteHalf};
 
-/// Responses that may wait for a flush while the next request runs. Clients keep at most 5 produce requests in
-/// flight by default; librdkafka may keep more.
+/// Responses that may wait for a flush while the next request runs. Clients keep 5 produce requests in flight by
+/// default; librdkafka may keep more.
 const REPLIES_WAITING_MAX: usize = 64;
-
-/// Room made in the receive buffer before a read, bytes.
-const READ_BYTES: usize = 16 * 1024;
 
 /// What a handler may know of the connection it serves.
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
 }
 
-/// Why a connection ended. Everything but a clean end is one log line.
+/// A response's bytes, length prefix included.
+pub(crate) type Response = Vec<Bytes>;
+
+/// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 enum End {
-    #[error("the client closed the connection")]
-    Closed,
     #[error("the broker stops")]
     Stopping,
     #[error(transparent)]
-    Frame(#[from] FrameError),
+    Incoming(#[from] IncomingError),
     #[error("{0}")]
     Refused(String),
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Write(#[from] io::Error),
 }
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(node: Arc<Node>, stream: Box<dyn Stream>, address: SocketAddr) {
     let (read, write) = tokio::io::split(stream);
+    let incoming = Incoming::new(read, limits::REQUEST_BYTES_MAX, node.request_bytes.clone());
     let peer = Arc::new(Peer { address });
-    let connection = Connection { node, peer, read, write, received: BytesMut::new(), replies: FuturesOrdered::new() };
-    match connection.run().await {
-        End::Closed | End::Stopping => tracing::debug!(peer = %address, "Kafka connection ended"),
-        End::Io(error) => tracing::debug!(peer = %address, %error, "Kafka connection broke"),
-        end => tracing::warn!(peer = %address, "closing a Kafka connection: {end}"),
+    let end = Connection { node, peer, incoming, write, replies: FuturesOrdered::new() }.run().await;
+    match end {
+        End::Stopping | End::Incoming(IncomingError::Closed | IncomingError::Io(_)) | End::Write(_) => {
+            tracing::debug!(peer = %address, "Kafka connection ended: {end}");
+        }
+        End::Incoming(_) | End::Refused(_) => tracing::warn!(peer = %address, "closing a Kafka connection: {end}"),
     }
 }
 
 struct Connection {
     node: Arc<Node>,
     peer: Arc<Peer>,
-    read: ReadHalf<Box<dyn Stream>>,
+    incoming: Incoming,
     write: WriteHalf<Box<dyn Stream>>,
-    received: BytesMut,
-    /// Responses in the order of their requests; `None` for a request that gets none.
+    /// Responses in the order of their requests; `None` where a request turned out to get none.
     replies: FuturesOrdered<BoxFuture<'static, Option<Response>>>,
 }
 
-/// A response's bytes, length prefix included, and the memory that its request was allowed.
-pub(crate) type Response = Vec<Bytes>;
-
-type Handling = BoxFuture<'static, Reply>;
-
 impl Connection {
     async fn run(mut self) -> End {
-        let mut handling: Option<Handling> = None;
+        let mut handling: Option<BoxFuture<'static, Reply>> = None;
         let stopping = self.node.stopping.clone();
         loop {
             let idle = handling.is_none() && self.replies.is_empty();
@@ -86,12 +78,12 @@ impl Connection {
                     self.take(reply)
                 }
                 () = stopping.cancelled(), if idle => Err(End::Stopping),
-                frame = next_frame(&self.node, &mut self.read, &mut self.received), if may_read => match frame {
-                    Ok((frame, permit)) => {
-                        handling = Some(handle(self.node.clone(), self.peer.clone(), frame, permit));
+                request = self.incoming.next(), if may_read => match request {
+                    Ok(request) => {
+                        handling = Some(handle(self.node.clone(), self.peer.clone(), request));
                         Ok(())
                     }
-                    Err(end) => Err(end),
+                    Err(error) => Err(error.into()),
                 },
             };
             if let Err(end) = step {
@@ -121,7 +113,7 @@ impl Connection {
 
     /// A request that came before the end is still answered.
     async fn finish(mut self, end: End) -> End {
-        if matches!(end, End::Io(_) | End::Closed) {
+        if matches!(end, End::Write(_)) {
             return end;
         }
         while let Some(response) = self.replies.next().await {
@@ -136,36 +128,13 @@ impl Connection {
 }
 
 /// Runs one request; the memory it was allowed is given back when it is done.
-fn handle(node: Arc<Node>, peer: Arc<Peer>, frame: Frame, permit: OwnedSemaphorePermit) -> Handling {
+fn handle(node: Arc<Node>, peer: Arc<Peer>, request: Request) -> BoxFuture<'static, Reply> {
     async move {
-        let reply = kafka::handle(&node, &peer, frame).await;
-        drop(permit);
+        let reply = kafka::handle(&node, &peer, request.frame).await;
+        drop(request.permit);
         reply
     }
     .boxed()
-}
-
-/// Reads until a whole frame is there. Cancel-safe: what was read stays in `received`.
-async fn next_frame(
-    node: &Node,
-    read: &mut ReadHalf<Box<dyn Stream>>,
-    received: &mut BytesMut,
-) -> Result<(Frame, OwnedSemaphorePermit), End> {
-    let cutter = FrameCutter::new(node.config.request_bytes_max());
-    loop {
-        let missing = match cutter.cut(received)? {
-            keyway_kafka_wire::frame::Cut::Frame(frame) => {
-                let bytes = u32::try_from(frame.len()).expect("bounded by the cutter");
-                let permit = node.request_bytes.clone().acquire_many_owned(bytes).await;
-                return Ok((frame, permit.expect("the semaphore is never closed")));
-            }
-            keyway_kafka_wire::frame::Cut::Missing(missing) => missing,
-        };
-        received.reserve(missing.max(READ_BYTES));
-        if read.read_buf(received).await? == 0 {
-            return Err(End::Closed);
-        }
-    }
 }
 
 async fn write_all(write: &mut WriteHalf<Box<dyn Stream>>, pieces: Vec<Bytes>) -> io::Result<()> {

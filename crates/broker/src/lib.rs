@@ -5,6 +5,7 @@
 mod config;
 mod connection;
 mod danube;
+mod incoming;
 mod internal_topic;
 mod kafka;
 mod listener;
