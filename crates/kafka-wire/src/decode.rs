@@ -3,7 +3,7 @@
 //! **Invariant:** what is allocated is bounded twice: a count by the bytes that remain (each element takes at least
 //! one), and everything together by [`DECODED_BYTES_MAX`].
 
-use crate::ApiKey;
+use crate::{ApiKey, ByteStr};
 use bytes::Bytes;
 use keyway_record::{TopicId, varint};
 use std::ops::RangeInclusive;
@@ -176,6 +176,18 @@ impl Decoder {
         Ok(Some(text.to_owned()))
     }
 
+    /// A string that shares the frame's buffer.
+    pub(crate) fn byte_str(&mut self) -> Result<ByteStr, DecodeError> {
+        self.nullable_byte_str()?.ok_or(DecodeError::Null { at: self.at })
+    }
+
+    /// A string that shares the frame's buffer, or null.
+    pub(crate) fn nullable_byte_str(&mut self) -> Result<Option<ByteStr>, DecodeError> {
+        let Some(range) = self.string_range()? else { return Ok(None) };
+        let at = range.start;
+        ByteStr::try_from(self.bytes.slice(range)).map(Some).map_err(|_| DecodeError::Utf8 { at })
+    }
+
     pub(crate) fn bytes(&mut self) -> Result<Bytes, DecodeError> {
         self.nullable_bytes()?.ok_or(DecodeError::Null { at: self.at })
     }
@@ -217,7 +229,7 @@ impl Decoder {
     }
 
     /// The count of a list whose elements take at least `len_min` bytes each: never more than can be there.
-    pub(crate) fn count(&mut self, len_min: usize) -> Result<Option<usize>, DecodeError> {
+    fn count(&mut self, len_min: usize) -> Result<Option<usize>, DecodeError> {
         assert!(len_min > 0, "an element takes at least one byte");
         let at = self.at;
         let count =
@@ -231,18 +243,13 @@ impl Decoder {
     }
 
     /// Where the bytes of a string lie, and that they are there; `None` for null.
-    pub(crate) fn string_range(&mut self) -> Result<Option<std::ops::Range<usize>>, DecodeError> {
+    fn string_range(&mut self) -> Result<Option<std::ops::Range<usize>>, DecodeError> {
         let len = if self.flexible {
             self.compact_len()?
         } else {
             self.i16().and_then(|len| self.len_of(len.into()))?
         };
         len.map(|len| self.advance(len)).transpose()
-    }
-
-    /// The bytes at a place that [`Decoder::string_range`] gave.
-    pub(crate) fn slice(&self, range: std::ops::Range<usize>) -> Bytes {
-        self.bytes.slice(range)
     }
 
     /// Reads tagged fields. `known` reads the ones that it knows and returns whether it did; others are skipped.

@@ -28,7 +28,7 @@ impl ApiVersionsRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let client_software_name = if version >= 3 { input.string()? } else { String::new() };
         let client_software_version = if version >= 3 { input.string()? } else { String::new() };
         if version >= 3 {
@@ -37,7 +37,7 @@ impl ApiVersionsRequest {
         Ok(Self { client_software_name, client_software_version })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 3 {
             out.string(&self.client_software_name)?;
         }
@@ -97,7 +97,7 @@ impl ApiVersionsResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let error_code = input.i16()?;
         let api_keys = input.array(6, |input| ApiVersion::read(input, version))?;
         let throttle_time_ms = if version >= 1 { input.i32()? } else { 0 };
@@ -134,7 +134,7 @@ impl ApiVersionsResponse {
         })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i16(self.error_code);
         out.array(&self.api_keys, |out, element| element.write(out, version))?;
         if version >= 1 {
@@ -184,7 +184,7 @@ pub struct ApiVersion {
 }
 
 impl ApiVersion {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let api_key = input.i16()?;
         let min_version = input.i16()?;
         let max_version = input.i16()?;
@@ -194,7 +194,7 @@ impl ApiVersion {
         Ok(Self { api_key, min_version, max_version })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i16(self.api_key);
         out.i16(self.min_version);
         out.i16(self.max_version);
@@ -217,7 +217,7 @@ pub struct SupportedFeatureKey {
 }
 
 impl SupportedFeatureKey {
-    fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let min_version = input.i16()?;
         let max_version = input.i16()?;
@@ -225,7 +225,7 @@ impl SupportedFeatureKey {
         Ok(Self { name, min_version, max_version })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.i16(self.min_version);
         out.i16(self.max_version);
@@ -246,7 +246,7 @@ pub struct FinalizedFeatureKey {
 }
 
 impl FinalizedFeatureKey {
-    fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let max_version_level = input.i16()?;
         let min_version_level = input.i16()?;
@@ -254,7 +254,7 @@ impl FinalizedFeatureKey {
         Ok(Self { name, max_version_level, min_version_level })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.i16(self.max_version_level);
         out.i16(self.min_version_level);

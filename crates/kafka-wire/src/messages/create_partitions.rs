@@ -30,7 +30,7 @@ impl CreatePartitionsRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let topics = input.array(7, |input| CreatePartitionsTopic::read(input, version))?;
         let timeout_ms = input.i32()?;
         let validate_only = input.bool()?;
@@ -40,7 +40,7 @@ impl CreatePartitionsRequest {
         Ok(Self { topics, timeout_ms, validate_only })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.array(&self.topics, |out, element| element.write(out, version))?;
         out.i32(self.timeout_ms);
         out.bool(self.validate_only);
@@ -69,7 +69,7 @@ impl Default for CreatePartitionsTopic {
 }
 
 impl CreatePartitionsTopic {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let count = input.i32()?;
         let assignments =
@@ -80,7 +80,7 @@ impl CreatePartitionsTopic {
         Ok(Self { name, count, assignments })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.i32(self.count);
         out.nullable_array(self.assignments.as_deref(), |out, element| element.write(out, version))?;
@@ -99,7 +99,7 @@ pub struct CreatePartitionsAssignment {
 }
 
 impl CreatePartitionsAssignment {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let broker_ids = input.array(4, Decoder::i32)?;
         if version >= 2 {
             input.skip_tags()?;
@@ -107,7 +107,7 @@ impl CreatePartitionsAssignment {
         Ok(Self { broker_ids })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.array(&self.broker_ids, |out, element| {
             out.i32(*element);
             Ok(())
@@ -141,7 +141,7 @@ impl CreatePartitionsResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = input.i32()?;
         let results = input.array(5, |input| CreatePartitionsTopicResult::read(input, version))?;
         if version >= 2 {
@@ -150,7 +150,7 @@ impl CreatePartitionsResponse {
         Ok(Self { throttle_time_ms, results })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.throttle_time_ms);
         out.array(&self.results, |out, element| element.write(out, version))?;
         if version >= 2 {
@@ -172,7 +172,7 @@ pub struct CreatePartitionsTopicResult {
 }
 
 impl CreatePartitionsTopicResult {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let error_code = input.i16()?;
         let error_message = input.nullable_string()?;
@@ -182,7 +182,7 @@ impl CreatePartitionsTopicResult {
         Ok(Self { name, error_code, error_message })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.i16(self.error_code);
         out.nullable_string(self.error_message.as_deref())?;

@@ -37,7 +37,7 @@ impl CreateTopicsRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let topics = input.array(10, |input| CreatableTopic::read(input, version))?;
         let timeout_ms = input.i32()?;
         let validate_only = input.bool()?;
@@ -47,7 +47,7 @@ impl CreateTopicsRequest {
         Ok(Self { topics, timeout_ms, validate_only })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.array(&self.topics, |out, element| element.write(out, version))?;
         out.i32(self.timeout_ms);
         out.bool(self.validate_only);
@@ -74,7 +74,7 @@ pub struct CreatableTopic {
 }
 
 impl CreatableTopic {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let num_partitions = input.i32()?;
         let replication_factor = input.i16()?;
@@ -86,7 +86,7 @@ impl CreatableTopic {
         Ok(Self { name, num_partitions, replication_factor, assignments, configs })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.i32(self.num_partitions);
         out.i16(self.replication_factor);
@@ -109,7 +109,7 @@ pub struct CreatableReplicaAssignment {
 }
 
 impl CreatableReplicaAssignment {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let partition_index = input.i32()?;
         let broker_ids = input.array(4, Decoder::i32)?;
         if version >= 5 {
@@ -118,7 +118,7 @@ impl CreatableReplicaAssignment {
         Ok(Self { partition_index, broker_ids })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.partition_index);
         out.array(&self.broker_ids, |out, element| {
             out.i32(*element);
@@ -147,7 +147,7 @@ impl Default for CreatableTopicConfig {
 }
 
 impl CreatableTopicConfig {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let value = input.nullable_string()?;
         if version >= 5 {
@@ -156,7 +156,7 @@ impl CreatableTopicConfig {
         Ok(Self { name, value })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.nullable_string(self.value.as_deref())?;
         if version >= 5 {
@@ -188,7 +188,7 @@ impl CreateTopicsResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = input.i32()?;
         let topics = input.array(6, |input| CreatableTopicResult::read(input, version))?;
         if version >= 5 {
@@ -197,7 +197,7 @@ impl CreateTopicsResponse {
         Ok(Self { throttle_time_ms, topics })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.throttle_time_ms);
         out.array(&self.topics, |out, element| element.write(out, version))?;
         if version >= 5 {
@@ -244,7 +244,7 @@ impl Default for CreatableTopicResult {
 }
 
 impl CreatableTopicResult {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let topic_id = if version >= 7 { input.uuid()? } else { TopicId::ZERO };
         let error_code = input.i16()?;
@@ -278,7 +278,7 @@ impl CreatableTopicResult {
         })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         if version >= 7 {
             out.uuid(self.topic_id);
@@ -336,7 +336,7 @@ impl Default for CreatableTopicConfigs {
 }
 
 impl CreatableTopicConfigs {
-    fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let value = input.nullable_string()?;
         let read_only = input.bool()?;
@@ -346,7 +346,7 @@ impl CreatableTopicConfigs {
         Ok(Self { name, value, read_only, config_source, is_sensitive })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.nullable_string(self.value.as_deref())?;
         out.bool(self.read_only);

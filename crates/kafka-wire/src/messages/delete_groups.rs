@@ -26,7 +26,7 @@ impl DeleteGroupsRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let groups_names = input.array(1, Decoder::string)?;
         if version >= 2 {
             input.skip_tags()?;
@@ -34,7 +34,7 @@ impl DeleteGroupsRequest {
         Ok(Self { groups_names })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.array(&self.groups_names, |out, element| out.string(element))?;
         if version >= 2 {
             out.no_tags();
@@ -65,7 +65,7 @@ impl DeleteGroupsResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = input.i32()?;
         let results = input.array(4, |input| DeletableGroupResult::read(input, version))?;
         if version >= 2 {
@@ -74,7 +74,7 @@ impl DeleteGroupsResponse {
         Ok(Self { throttle_time_ms, results })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.throttle_time_ms);
         out.array(&self.results, |out, element| element.write(out, version))?;
         if version >= 2 {
@@ -94,7 +94,7 @@ pub struct DeletableGroupResult {
 }
 
 impl DeletableGroupResult {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let group_id = input.string()?;
         let error_code = input.i16()?;
         if version >= 2 {
@@ -103,7 +103,7 @@ impl DeletableGroupResult {
         Ok(Self { group_id, error_code })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.group_id)?;
         out.i16(self.error_code);
         if version >= 2 {

@@ -28,7 +28,7 @@ impl DeleteRecordsRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let topics = input.array(3, |input| DeleteRecordsTopic::read(input, version))?;
         let timeout_ms = input.i32()?;
         if version >= 2 {
@@ -37,7 +37,7 @@ impl DeleteRecordsRequest {
         Ok(Self { topics, timeout_ms })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.array(&self.topics, |out, element| element.write(out, version))?;
         out.i32(self.timeout_ms);
         if version >= 2 {
@@ -57,7 +57,7 @@ pub struct DeleteRecordsTopic {
 }
 
 impl DeleteRecordsTopic {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let partitions = input.array(12, |input| DeleteRecordsPartition::read(input, version))?;
         if version >= 2 {
@@ -66,7 +66,7 @@ impl DeleteRecordsTopic {
         Ok(Self { name, partitions })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.array(&self.partitions, |out, element| element.write(out, version))?;
         if version >= 2 {
@@ -86,7 +86,7 @@ pub struct DeleteRecordsPartition {
 }
 
 impl DeleteRecordsPartition {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let partition_index = input.i32()?;
         let offset = input.i64()?;
         if version >= 2 {
@@ -95,7 +95,7 @@ impl DeleteRecordsPartition {
         Ok(Self { partition_index, offset })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.partition_index);
         out.i64(self.offset);
         if version >= 2 {
@@ -127,7 +127,7 @@ impl DeleteRecordsResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = input.i32()?;
         let topics = input.array(3, |input| DeleteRecordsTopicResult::read(input, version))?;
         if version >= 2 {
@@ -136,7 +136,7 @@ impl DeleteRecordsResponse {
         Ok(Self { throttle_time_ms, topics })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.throttle_time_ms);
         out.array(&self.topics, |out, element| element.write(out, version))?;
         if version >= 2 {
@@ -156,7 +156,7 @@ pub struct DeleteRecordsTopicResult {
 }
 
 impl DeleteRecordsTopicResult {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let partitions = input.array(14, |input| DeleteRecordsPartitionResult::read(input, version))?;
         if version >= 2 {
@@ -165,7 +165,7 @@ impl DeleteRecordsTopicResult {
         Ok(Self { name, partitions })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.array(&self.partitions, |out, element| element.write(out, version))?;
         if version >= 2 {
@@ -187,7 +187,7 @@ pub struct DeleteRecordsPartitionResult {
 }
 
 impl DeleteRecordsPartitionResult {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let partition_index = input.i32()?;
         let low_watermark = input.i64()?;
         let error_code = input.i16()?;
@@ -197,7 +197,7 @@ impl DeleteRecordsPartitionResult {
         Ok(Self { partition_index, low_watermark, error_code })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.partition_index);
         out.i64(self.low_watermark);
         out.i16(self.error_code);

@@ -31,7 +31,7 @@ impl DeleteTopicsRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let topics = if version >= 6 {
             input.array(18, |input| DeleteTopicState::read(input, version))?
         } else {
@@ -45,7 +45,7 @@ impl DeleteTopicsRequest {
         Ok(Self { topics, topic_names, timeout_ms })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 6 {
             out.array(&self.topics, |out, element| element.write(out, version))?;
         } else if !self.topics.is_empty() {
@@ -72,14 +72,14 @@ pub struct DeleteTopicState {
 }
 
 impl DeleteTopicState {
-    fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
         let name = input.nullable_string()?;
         let topic_id = input.uuid()?;
         input.skip_tags()?;
         Ok(Self { name, topic_id })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
         out.nullable_string(self.name.as_deref())?;
         out.uuid(self.topic_id);
         out.no_tags();
@@ -109,7 +109,7 @@ impl DeleteTopicsResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = input.i32()?;
         let responses = input.array(4, |input| DeletableTopicResult::read(input, version))?;
         if version >= 4 {
@@ -118,7 +118,7 @@ impl DeleteTopicsResponse {
         Ok(Self { throttle_time_ms, responses })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.throttle_time_ms);
         out.array(&self.responses, |out, element| element.write(out, version))?;
         if version >= 4 {
@@ -148,7 +148,7 @@ impl Default for DeletableTopicResult {
 }
 
 impl DeletableTopicResult {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = if version >= 6 { input.nullable_string() } else { input.string().map(Some) }?;
         let topic_id = if version >= 6 { input.uuid()? } else { TopicId::ZERO };
         let error_code = input.i16()?;
@@ -159,7 +159,7 @@ impl DeletableTopicResult {
         Ok(Self { name, topic_id, error_code, error_message })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 6 {
             out.nullable_string(self.name.as_deref())?
         } else {

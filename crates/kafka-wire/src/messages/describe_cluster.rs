@@ -36,7 +36,7 @@ impl DescribeClusterRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let include_cluster_authorized_operations = input.bool()?;
         let endpoint_type = if version >= 1 { input.i8()? } else { 1 };
         let include_fenced_brokers = if version >= 2 { input.bool()? } else { false };
@@ -44,7 +44,7 @@ impl DescribeClusterRequest {
         Ok(Self { include_cluster_authorized_operations, endpoint_type, include_fenced_brokers })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.bool(self.include_cluster_authorized_operations);
         if version >= 1 {
             out.i8(self.endpoint_type);
@@ -110,7 +110,7 @@ impl DescribeClusterResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = input.i32()?;
         let error_code = input.i16()?;
         let error_message = input.nullable_string()?;
@@ -132,7 +132,7 @@ impl DescribeClusterResponse {
         })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.throttle_time_ms);
         out.i16(self.error_code);
         out.nullable_string(self.error_message.as_deref())?;
@@ -166,7 +166,7 @@ pub struct DescribeClusterBroker {
 }
 
 impl DescribeClusterBroker {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let broker_id = input.i32()?;
         let host = input.string()?;
         let port = input.i32()?;
@@ -176,7 +176,7 @@ impl DescribeClusterBroker {
         Ok(Self { broker_id, host, port, rack, is_fenced })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.broker_id);
         out.string(&self.host)?;
         out.i32(self.port);

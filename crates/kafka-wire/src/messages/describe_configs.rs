@@ -30,7 +30,7 @@ impl DescribeConfigsRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let resources = input.array(4, |input| DescribeConfigsResource::read(input, version))?;
         let include_synonyms = input.bool()?;
         let include_documentation = if version >= 3 { input.bool()? } else { false };
@@ -40,7 +40,7 @@ impl DescribeConfigsRequest {
         Ok(Self { resources, include_synonyms, include_documentation })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.array(&self.resources, |out, element| element.write(out, version))?;
         out.bool(self.include_synonyms);
         if version >= 3 {
@@ -73,7 +73,7 @@ impl Default for DescribeConfigsResource {
 }
 
 impl DescribeConfigsResource {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let resource_type = input.i8()?;
         let resource_name = input.string()?;
         let configuration_keys = input.nullable_array(1, Decoder::string)?;
@@ -83,7 +83,7 @@ impl DescribeConfigsResource {
         Ok(Self { resource_type, resource_name, configuration_keys })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i8(self.resource_type);
         out.string(&self.resource_name)?;
         out.nullable_array(self.configuration_keys.as_deref(), |out, element| out.string(element))?;
@@ -116,7 +116,7 @@ impl DescribeConfigsResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = input.i32()?;
         let results = input.array(7, |input| DescribeConfigsResult::read(input, version))?;
         if version >= 4 {
@@ -125,7 +125,7 @@ impl DescribeConfigsResponse {
         Ok(Self { throttle_time_ms, results })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.throttle_time_ms);
         out.array(&self.results, |out, element| element.write(out, version))?;
         if version >= 4 {
@@ -163,7 +163,7 @@ impl Default for DescribeConfigsResult {
 }
 
 impl DescribeConfigsResult {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let error_code = input.i16()?;
         let error_message = input.nullable_string()?;
         let resource_type = input.i8()?;
@@ -175,7 +175,7 @@ impl DescribeConfigsResult {
         Ok(Self { error_code, error_message, resource_type, resource_name, configs })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i16(self.error_code);
         out.nullable_string(self.error_message.as_deref())?;
         out.i8(self.resource_type);
@@ -225,7 +225,7 @@ impl Default for DescribeConfigsResourceResult {
 }
 
 impl DescribeConfigsResourceResult {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let value = input.nullable_string()?;
         let read_only = input.bool()?;
@@ -240,7 +240,7 @@ impl DescribeConfigsResourceResult {
         Ok(Self { name, value, read_only, config_source, is_sensitive, synonyms, config_type, documentation })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.nullable_string(self.value.as_deref())?;
         out.bool(self.read_only);
@@ -278,7 +278,7 @@ impl Default for DescribeConfigsSynonym {
 }
 
 impl DescribeConfigsSynonym {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let value = input.nullable_string()?;
         let source = input.i8()?;
@@ -288,7 +288,7 @@ impl DescribeConfigsSynonym {
         Ok(Self { name, value, source })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.nullable_string(self.value.as_deref())?;
         out.i8(self.source);

@@ -28,7 +28,7 @@ impl DescribeGroupsRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let groups = input.array(1, Decoder::string)?;
         let include_authorized_operations = if version >= 3 { input.bool()? } else { false };
         if version >= 5 {
@@ -37,7 +37,7 @@ impl DescribeGroupsRequest {
         Ok(Self { groups, include_authorized_operations })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.array(&self.groups, |out, element| out.string(element))?;
         if version >= 3 {
             out.bool(self.include_authorized_operations);
@@ -73,7 +73,7 @@ impl DescribeGroupsResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = if version >= 1 { input.i32()? } else { 0 };
         let groups = input.array(12, |input| DescribedGroup::read(input, version))?;
         if version >= 5 {
@@ -82,7 +82,7 @@ impl DescribeGroupsResponse {
         Ok(Self { throttle_time_ms, groups })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 1 {
             out.i32(self.throttle_time_ms);
         }
@@ -131,7 +131,7 @@ impl Default for DescribedGroup {
 }
 
 impl DescribedGroup {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let error_code = input.i16()?;
         let error_message = if version >= 6 { input.nullable_string()? } else { None };
         let group_id = input.string()?;
@@ -155,7 +155,7 @@ impl DescribedGroup {
         })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i16(self.error_code);
         if version >= 6 {
             out.nullable_string(self.error_message.as_deref())?;
@@ -197,7 +197,7 @@ pub struct DescribedGroupMember {
 }
 
 impl DescribedGroupMember {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let member_id = input.string()?;
         let group_instance_id = if version >= 4 { input.nullable_string()? } else { None };
         let client_id = input.string()?;
@@ -210,7 +210,7 @@ impl DescribedGroupMember {
         Ok(Self { member_id, group_instance_id, client_id, client_host, member_metadata, member_assignment })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.member_id)?;
         if version >= 4 {
             out.nullable_string(self.group_instance_id.as_deref())?;

@@ -68,7 +68,7 @@ impl FetchRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let mut cluster_id = None;
         let replica_id = if version <= 14 { input.i32()? } else { -1 };
         let mut replica_state = ReplicaState::default();
@@ -111,7 +111,7 @@ impl FetchRequest {
         })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version <= 14 {
             out.i32(self.replica_id);
         } else if self.replica_id != -1 {
@@ -180,14 +180,14 @@ impl Default for ReplicaState {
 }
 
 impl ReplicaState {
-    fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
         let replica_id = input.i32()?;
         let replica_epoch = input.i64()?;
         input.skip_tags()?;
         Ok(Self { replica_id, replica_epoch })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
         out.i32(self.replica_id);
         out.i64(self.replica_epoch);
         out.no_tags();
@@ -207,7 +207,7 @@ pub struct FetchTopic {
 }
 
 impl FetchTopic {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let topic = if version <= 12 { input.string()? } else { String::new() };
         let topic_id = if version >= 13 { input.uuid()? } else { TopicId::ZERO };
         let partitions = input.array(16, |input| FetchPartition::read(input, version))?;
@@ -217,7 +217,7 @@ impl FetchTopic {
         Ok(Self { topic, topic_id, partitions })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version <= 12 {
             out.string(&self.topic)?;
         }
@@ -269,7 +269,7 @@ impl Default for FetchPartition {
 }
 
 impl FetchPartition {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let partition = input.i32()?;
         let current_leader_epoch = if version >= 9 { input.i32()? } else { -1 };
         let fetch_offset = input.i64()?;
@@ -300,7 +300,7 @@ impl FetchPartition {
         })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.partition);
         if version >= 9 {
             out.i32(self.current_leader_epoch);
@@ -317,21 +317,17 @@ impl FetchPartition {
         out.i32(self.partition_max_bytes);
         if version >= 12 {
             let mut tags = out.tags();
-            if version >= 17 {
-                if self.replica_directory_id != TopicId::ZERO {
-                    out.tag(&mut tags, 0, |out| {
-                        out.uuid(self.replica_directory_id);
-                        Ok(())
-                    })?;
-                }
+            if version >= 17 && self.replica_directory_id != TopicId::ZERO {
+                out.tag(&mut tags, 0, |out| {
+                    out.uuid(self.replica_directory_id);
+                    Ok(())
+                })?;
             }
-            if version >= 18 {
-                if self.high_watermark != 9223372036854775807 {
-                    out.tag(&mut tags, 1, |out| {
-                        out.i64(self.high_watermark);
-                        Ok(())
-                    })?;
-                }
+            if version >= 18 && self.high_watermark != 9223372036854775807 {
+                out.tag(&mut tags, 1, |out| {
+                    out.i64(self.high_watermark);
+                    Ok(())
+                })?;
             }
             out.put_tags(tags);
         }
@@ -351,7 +347,7 @@ pub struct ForgottenTopic {
 }
 
 impl ForgottenTopic {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let topic = if version <= 12 { input.string()? } else { String::new() };
         let topic_id = if version >= 13 { input.uuid()? } else { TopicId::ZERO };
         let partitions = input.array(4, Decoder::i32)?;
@@ -361,7 +357,7 @@ impl ForgottenTopic {
         Ok(Self { topic, topic_id, partitions })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version <= 12 {
             out.string(&self.topic)?;
         }
@@ -407,7 +403,7 @@ impl FetchResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = input.i32()?;
         let error_code = if version >= 7 { input.i16()? } else { 0 };
         let session_id = if version >= 7 { input.i32()? } else { 0 };
@@ -427,7 +423,7 @@ impl FetchResponse {
         Ok(Self { throttle_time_ms, error_code, session_id, responses, node_endpoints })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.throttle_time_ms);
         if version >= 7 {
             out.i16(self.error_code);
@@ -472,7 +468,7 @@ pub struct FetchableTopicResponse {
 }
 
 impl FetchableTopicResponse {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let topic = if version <= 12 { input.string()? } else { String::new() };
         let topic_id = if version >= 13 { input.uuid()? } else { TopicId::ZERO };
         let partitions = input.array(27, |input| PartitionData::read(input, version))?;
@@ -482,7 +478,7 @@ impl FetchableTopicResponse {
         Ok(Self { topic, topic_id, partitions })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version <= 12 {
             out.string(&self.topic)?;
         }
@@ -543,7 +539,7 @@ impl Default for PartitionData {
 }
 
 impl PartitionData {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let partition_index = input.i32()?;
         let error_code = input.i16()?;
         let high_watermark = input.i64()?;
@@ -582,7 +578,7 @@ impl PartitionData {
         })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.partition_index);
         out.i16(self.error_code);
         out.i64(self.high_watermark);
@@ -649,14 +645,14 @@ impl Default for EpochEndOffset {
 }
 
 impl EpochEndOffset {
-    fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
         let epoch = input.i32()?;
         let end_offset = input.i64()?;
         input.skip_tags()?;
         Ok(Self { epoch, end_offset })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
         out.i32(self.epoch);
         out.i64(self.end_offset);
         out.no_tags();
@@ -680,14 +676,14 @@ impl Default for LeaderIdAndEpoch {
 }
 
 impl LeaderIdAndEpoch {
-    fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
         let leader_id = input.i32()?;
         let leader_epoch = input.i32()?;
         input.skip_tags()?;
         Ok(Self { leader_id, leader_epoch })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
         out.i32(self.leader_id);
         out.i32(self.leader_epoch);
         out.no_tags();
@@ -711,14 +707,14 @@ impl Default for SnapshotId {
 }
 
 impl SnapshotId {
-    fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
         let end_offset = input.i64()?;
         let epoch = input.i32()?;
         input.skip_tags()?;
         Ok(Self { end_offset, epoch })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
         out.i64(self.end_offset);
         out.i32(self.epoch);
         out.no_tags();
@@ -736,7 +732,7 @@ pub struct AbortedTransaction {
 }
 
 impl AbortedTransaction {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let producer_id = input.i64()?;
         let first_offset = input.i64()?;
         if version >= 12 {
@@ -745,7 +741,7 @@ impl AbortedTransaction {
         Ok(Self { producer_id, first_offset })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i64(self.producer_id);
         out.i64(self.first_offset);
         if version >= 12 {
@@ -769,7 +765,7 @@ pub struct NodeEndpoint {
 }
 
 impl NodeEndpoint {
-    fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
         let node_id = input.i32()?;
         let host = input.string()?;
         let port = input.i32()?;
@@ -778,7 +774,7 @@ impl NodeEndpoint {
         Ok(Self { node_id, host, port, rack })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
         out.i32(self.node_id);
         out.string(&self.host)?;
         out.i32(self.port);

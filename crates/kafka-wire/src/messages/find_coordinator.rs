@@ -30,7 +30,7 @@ impl FindCoordinatorRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let key = if version <= 3 { input.string()? } else { String::new() };
         let key_type = if version >= 1 { input.i8()? } else { 0 };
         let coordinator_keys = if version >= 4 { input.array(1, Decoder::string)? } else { Vec::new() };
@@ -40,7 +40,7 @@ impl FindCoordinatorRequest {
         Ok(Self { key, key_type, coordinator_keys })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version <= 3 {
             out.string(&self.key)?;
         } else if !self.key.is_empty() {
@@ -109,7 +109,7 @@ impl FindCoordinatorResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = if version >= 1 { input.i32()? } else { 0 };
         let error_code = if version <= 3 { input.i16()? } else { 0 };
         let error_message =
@@ -128,7 +128,7 @@ impl FindCoordinatorResponse {
         Ok(Self { throttle_time_ms, error_code, error_message, node_id, host, port, coordinators })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 1 {
             out.i32(self.throttle_time_ms);
         }
@@ -198,7 +198,7 @@ impl Default for Coordinator {
 }
 
 impl Coordinator {
-    fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
         let key = input.string()?;
         let node_id = input.i32()?;
         let host = input.string()?;
@@ -209,7 +209,7 @@ impl Coordinator {
         Ok(Self { key, node_id, host, port, error_code, error_message })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
         out.string(&self.key)?;
         out.i32(self.node_id);
         out.string(&self.host)?;

@@ -38,7 +38,7 @@ impl RequestHeader {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let request_api_key = input.i16()?;
         let request_api_version = input.i16()?;
         let correlation_id = input.i32()?;
@@ -49,7 +49,7 @@ impl RequestHeader {
         Ok(Self { request_api_key, request_api_version, correlation_id, client_id })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i16(self.request_api_key);
         out.i16(self.request_api_version);
         out.i32(self.correlation_id);
@@ -81,7 +81,7 @@ impl ResponseHeader {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let correlation_id = input.i32()?;
         if version >= 1 {
             input.skip_tags()?;
@@ -89,7 +89,7 @@ impl ResponseHeader {
         Ok(Self { correlation_id })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.correlation_id);
         if version >= 1 {
             out.no_tags();

@@ -32,7 +32,7 @@ impl HeartbeatRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let group_id = input.string()?;
         let generation_id = input.i32()?;
         let member_id = input.string()?;
@@ -43,7 +43,7 @@ impl HeartbeatRequest {
         Ok(Self { group_id, generation_id, member_id, group_instance_id })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.group_id)?;
         out.i32(self.generation_id);
         out.string(&self.member_id)?;
@@ -81,7 +81,7 @@ impl HeartbeatResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = if version >= 1 { input.i32()? } else { 0 };
         let error_code = input.i16()?;
         if version >= 4 {
@@ -90,7 +90,7 @@ impl HeartbeatResponse {
         Ok(Self { throttle_time_ms, error_code })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 1 {
             out.i32(self.throttle_time_ms);
         }

@@ -28,7 +28,7 @@ impl IncrementalAlterConfigsRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let resources = input.array(4, |input| AlterConfigsResource::read(input, version))?;
         let validate_only = input.bool()?;
         if version >= 1 {
@@ -37,7 +37,7 @@ impl IncrementalAlterConfigsRequest {
         Ok(Self { resources, validate_only })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.array(&self.resources, |out, element| element.write(out, version))?;
         out.bool(self.validate_only);
         if version >= 1 {
@@ -59,7 +59,7 @@ pub struct AlterConfigsResource {
 }
 
 impl AlterConfigsResource {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let resource_type = input.i8()?;
         let resource_name = input.string()?;
         let configs = input.array(4, |input| AlterableConfig::read(input, version))?;
@@ -69,7 +69,7 @@ impl AlterConfigsResource {
         Ok(Self { resource_type, resource_name, configs })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i8(self.resource_type);
         out.string(&self.resource_name)?;
         out.array(&self.configs, |out, element| element.write(out, version))?;
@@ -98,7 +98,7 @@ impl Default for AlterableConfig {
 }
 
 impl AlterableConfig {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let config_operation = input.i8()?;
         let value = input.nullable_string()?;
@@ -108,7 +108,7 @@ impl AlterableConfig {
         Ok(Self { name, config_operation, value })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.i8(self.config_operation);
         out.nullable_string(self.value.as_deref())?;
@@ -141,7 +141,7 @@ impl IncrementalAlterConfigsResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = input.i32()?;
         let responses = input.array(6, |input| AlterConfigsResourceResponse::read(input, version))?;
         if version >= 1 {
@@ -150,7 +150,7 @@ impl IncrementalAlterConfigsResponse {
         Ok(Self { throttle_time_ms, responses })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.throttle_time_ms);
         out.array(&self.responses, |out, element| element.write(out, version))?;
         if version >= 1 {
@@ -185,7 +185,7 @@ impl Default for AlterConfigsResourceResponse {
 }
 
 impl AlterConfigsResourceResponse {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let error_code = input.i16()?;
         let error_message = input.nullable_string()?;
         let resource_type = input.i8()?;
@@ -196,7 +196,7 @@ impl AlterConfigsResourceResponse {
         Ok(Self { error_code, error_message, resource_type, resource_name })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i16(self.error_code);
         out.nullable_string(self.error_message.as_deref())?;
         out.i8(self.resource_type);

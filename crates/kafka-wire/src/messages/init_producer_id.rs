@@ -43,7 +43,7 @@ impl InitProducerIdRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let transactional_id = input.nullable_string()?;
         let transaction_timeout_ms = input.i32()?;
         let producer_id = if version >= 3 { input.i64()? } else { -1 };
@@ -54,7 +54,7 @@ impl InitProducerIdRequest {
         Ok(Self { transactional_id, transaction_timeout_ms, producer_id, producer_epoch })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.nullable_string(self.transactional_id.as_deref())?;
         out.i32(self.transaction_timeout_ms);
         if version >= 3 {
@@ -106,7 +106,7 @@ impl InitProducerIdResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = input.i32()?;
         let error_code = input.i16()?;
         let producer_id = input.i64()?;
@@ -117,7 +117,7 @@ impl InitProducerIdResponse {
         Ok(Self { throttle_time_ms, error_code, producer_id, producer_epoch })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.throttle_time_ms);
         out.i16(self.error_code);
         out.i64(self.producer_id);

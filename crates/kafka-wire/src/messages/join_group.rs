@@ -55,7 +55,7 @@ impl JoinGroupRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let group_id = input.string()?;
         let session_timeout_ms = input.i32()?;
         let rebalance_timeout_ms = if version >= 1 { input.i32()? } else { -1 };
@@ -79,7 +79,7 @@ impl JoinGroupRequest {
         })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.group_id)?;
         out.i32(self.session_timeout_ms);
         if version >= 1 {
@@ -113,7 +113,7 @@ pub struct JoinGroupRequestProtocol {
 }
 
 impl JoinGroupRequestProtocol {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let metadata = input.bytes()?;
         if version >= 6 {
@@ -122,7 +122,7 @@ impl JoinGroupRequestProtocol {
         Ok(Self { name, metadata })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.bytes(&self.metadata)?;
         if version >= 6 {
@@ -184,7 +184,7 @@ impl JoinGroupResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = if version >= 2 { input.i32()? } else { 0 };
         let error_code = input.i16()?;
         let generation_id = input.i32()?;
@@ -210,7 +210,7 @@ impl JoinGroupResponse {
         })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 2 {
             out.i32(self.throttle_time_ms);
         }
@@ -251,7 +251,7 @@ pub struct JoinGroupResponseMember {
 }
 
 impl JoinGroupResponseMember {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let member_id = input.string()?;
         let group_instance_id = if version >= 5 { input.nullable_string()? } else { None };
         let metadata = input.bytes()?;
@@ -261,7 +261,7 @@ impl JoinGroupResponseMember {
         Ok(Self { member_id, group_instance_id, metadata })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.member_id)?;
         if version >= 5 {
             out.nullable_string(self.group_instance_id.as_deref())?;

@@ -30,7 +30,7 @@ impl LeaveGroupRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let group_id = input.string()?;
         let member_id = if version <= 2 { input.string()? } else { String::new() };
         let members = if version >= 3 {
@@ -44,7 +44,7 @@ impl LeaveGroupRequest {
         Ok(Self { group_id, member_id, members })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.group_id)?;
         if version <= 2 {
             out.string(&self.member_id)?;
@@ -75,7 +75,7 @@ pub struct MemberIdentity {
 }
 
 impl MemberIdentity {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let member_id = input.string()?;
         let group_instance_id = input.nullable_string()?;
         let reason = if version >= 5 { input.nullable_string()? } else { None };
@@ -85,7 +85,7 @@ impl MemberIdentity {
         Ok(Self { member_id, group_instance_id, reason })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.member_id)?;
         out.nullable_string(self.group_instance_id.as_deref())?;
         if version >= 5 {
@@ -122,7 +122,7 @@ impl LeaveGroupResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = if version >= 1 { input.i32()? } else { 0 };
         let error_code = input.i16()?;
         let members = if version >= 3 {
@@ -136,7 +136,7 @@ impl LeaveGroupResponse {
         Ok(Self { throttle_time_ms, error_code, members })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 1 {
             out.i32(self.throttle_time_ms);
         }
@@ -171,7 +171,7 @@ impl Default for MemberResponse {
 }
 
 impl MemberResponse {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let member_id = input.string()?;
         let group_instance_id = input.nullable_string()?;
         let error_code = input.i16()?;
@@ -181,7 +181,7 @@ impl MemberResponse {
         Ok(Self { member_id, group_instance_id, error_code })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.member_id)?;
         out.nullable_string(self.group_instance_id.as_deref())?;
         out.i16(self.error_code);

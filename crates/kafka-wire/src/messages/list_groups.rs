@@ -28,7 +28,7 @@ impl ListGroupsRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let states_filter = if version >= 4 { input.array(1, Decoder::string)? } else { Vec::new() };
         let types_filter = if version >= 5 { input.array(1, Decoder::string)? } else { Vec::new() };
         if version >= 3 {
@@ -37,7 +37,7 @@ impl ListGroupsRequest {
         Ok(Self { states_filter, types_filter })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 4 {
             out.array(&self.states_filter, |out, element| out.string(element))?;
         } else if !self.states_filter.is_empty() {
@@ -79,7 +79,7 @@ impl ListGroupsResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = if version >= 1 { input.i32()? } else { 0 };
         let error_code = input.i16()?;
         let groups = input.array(3, |input| ListedGroup::read(input, version))?;
@@ -89,7 +89,7 @@ impl ListGroupsResponse {
         Ok(Self { throttle_time_ms, error_code, groups })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 1 {
             out.i32(self.throttle_time_ms);
         }
@@ -116,7 +116,7 @@ pub struct ListedGroup {
 }
 
 impl ListedGroup {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let group_id = input.string()?;
         let protocol_type = input.string()?;
         let group_state = if version >= 4 { input.string()? } else { String::new() };
@@ -127,7 +127,7 @@ impl ListedGroup {
         Ok(Self { group_id, protocol_type, group_state, group_type })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.group_id)?;
         out.string(&self.protocol_type)?;
         if version >= 4 {

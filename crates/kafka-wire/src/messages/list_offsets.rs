@@ -32,7 +32,7 @@ impl ListOffsetsRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let replica_id = input.i32()?;
         let isolation_level = if version >= 2 { input.i8()? } else { 0 };
         let topics = input.array(3, |input| ListOffsetsTopic::read(input, version))?;
@@ -43,7 +43,7 @@ impl ListOffsetsRequest {
         Ok(Self { replica_id, isolation_level, topics, timeout_ms })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.replica_id);
         if version >= 2 {
             out.i8(self.isolation_level);
@@ -71,7 +71,7 @@ pub struct ListOffsetsTopic {
 }
 
 impl ListOffsetsTopic {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let partitions = input.array(12, |input| ListOffsetsPartition::read(input, version))?;
         if version >= 6 {
@@ -80,7 +80,7 @@ impl ListOffsetsTopic {
         Ok(Self { name, partitions })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.array(&self.partitions, |out, element| element.write(out, version))?;
         if version >= 6 {
@@ -108,7 +108,7 @@ impl Default for ListOffsetsPartition {
 }
 
 impl ListOffsetsPartition {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let partition_index = input.i32()?;
         let current_leader_epoch = if version >= 4 { input.i32()? } else { -1 };
         let timestamp = input.i64()?;
@@ -118,7 +118,7 @@ impl ListOffsetsPartition {
         Ok(Self { partition_index, current_leader_epoch, timestamp })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.partition_index);
         if version >= 4 {
             out.i32(self.current_leader_epoch);
@@ -153,7 +153,7 @@ impl ListOffsetsResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = if version >= 2 { input.i32()? } else { 0 };
         let topics = input.array(3, |input| ListOffsetsTopicResponse::read(input, version))?;
         if version >= 6 {
@@ -162,7 +162,7 @@ impl ListOffsetsResponse {
         Ok(Self { throttle_time_ms, topics })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 2 {
             out.i32(self.throttle_time_ms);
         }
@@ -184,7 +184,7 @@ pub struct ListOffsetsTopicResponse {
 }
 
 impl ListOffsetsTopicResponse {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let partitions = input.array(22, |input| ListOffsetsPartitionResponse::read(input, version))?;
         if version >= 6 {
@@ -193,7 +193,7 @@ impl ListOffsetsTopicResponse {
         Ok(Self { name, partitions })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.array(&self.partitions, |out, element| element.write(out, version))?;
         if version >= 6 {
@@ -225,7 +225,7 @@ impl Default for ListOffsetsPartitionResponse {
 }
 
 impl ListOffsetsPartitionResponse {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let partition_index = input.i32()?;
         let error_code = input.i16()?;
         let timestamp = input.i64()?;
@@ -237,7 +237,7 @@ impl ListOffsetsPartitionResponse {
         Ok(Self { partition_index, error_code, timestamp, offset, leader_epoch })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.partition_index);
         out.i16(self.error_code);
         out.i64(self.timestamp);

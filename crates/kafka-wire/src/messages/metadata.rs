@@ -44,7 +44,7 @@ impl MetadataRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let topics = if version >= 1 {
             input.nullable_array(2, |input| MetadataRequestTopic::read(input, version))
         } else {
@@ -65,7 +65,7 @@ impl MetadataRequest {
         })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 1 {
             out.nullable_array(self.topics.as_deref(), |out, element| element.write(out, version))?
         } else {
@@ -111,7 +111,7 @@ impl Default for MetadataRequestTopic {
 }
 
 impl MetadataRequestTopic {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let topic_id = if version >= 10 { input.uuid()? } else { TopicId::ZERO };
         let name = if version >= 10 { input.nullable_string() } else { input.string().map(Some) }?;
         if version >= 9 {
@@ -120,7 +120,7 @@ impl MetadataRequestTopic {
         Ok(Self { topic_id, name })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 10 {
             out.uuid(self.topic_id);
         }
@@ -182,7 +182,7 @@ impl MetadataResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = if version >= 3 { input.i32()? } else { 0 };
         let brokers = input.array(10, |input| MetadataResponseBroker::read(input, version))?;
         let cluster_id = if version >= 2 { input.nullable_string()? } else { None };
@@ -205,7 +205,7 @@ impl MetadataResponse {
         })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 3 {
             out.i32(self.throttle_time_ms);
         }
@@ -246,7 +246,7 @@ pub struct MetadataResponseBroker {
 }
 
 impl MetadataResponseBroker {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let node_id = input.i32()?;
         let host = input.string()?;
         let port = input.i32()?;
@@ -257,7 +257,7 @@ impl MetadataResponseBroker {
         Ok(Self { node_id, host, port, rack })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.node_id);
         out.string(&self.host)?;
         out.i32(self.port);
@@ -302,7 +302,7 @@ impl Default for MetadataResponseTopic {
 }
 
 impl MetadataResponseTopic {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let error_code = input.i16()?;
         let name = if version >= 12 { input.nullable_string() } else { input.string().map(Some) }?;
         let topic_id = if version >= 10 { input.uuid()? } else { TopicId::ZERO };
@@ -315,7 +315,7 @@ impl MetadataResponseTopic {
         Ok(Self { error_code, name, topic_id, is_internal, partitions, topic_authorized_operations })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i16(self.error_code);
         if version >= 12 {
             out.nullable_string(self.name.as_deref())?
@@ -375,7 +375,7 @@ impl Default for MetadataResponsePartition {
 }
 
 impl MetadataResponsePartition {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let error_code = input.i16()?;
         let partition_index = input.i32()?;
         let leader_id = input.i32()?;
@@ -397,7 +397,7 @@ impl MetadataResponsePartition {
         })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i16(self.error_code);
         out.i32(self.partition_index);
         out.i32(self.leader_id);

@@ -50,7 +50,7 @@ impl OffsetCommitRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let group_id = input.string()?;
         let generation_id_or_member_epoch = input.i32()?;
         let member_id = input.string()?;
@@ -70,7 +70,7 @@ impl OffsetCommitRequest {
         })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.group_id)?;
         out.i32(self.generation_id_or_member_epoch);
         out.string(&self.member_id)?;
@@ -102,7 +102,7 @@ pub struct OffsetCommitRequestTopic {
 }
 
 impl OffsetCommitRequestTopic {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = if version <= 9 { input.string()? } else { String::new() };
         let topic_id = if version >= 10 { input.uuid()? } else { TopicId::ZERO };
         let partitions = input.array(14, |input| OffsetCommitRequestPartition::read(input, version))?;
@@ -112,7 +112,7 @@ impl OffsetCommitRequestTopic {
         Ok(Self { name, topic_id, partitions })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version <= 9 {
             out.string(&self.name)?;
         }
@@ -152,7 +152,7 @@ impl Default for OffsetCommitRequestPartition {
 }
 
 impl OffsetCommitRequestPartition {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let partition_index = input.i32()?;
         let committed_offset = input.i64()?;
         let committed_leader_epoch = if version >= 6 { input.i32()? } else { -1 };
@@ -163,7 +163,7 @@ impl OffsetCommitRequestPartition {
         Ok(Self { partition_index, committed_offset, committed_leader_epoch, committed_metadata })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.partition_index);
         out.i64(self.committed_offset);
         if version >= 6 {
@@ -199,7 +199,7 @@ impl OffsetCommitResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = if version >= 3 { input.i32()? } else { 0 };
         let topics = input.array(3, |input| OffsetCommitResponseTopic::read(input, version))?;
         if version >= 8 {
@@ -208,7 +208,7 @@ impl OffsetCommitResponse {
         Ok(Self { throttle_time_ms, topics })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 3 {
             out.i32(self.throttle_time_ms);
         }
@@ -232,7 +232,7 @@ pub struct OffsetCommitResponseTopic {
 }
 
 impl OffsetCommitResponseTopic {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = if version <= 9 { input.string()? } else { String::new() };
         let topic_id = if version >= 10 { input.uuid()? } else { TopicId::ZERO };
         let partitions = input.array(6, |input| OffsetCommitResponsePartition::read(input, version))?;
@@ -242,7 +242,7 @@ impl OffsetCommitResponseTopic {
         Ok(Self { name, topic_id, partitions })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version <= 9 {
             out.string(&self.name)?;
         }
@@ -267,7 +267,7 @@ pub struct OffsetCommitResponsePartition {
 }
 
 impl OffsetCommitResponsePartition {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let partition_index = input.i32()?;
         let error_code = input.i16()?;
         if version >= 8 {
@@ -276,7 +276,7 @@ impl OffsetCommitResponsePartition {
         Ok(Self { partition_index, error_code })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.partition_index);
         out.i16(self.error_code);
         if version >= 8 {

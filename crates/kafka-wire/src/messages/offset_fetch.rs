@@ -39,7 +39,7 @@ impl OffsetFetchRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let group_id = if version <= 7 { input.string()? } else { String::new() };
         let topics = if version <= 7 {
             if version >= 2 {
@@ -62,7 +62,7 @@ impl OffsetFetchRequest {
         Ok(Self { group_id, topics, groups, require_stable })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version <= 7 {
             out.string(&self.group_id)?;
         } else if !self.group_id.is_empty() {
@@ -106,7 +106,7 @@ pub struct OffsetFetchRequestTopic {
 }
 
 impl OffsetFetchRequestTopic {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let partition_indexes = input.array(4, Decoder::i32)?;
         if version >= 6 {
@@ -115,7 +115,7 @@ impl OffsetFetchRequestTopic {
         Ok(Self { name, partition_indexes })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.array(&self.partition_indexes, |out, element| {
             out.i32(*element);
@@ -148,7 +148,7 @@ impl Default for OffsetFetchRequestGroup {
 }
 
 impl OffsetFetchRequestGroup {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let group_id = input.string()?;
         let member_id = if version >= 9 { input.nullable_string()? } else { None };
         let member_epoch = if version >= 9 { input.i32()? } else { -1 };
@@ -157,7 +157,7 @@ impl OffsetFetchRequestGroup {
         Ok(Self { group_id, member_id, member_epoch, topics })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.group_id)?;
         if version >= 9 {
             out.nullable_string(self.member_id.as_deref())?;
@@ -183,7 +183,7 @@ pub struct OffsetFetchRequestTopics {
 }
 
 impl OffsetFetchRequestTopics {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = if version <= 9 { input.string()? } else { String::new() };
         let topic_id = if version >= 10 { input.uuid()? } else { TopicId::ZERO };
         let partition_indexes = input.array(4, Decoder::i32)?;
@@ -191,7 +191,7 @@ impl OffsetFetchRequestTopics {
         Ok(Self { name, topic_id, partition_indexes })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version <= 9 {
             out.string(&self.name)?;
         }
@@ -233,7 +233,7 @@ impl OffsetFetchResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = if version >= 3 { input.i32()? } else { 0 };
         let topics = if version <= 7 {
             input.array(3, |input| OffsetFetchResponseTopic::read(input, version))?
@@ -252,7 +252,7 @@ impl OffsetFetchResponse {
         Ok(Self { throttle_time_ms, topics, error_code, groups })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 3 {
             out.i32(self.throttle_time_ms);
         }
@@ -286,7 +286,7 @@ pub struct OffsetFetchResponseTopic {
 }
 
 impl OffsetFetchResponseTopic {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = input.string()?;
         let partitions = input.array(16, |input| OffsetFetchResponsePartition::read(input, version))?;
         if version >= 6 {
@@ -295,7 +295,7 @@ impl OffsetFetchResponseTopic {
         Ok(Self { name, partitions })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.name)?;
         out.array(&self.partitions, |out, element| element.write(out, version))?;
         if version >= 6 {
@@ -333,7 +333,7 @@ impl Default for OffsetFetchResponsePartition {
 }
 
 impl OffsetFetchResponsePartition {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let partition_index = input.i32()?;
         let committed_offset = input.i64()?;
         let committed_leader_epoch = if version >= 5 { input.i32()? } else { -1 };
@@ -345,7 +345,7 @@ impl OffsetFetchResponsePartition {
         Ok(Self { partition_index, committed_offset, committed_leader_epoch, metadata, error_code })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.partition_index);
         out.i64(self.committed_offset);
         if version >= 5 {
@@ -372,7 +372,7 @@ pub struct OffsetFetchResponseGroup {
 }
 
 impl OffsetFetchResponseGroup {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let group_id = input.string()?;
         let topics = input.array(3, |input| OffsetFetchResponseTopics::read(input, version))?;
         let error_code = input.i16()?;
@@ -380,7 +380,7 @@ impl OffsetFetchResponseGroup {
         Ok(Self { group_id, topics, error_code })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.group_id)?;
         out.array(&self.topics, |out, element| element.write(out, version))?;
         out.i16(self.error_code);
@@ -401,7 +401,7 @@ pub struct OffsetFetchResponseTopics {
 }
 
 impl OffsetFetchResponseTopics {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = if version <= 9 { input.string()? } else { String::new() };
         let topic_id = if version >= 10 { input.uuid()? } else { TopicId::ZERO };
         let partitions = input.array(20, |input| OffsetFetchResponsePartitions::read(input, version))?;
@@ -409,7 +409,7 @@ impl OffsetFetchResponseTopics {
         Ok(Self { name, topic_id, partitions })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version <= 9 {
             out.string(&self.name)?;
         }
@@ -450,7 +450,7 @@ impl Default for OffsetFetchResponsePartitions {
 }
 
 impl OffsetFetchResponsePartitions {
-    fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
         let partition_index = input.i32()?;
         let committed_offset = input.i64()?;
         let committed_leader_epoch = input.i32()?;
@@ -460,7 +460,7 @@ impl OffsetFetchResponsePartitions {
         Ok(Self { partition_index, committed_offset, committed_leader_epoch, metadata, error_code })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
         out.i32(self.partition_index);
         out.i64(self.committed_offset);
         out.i32(self.committed_leader_epoch);

@@ -34,7 +34,7 @@ impl OffsetForLeaderEpochRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let replica_id = if version >= 3 { input.i32()? } else { -2 };
         let topics = input.array(3, |input| OffsetForLeaderTopic::read(input, version))?;
         if version >= 4 {
@@ -43,7 +43,7 @@ impl OffsetForLeaderEpochRequest {
         Ok(Self { replica_id, topics })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 3 {
             out.i32(self.replica_id);
         }
@@ -65,7 +65,7 @@ pub struct OffsetForLeaderTopic {
 }
 
 impl OffsetForLeaderTopic {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let topic = input.string()?;
         let partitions = input.array(12, |input| OffsetForLeaderPartition::read(input, version))?;
         if version >= 4 {
@@ -74,7 +74,7 @@ impl OffsetForLeaderTopic {
         Ok(Self { topic, partitions })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.topic)?;
         out.array(&self.partitions, |out, element| element.write(out, version))?;
         if version >= 4 {
@@ -102,7 +102,7 @@ impl Default for OffsetForLeaderPartition {
 }
 
 impl OffsetForLeaderPartition {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let partition = input.i32()?;
         let current_leader_epoch = input.i32()?;
         let leader_epoch = input.i32()?;
@@ -112,7 +112,7 @@ impl OffsetForLeaderPartition {
         Ok(Self { partition, current_leader_epoch, leader_epoch })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.partition);
         out.i32(self.current_leader_epoch);
         out.i32(self.leader_epoch);
@@ -145,7 +145,7 @@ impl OffsetForLeaderEpochResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = input.i32()?;
         let topics = input.array(3, |input| OffsetForLeaderTopicResult::read(input, version))?;
         if version >= 4 {
@@ -154,7 +154,7 @@ impl OffsetForLeaderEpochResponse {
         Ok(Self { throttle_time_ms, topics })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.throttle_time_ms);
         out.array(&self.topics, |out, element| element.write(out, version))?;
         if version >= 4 {
@@ -174,7 +174,7 @@ pub struct OffsetForLeaderTopicResult {
 }
 
 impl OffsetForLeaderTopicResult {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let topic = input.string()?;
         let partitions = input.array(18, |input| EpochEndOffset::read(input, version))?;
         if version >= 4 {
@@ -183,7 +183,7 @@ impl OffsetForLeaderTopicResult {
         Ok(Self { topic, partitions })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.topic)?;
         out.array(&self.partitions, |out, element| element.write(out, version))?;
         if version >= 4 {
@@ -213,7 +213,7 @@ impl Default for EpochEndOffset {
 }
 
 impl EpochEndOffset {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let error_code = input.i16()?;
         let partition = input.i32()?;
         let leader_epoch = input.i32()?;
@@ -224,7 +224,7 @@ impl EpochEndOffset {
         Ok(Self { error_code, partition, leader_epoch, end_offset })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i16(self.error_code);
         out.i32(self.partition);
         out.i32(self.leader_epoch);

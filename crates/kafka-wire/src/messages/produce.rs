@@ -33,7 +33,7 @@ impl ProduceRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let transactional_id = input.nullable_string()?;
         let acks = input.i16()?;
         let timeout_ms = input.i32()?;
@@ -44,7 +44,7 @@ impl ProduceRequest {
         Ok(Self { transactional_id, acks, timeout_ms, topic_data })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.nullable_string(self.transactional_id.as_deref())?;
         out.i16(self.acks);
         out.i32(self.timeout_ms);
@@ -68,7 +68,7 @@ pub struct TopicProduceData {
 }
 
 impl TopicProduceData {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = if version <= 12 { input.string()? } else { String::new() };
         let topic_id = if version >= 13 { input.uuid()? } else { TopicId::ZERO };
         let partition_data = input.array(6, |input| PartitionProduceData::read(input, version))?;
@@ -78,7 +78,7 @@ impl TopicProduceData {
         Ok(Self { name, topic_id, partition_data })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version <= 12 {
             out.string(&self.name)?;
         }
@@ -103,7 +103,7 @@ pub struct PartitionProduceData {
 }
 
 impl PartitionProduceData {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let index = input.i32()?;
         let records = input.nullable_bytes()?;
         if version >= 9 {
@@ -112,7 +112,7 @@ impl PartitionProduceData {
         Ok(Self { index, records })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.index);
         out.nullable_bytes(self.records.as_deref())?;
         if version >= 9 {
@@ -146,7 +146,7 @@ impl ProduceResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let responses = input.array(3, |input| TopicProduceResponse::read(input, version))?;
         let throttle_time_ms = input.i32()?;
         let mut node_endpoints = Vec::new();
@@ -164,7 +164,7 @@ impl ProduceResponse {
         Ok(Self { responses, throttle_time_ms, node_endpoints })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.array(&self.responses, |out, element| element.write(out, version))?;
         out.i32(self.throttle_time_ms);
         if version >= 9 {
@@ -201,7 +201,7 @@ pub struct TopicProduceResponse {
 }
 
 impl TopicProduceResponse {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let name = if version <= 12 { input.string()? } else { String::new() };
         let topic_id = if version >= 13 { input.uuid()? } else { TopicId::ZERO };
         let partition_responses = input.array(22, |input| PartitionProduceResponse::read(input, version))?;
@@ -211,7 +211,7 @@ impl TopicProduceResponse {
         Ok(Self { name, topic_id, partition_responses })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version <= 12 {
             out.string(&self.name)?;
         }
@@ -263,7 +263,7 @@ impl Default for PartitionProduceResponse {
 }
 
 impl PartitionProduceResponse {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let index = input.i32()?;
         let error_code = input.i16()?;
         let base_offset = input.i64()?;
@@ -297,7 +297,7 @@ impl PartitionProduceResponse {
         })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.index);
         out.i16(self.error_code);
         out.i64(self.base_offset);
@@ -343,7 +343,7 @@ pub struct BatchIndexAndErrorMessage {
 }
 
 impl BatchIndexAndErrorMessage {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let batch_index = input.i32()?;
         let batch_index_error_message = input.nullable_string()?;
         if version >= 9 {
@@ -352,7 +352,7 @@ impl BatchIndexAndErrorMessage {
         Ok(Self { batch_index, batch_index_error_message })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.i32(self.batch_index);
         out.nullable_string(self.batch_index_error_message.as_deref())?;
         if version >= 9 {
@@ -378,14 +378,14 @@ impl Default for LeaderIdAndEpoch {
 }
 
 impl LeaderIdAndEpoch {
-    fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
         let leader_id = input.i32()?;
         let leader_epoch = input.i32()?;
         input.skip_tags()?;
         Ok(Self { leader_id, leader_epoch })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
         out.i32(self.leader_id);
         out.i32(self.leader_epoch);
         out.no_tags();
@@ -407,7 +407,7 @@ pub struct NodeEndpoint {
 }
 
 impl NodeEndpoint {
-    fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
         let node_id = input.i32()?;
         let host = input.string()?;
         let port = input.i32()?;
@@ -416,7 +416,7 @@ impl NodeEndpoint {
         Ok(Self { node_id, host, port, rack })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
         out.i32(self.node_id);
         out.string(&self.host)?;
         out.i32(self.port);

@@ -26,12 +26,12 @@ impl SaslHandshakeRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
         let mechanism = input.string()?;
         Ok(Self { mechanism })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
         out.string(&self.mechanism)?;
         Ok(())
     }
@@ -59,13 +59,13 @@ impl SaslHandshakeResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, _version: i16) -> Result<Self, DecodeError> {
         let error_code = input.i16()?;
         let mechanisms = input.array(2, Decoder::string)?;
         Ok(Self { error_code, mechanisms })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, _version: i16) -> Result<(), EncodeError> {
         out.i16(self.error_code);
         out.array(&self.mechanisms, |out, element| out.string(element))?;
         Ok(())

@@ -38,7 +38,7 @@ impl SyncGroupRequest {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let group_id = input.string()?;
         let generation_id = input.i32()?;
         let member_id = input.string()?;
@@ -60,7 +60,7 @@ impl SyncGroupRequest {
         })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.group_id)?;
         out.i32(self.generation_id);
         out.string(&self.member_id)?;
@@ -93,7 +93,7 @@ pub struct SyncGroupRequestAssignment {
 }
 
 impl SyncGroupRequestAssignment {
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let member_id = input.string()?;
         let assignment = input.bytes()?;
         if version >= 4 {
@@ -102,7 +102,7 @@ impl SyncGroupRequestAssignment {
         Ok(Self { member_id, assignment })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         out.string(&self.member_id)?;
         out.bytes(&self.assignment)?;
         if version >= 4 {
@@ -140,7 +140,7 @@ impl SyncGroupResponse {
         self.write(&mut out, version)
     }
 
-    fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+    pub(crate) fn read(input: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
         let throttle_time_ms = if version >= 1 { input.i32()? } else { 0 };
         let error_code = input.i16()?;
         let protocol_type = if version >= 5 { input.nullable_string()? } else { None };
@@ -152,7 +152,7 @@ impl SyncGroupResponse {
         Ok(Self { throttle_time_ms, error_code, protocol_type, protocol_name, assignment })
     }
 
-    fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
+    pub(crate) fn write(&self, out: &mut Encoder<'_>, version: i16) -> Result<(), EncodeError> {
         if version >= 1 {
             out.i32(self.throttle_time_ms);
         }

@@ -296,9 +296,9 @@ pub struct {name} {{ {declared} }}
 {default}
 
 impl {name} {{ {public}
-    fn read({read_in}: &mut Decoder, {read_version}: i16) -> Result<Self, DecodeError> {{ {read} }}
+    pub(crate) fn read({read_in}: &mut Decoder, {read_version}: i16) -> Result<Self, DecodeError> {{ {read} }}
 
-    fn write(&self, {write_out}: &mut Encoder<'_>, {write_version}: i16) -> Result<(), EncodeError> {{ {write} Ok(()) }}
+    pub(crate) fn write(&self, {write_out}: &mut Encoder<'_>, {write_version}: i16) -> Result<(), EncodeError> {{ {write} Ok(()) }}
 }}
 "
         );
@@ -410,12 +410,15 @@ impl {name} {{ {public}
         for (tag, field) in tagged {
             let differs = rust::differs(field)?;
             let value = self.write_value(field, field.versions.and(valid))?;
-            let some = format!("if {differs} {{ out.tag(&mut tags, {tag}, |out| {{ {value}; Ok(()) }})?; }}");
+            let put = format!("out.tag(&mut tags, {tag}, |out| {{ {value}; Ok(()) }})?;");
             let _ = match field.versions.condition(valid.and(self.message.flexible)) {
-                Condition::If(condition) => {
-                    write!(tags, "if {condition} {{ {some} }} {}", self.absent(field)?)
+                Condition::If(condition) if field.ignorable => {
+                    write!(tags, "if {condition} && {differs} {{ {put} }}")
                 }
-                _ => write!(tags, "{some}"),
+                Condition::If(condition) => {
+                    write!(tags, "if {condition} {{ if {differs} {{ {put} }} }} {}", self.absent(field)?)
+                }
+                _ => write!(tags, "if {differs} {{ {put} }}"),
             };
             if !field.ignorable {
                 let name = snake(&field.name);
