@@ -82,6 +82,11 @@ impl<'a> Encoder<'a> {
         Ok(Self { out, message, version, flexible })
     }
 
+    /// Bytes in the buffer so far.
+    pub(crate) fn position(&self) -> usize {
+        self.out.len()
+    }
+
     pub(crate) fn bool(&mut self, value: bool) {
         self.out.put_u8(value.into());
     }
