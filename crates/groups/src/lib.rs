@@ -1,1 +1,26 @@
 //! Consumer-group membership, offsets and producer ids as pure state machines.
+//!
+//! A [`Group`] takes an [`Input`] at a time that its owner states, and answers with [`Output`]s: replies to callers,
+//! and records to make durable. Whatever a client may not see undone by a crash waits for [`Input::Persisted`].
+//! After a restart [`Recovery`] makes the groups anew from their [`GroupRecord`]s.
+
+mod config;
+mod group;
+mod ids;
+mod message;
+mod offsets;
+mod producer_ids;
+mod recovery;
+mod stored;
+
+pub use config::GroupConfig;
+pub use group::Group;
+pub use ids::{CallerId, Generation, GroupId, InstanceId, MemberId, Millis, PersistId};
+pub use message::{
+    Commit, Description, Heartbeat, Input, Join, Joined, JoinedMember, Leaving, MemberDescription, Output,
+    Protocol, Refused, Reply, State, Sync, Synced,
+};
+pub use offsets::{Committed, Offsets};
+pub use producer_ids::{Allocation, BLOCK_LEN, HighWater, HighWaterError, ProducerIds};
+pub use recovery::Recovery;
+pub use stored::{GroupRecord, GroupRecordError, StoredGroup, StoredMember};

@@ -1,0 +1,51 @@
+//! From the records of an internal topic back to groups.
+
+use crate::{
+    config::GroupConfig,
+    group::Group,
+    ids::{GroupId, Millis},
+    offsets::Offsets,
+    stored::{GroupRecord, StoredGroup},
+};
+use std::collections::BTreeMap;
+
+/// Gathers the records of all groups, in the order of the log or, after compaction, of their keys.
+#[derive(Clone, Debug, Default)]
+pub struct Recovery {
+    groups: BTreeMap<GroupId, Image>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Image {
+    stored: Option<StoredGroup>,
+    offsets: Offsets,
+}
+
+impl Recovery {
+    /// Nothing gathered yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next record.
+    pub fn apply(&mut self, record: GroupRecord) {
+        let image = self.groups.entry(record.group().clone()).or_default();
+        match record {
+            GroupRecord::Offset { topic, partition, committed, .. } => {
+                image.offsets.set(topic, partition, committed);
+            }
+            GroupRecord::OffsetTombstone { topic, partition, .. } => image.offsets.remove(&topic, partition),
+            GroupRecord::Group { stored, .. } => image.stored = Some(stored),
+            GroupRecord::GroupTombstone { .. } => image.stored = None,
+        }
+    }
+
+    /// The groups that are left. Their members are as they were, and have a whole session from `now` on to come back.
+    #[must_use]
+    pub fn into_groups(self, now: Millis, config: &GroupConfig) -> Vec<Group> {
+        let something = |image: &Image| image.stored.is_some() || !image.offsets.is_empty();
+        let left = self.groups.into_iter().filter(|(_, image)| something(image));
+        left.map(|(id, image)| Group::recover(id, config.clone(), now, image.stored, image.offsets)).collect()
+    }
+}
