@@ -1,2 +1,91 @@
-//! The `keyway` binary.
-fn main() {}
+//! The `keyway` binary: the broker, and by hand what its clients do.
+//!
+//! Data goes to stdout, everything else to stderr; one line says what failed and what to do about it.
+
+mod client;
+mod consume;
+mod demo;
+mod failure;
+mod produce;
+mod record_json;
+mod serve;
+mod stop_signal;
+mod topic;
+
+use crate::failure::Failure;
+use clap::{Parser, Subcommand};
+use std::{future::Future, io::IsTerminal, process::ExitCode, time::Duration};
+use tracing_subscriber::EnvFilter;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed; one line on stderr says why
+  2  wrong usage
+  3  the topic or partition does not exist
+  5  no broker answered in time
+  130, 141, 143  ended by Ctrl-C, by a closed pipe, by SIGTERM";
+
+/// Client libraries report what fails to their caller, so their log lines would say it twice.
+const LOG_DEFAULT: &str = "warn,krafka=off,danube_client=off";
+
+/// Keyed event streaming in one binary: a Kafka and Danube broker that hands messages to workers by key.
+#[derive(Parser)]
+#[command(name = "keyway", version, after_help = EXIT_CODES, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// What to log to stderr: a level (error, warn, info, debug, trace), or levels by module as in `warn,krafka=debug`
+    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG", default_value = LOG_DEFAULT)]
+    #[arg(hide_env_values = true)]
+    log: String,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Produce(produce::Produce),
+    Consume(consume::Consume),
+    Topic(topic::Topic),
+    Demo(demo::Demo),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = start_log(&cli.log).and_then(|()| match cli.command {
+        Command::Serve(serve) => serve.run(),
+        Command::Produce(produce) => block_on(produce.run()),
+        Command::Consume(consume) => block_on(consume.run()),
+        Command::Topic(topic) => block_on(topic.run()),
+        Command::Demo(demo) => block_on(demo.run()),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn start_log(filter: &str) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        Failure::Usage(format!("--log (or RUST_LOG) '{filter}': {error}; try a level such as 'info'"))
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    Ok(())
+}
+
+/// Runs a client command. Its own code runs on this thread, so that a blocked stdout stops no heartbeat.
+fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?;
+    let outcome = runtime.block_on(command);
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    outcome
+}

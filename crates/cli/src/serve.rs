@@ -1,0 +1,118 @@
+//! `keyway serve`: the broker.
+
+use crate::{
+    failure::{Failure, note},
+    stop_signal::StopSignals,
+};
+use clap::Args;
+use keyway_broker::{Broker, Config};
+use keyway_log::LogStore;
+use keyway_runtime::World;
+use keyway_segment_log::{Options, SegmentStore};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
+
+const AFTER_HELP: &str = "\
+A record that was acknowledged (Kafka acks=all, Danube reliable) is on disk: kill -9 and power cuts lose none.
+SIGTERM or Ctrl-C stops within 10 s and loses nothing; a second one stops at once, and still loses nothing that was
+acknowledged.
+
+Examples:
+  keyway serve
+  keyway serve --kafka 127.0.0.1:9192 --grpc 127.0.0.1:6750 --data /var/lib/keyway";
+
+/// Run the broker
+#[derive(Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Serve {
+    /// Address of the Kafka protocol; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9092", value_parser = address)]
+    kafka: SocketAddr,
+
+    /// Address of the Danube protocol (gRPC); port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:6650", value_parser = address)]
+    grpc: SocketAddr,
+
+    /// Folder of everything that is stored; created if missing, used by one broker at a time
+    #[arg(long, value_name = "DIR", default_value = "./keyway-data")]
+    data: PathBuf,
+
+    /// Allow addresses that other machines reach, although no client has to prove who it is
+    #[arg(long)]
+    insecure_bind_anyway: bool,
+}
+
+impl Serve {
+    /// Serves until a signal or a failed disk ends it.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let started = Instant::now();
+        self.check_addresses()?;
+        raise_open_files_limit();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?;
+        runtime.block_on(self.serve(started))
+    }
+
+    async fn serve(&self, started: Instant) -> Result<(), Failure> {
+        // First, so that a signal during a long recovery is not lost.
+        let mut stop = StopSignals::listen()?;
+        let world = World::real();
+        let store = SegmentStore::open(&world, &self.data, Options::default())
+            .map_err(|error| Failure::Failed(error.to_string()))?;
+        let disk_failed = store.failed();
+        let store: Arc<dyn LogStore> = Arc::new(store);
+        let config = Config { kafka: self.kafka, grpc: self.grpc, ..Config::default() };
+        let broker = Broker::start(config, world, Arc::clone(&store))
+            .await
+            .map_err(|error| Failure::Failed(error.to_string()))?;
+        note(&format!(
+            "{} ready in {} ms: Kafka {}, gRPC {}, data {}",
+            env!("CARGO_PKG_VERSION"),
+            started.elapsed().as_millis(),
+            broker.kafka_address(),
+            broker.grpc_address(),
+            self.data.display()
+        ));
+        tokio::select! {
+            biased;
+            cause = disk_failed => {
+                // Nothing more can be made durable, so nothing may be finished either.
+                return Err(Failure::Failed(format!("stopped, because the disk failed: {cause}")));
+            }
+            _ = stop.next() => {}
+        }
+        tokio::select! {
+            biased;
+            _ = stop.next() => Err(Failure::Failed("stopped at once on the second signal".into())),
+            outcome = broker.shutdown() => outcome.map_err(|error| Failure::Failed(error.to_string())),
+        }
+    }
+
+    fn check_addresses(&self) -> Result<(), Failure> {
+        let open = [self.kafka, self.grpc].into_iter().find(|address| !address.ip().is_loopback());
+        match open {
+            Some(address) if !self.insecure_bind_anyway => Err(Failure::Usage(format!(
+                "{address} is reachable from other machines and no client has to prove who it is; use 127.0.0.1, or \
+                 add --insecure-bind-anyway on a network that you trust"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Each connection and segment is an open file, and the usual soft limit of 1,024 is there for older programs.
+fn raise_open_files_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it was");
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let parsed = numeric.as_deref().unwrap_or(text).parse();
+    parsed.map_err(|_| "write it as IP:PORT, such as 127.0.0.1:9092".into())
+}
