@@ -50,7 +50,9 @@ pub(crate) async fn serve(node: Arc<Node>, stream: Box<dyn Stream>, address: Soc
         End::Stopping | End::Incoming(IncomingError::Closed | IncomingError::Io(_)) | End::Write(_) => {
             tracing::debug!(peer = %address, "Kafka connection ended: {end}");
         }
-        End::Incoming(_) | End::Refused(_) => tracing::warn!(peer = %address, "closing a Kafka connection: {end}"),
+        End::Incoming(_) | End::Refused(_) => {
+            tracing::warn!(peer = %address, "closing a Kafka connection: {end}")
+        }
     }
 }
 

@@ -54,7 +54,11 @@ pub(crate) enum IncomingError {
 }
 
 impl Incoming {
-    pub(crate) fn new(read: ReadHalf<Box<dyn Stream>>, frame_bytes_max: usize, budget: Arc<Semaphore>) -> Self {
+    pub(crate) fn new(
+        read: ReadHalf<Box<dyn Stream>>,
+        frame_bytes_max: usize,
+        budget: Arc<Semaphore>,
+    ) -> Self {
         let cutter = FrameCutter::new(frame_bytes_max);
         Self { read, cutter, received: BytesMut::new(), budget, permit: None, frame_begun: None }
     }

@@ -5,10 +5,11 @@
 
 use crate::partition::Partition;
 use bytes::Bytes;
-use keyway_kafka_wire::records::records;
+use keyway_kafka_wire::records;
 use keyway_log::{AppendError, Durability, LogStore, ReadError, ReadLimit, StoreError, Ticket};
 use keyway_record::{
-    KeyHash, Offset, PartitionId, Record, Timestamp, TopicId, TopicName, TopicPartition, batch::BatchBuilder, limits,
+    KeyHash, Offset, PartitionId, Record, Timestamp, TopicId, TopicName, TopicPartition, batch::BatchBuilder,
+    limits,
 };
 use keyway_runtime::{Clock, World};
 use std::{
@@ -69,7 +70,9 @@ pub enum InternalTopicError {
         cause: AppendError,
     },
     /// A record is not of a form that this version knows.
-    #[error("internal topic {topic} at offset {offset}: {reason}; was the data folder written by a newer version?")]
+    #[error(
+        "internal topic {topic} at offset {offset}: {reason}; was the data folder written by a newer version?"
+    )]
     Malformed {
         /// The internal topic.
         topic: String,
@@ -82,7 +85,11 @@ pub enum InternalTopicError {
 
 impl InternalTopic {
     /// Opens or creates the topic and reads it from start to end.
-    pub(crate) fn open(name: &str, world: &World, store: &Arc<dyn LogStore>) -> Result<Self, InternalTopicError> {
+    pub(crate) fn open(
+        name: &str,
+        world: &World,
+        store: &Arc<dyn LogStore>,
+    ) -> Result<Self, InternalTopicError> {
         let topic = TopicName::new(name).expect("internal topics have legal names");
         assert!(topic.is_internal(), "{topic} is not an internal name");
         let topic_id = TopicId(KeyHash::of(name.as_bytes()).0.to_be_bytes());
@@ -109,7 +116,10 @@ impl InternalTopic {
     }
 
     /// [`InternalTopic::put`] without the wait; see [`InternalTopic::wait`].
-    pub(crate) async fn put_staged(&self, entries: Vec<(Bytes, Option<Bytes>)>) -> Result<Ticket, InternalTopicError> {
+    pub(crate) async fn put_staged(
+        &self,
+        entries: Vec<(Bytes, Option<Bytes>)>,
+    ) -> Result<Ticket, InternalTopicError> {
         loop {
             match self.try_put(&entries) {
                 Err(AppendError::Full) => self.store.room().await,
@@ -121,7 +131,8 @@ impl InternalTopic {
     /// Returns once everything up to `ticket` is durable.
     pub(crate) async fn wait(&self, ticket: Ticket) -> Result<(), InternalTopicError> {
         let waited = self.store.wait(ticket, Durability::Durable).await;
-        waited.map_err(|cause| InternalTopicError::Store { topic: self.partition.id.topic.to_string(), cause })
+        waited
+            .map_err(|cause| InternalTopicError::Store { topic: self.partition.id.topic.to_string(), cause })
     }
 
     /// The state changes under the same lock as the append, so it has the log's order.
@@ -184,19 +195,26 @@ impl State {
         let mut state = Self::default();
         let mut next = partition.log.bounds().start;
         loop {
-            let slice =
-                partition.log.read(next, limit).map_err(|cause| InternalTopicError::Read { topic: topic(), cause })?;
+            let slice = partition
+                .log
+                .read(next, limit)
+                .map_err(|cause| InternalTopicError::Read { topic: topic(), cause })?;
             if slice.is_empty() {
                 return Ok(state);
             }
             for batch in slice.batches() {
                 let offset = batch.base_offset();
-                let malformed = |reason: String| InternalTopicError::Malformed { topic: topic(), offset, reason };
-                let walk = records(&batch, limits::DECOMPRESSED_BYTES_MAX).map_err(|e| malformed(e.to_string()))?;
+                let malformed =
+                    |reason: String| InternalTopicError::Malformed { topic: topic(), offset, reason };
+                let walk =
+                    records(&batch, limits::DECOMPRESSED_BYTES_MAX).map_err(|e| malformed(e.to_string()))?;
                 for record in walk {
                     let record = record.map_err(|e| malformed(e.to_string()))?;
                     let key = record.key.ok_or_else(|| malformed("a record without a key".to_owned()))?;
-                    state.set(Bytes::copy_from_slice(&key), record.value.map(|v| Bytes::copy_from_slice(&v)));
+                    state.set(
+                        Bytes::copy_from_slice(&key),
+                        record.value.map(|v: Bytes| Bytes::copy_from_slice(&v)),
+                    );
                 }
             }
             next = slice.next;

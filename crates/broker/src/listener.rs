@@ -17,8 +17,12 @@ pub(crate) fn bind(
 ) -> Result<Arc<dyn Listener>, StartError> {
     world.network.listen(address).map_err(|cause| {
         let next_step = match cause.kind() {
-            io::ErrorKind::AddrInUse => format!("stop the process that has the port, or choose another with {option}"),
-            io::ErrorKind::PermissionDenied => format!("ports below 1024 need privileges; choose another with {option}"),
+            io::ErrorKind::AddrInUse => {
+                format!("stop the process that has the port, or choose another with {option}")
+            }
+            io::ErrorKind::PermissionDenied => {
+                format!("ports below 1024 need privileges; choose another with {option}")
+            }
             _ => format!("choose an address of this machine with {option}"),
         };
         StartError::Listen { address, protocol, cause, next_step }

@@ -1,8 +1,8 @@
 //! What all connections share: one broker's state behind one handle.
 
 use crate::{
-    config::Config, internal_topic::InternalTopicError, kafka::coordinator::Groups, kafka::producer_ids::ProducerIdSource,
-    partition::Partition, subscription::Subscriptions, topics::Topics,
+    config::Config, internal_topic::InternalTopicError, kafka::coordinator::Groups,
+    kafka::producer_ids::ProducerIdSource, partition::Partition, subscription::Subscriptions, topics::Topics,
 };
 use keyway_log::{AppendError, Appended, LogStore, StoreError};
 use keyway_record::RecordBatch;
@@ -100,7 +100,11 @@ impl Node {
     }
 
     /// Appends `batch`, waiting while the log's staging memory is full. Returns before the batch is safe.
-    pub(crate) async fn append(&self, partition: &Partition, batch: &RecordBatch) -> Result<Appended, AppendError> {
+    pub(crate) async fn append(
+        &self,
+        partition: &Partition,
+        batch: &RecordBatch,
+    ) -> Result<Appended, AppendError> {
         append(&self.store, partition, batch).await
     }
 }

@@ -1,7 +1,9 @@
 //! What a produced batch must fulfil before it gets offsets. Source: Kafka's broker duties on produce.
 
 use keyway_kafka_wire::compression::decompress;
-use keyway_record::{BatchError, Compression, ErrorCode, RecordBatch, RecordError, RecordRef, Timestamp, limits};
+use keyway_record::{
+    BatchError, Compression, ErrorCode, RecordBatch, RecordError, RecordRef, Timestamp, limits,
+};
 
 /// What the topic and the request allow.
 #[derive(Clone, Copy, Debug)]
@@ -44,12 +46,16 @@ impl InvalidBatch {
     pub(crate) fn error_code(&self) -> ErrorCode {
         match self {
             Self::Batch(BatchError::Magic { .. }) => ErrorCode::UnsupportedForMessageFormat,
-            Self::Batch(BatchError::Count { .. }) | Self::BaseOffset(_) | Self::Count { .. } => ErrorCode::InvalidRecord,
+            Self::Batch(BatchError::Count { .. }) | Self::BaseOffset(_) | Self::Count { .. } => {
+                ErrorCode::InvalidRecord
+            }
             Self::Batch(_) | Self::Decompress(_) => ErrorCode::CorruptMessage,
             Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
             Self::TimestampType => ErrorCode::InvalidTimestamp,
             Self::Zstd => ErrorCode::UnsupportedCompressionType,
-            Self::Control | Self::Sequence | Self::Record(_) | Self::OffsetDelta { .. } => ErrorCode::InvalidRecord,
+            Self::Control | Self::Sequence | Self::Record(_) | Self::OffsetDelta { .. } => {
+                ErrorCode::InvalidRecord
+            }
         }
     }
 }
@@ -62,7 +68,11 @@ pub(crate) fn produced_batch(bytes: bytes::Bytes, rules: Rules) -> Result<Record
     let batch = RecordBatch::parse(bytes)?;
     check_header(&batch, rules)?;
     let max_timestamp = check_records(&batch)?;
-    if max_timestamp == batch.max_timestamp() { Ok(batch) } else { Ok(batch.with_max_timestamp(max_timestamp)) }
+    if max_timestamp == batch.max_timestamp() {
+        Ok(batch)
+    } else {
+        Ok(batch.with_max_timestamp(max_timestamp))
+    }
 }
 
 fn check_header(batch: &RecordBatch, rules: Rules) -> Result<(), InvalidBatch> {

@@ -70,7 +70,11 @@ impl Topic {
 impl Topics {
     /// Reads all topics and opens their partitions. Partitions that no topic names are left from a creation that
     /// did not finish, or from a deletion; they are given up.
-    pub(crate) fn recover(config: &Config, world: &World, store: &Arc<dyn LogStore>) -> Result<Self, InternalTopicError> {
+    pub(crate) fn recover(
+        config: &Config,
+        world: &World,
+        store: &Arc<dyn LogStore>,
+    ) -> Result<Self, InternalTopicError> {
         let records = InternalTopic::open("__topics", world, store)?;
         let mut map = Map::default();
         let mut named = BTreeSet::new();
@@ -81,8 +85,10 @@ impl Topics {
                 reason,
             };
             let (name, id, partitions, settings) = topic_record::decode(&key, &value).map_err(malformed)?;
-            let opened = (0..partitions).map(|index| open(store, &name, id, index)).collect::<Result<Vec<_>, _>>();
-            let partitions = opened.map_err(|cause| InternalTopicError::Store { topic: name.to_string(), cause })?;
+            let opened =
+                (0..partitions).map(|index| open(store, &name, id, index)).collect::<Result<Vec<_>, _>>();
+            let partitions =
+                opened.map_err(|cause| InternalTopicError::Store { topic: name.to_string(), cause })?;
             named.extend(partitions.iter().map(|partition| partition.id.clone()));
             map.insert(Topic { name, id, partitions, settings });
         }
@@ -90,7 +96,10 @@ impl Topics {
             if !partition.topic.is_internal() && !named.contains(&partition) {
                 tracing::info!(%partition, "giving up a partition that no topic names");
                 let deleted = store.delete(&partition);
-                deleted.map_err(|cause| InternalTopicError::Store { topic: partition.topic.to_string(), cause })?;
+                deleted.map_err(|cause| InternalTopicError::Store {
+                    topic: partition.topic.to_string(),
+                    cause,
+                })?;
             }
         }
         Ok(Self {
@@ -131,7 +140,8 @@ impl Topics {
             return Err(TopicError::Exists(name));
         }
         let id = TopicId::from_random(self.world.entropy.bytes());
-        let opened: Result<Vec<_>, _> = (0..partitions).map(|index| open(&self.store, &name, id, index)).collect();
+        let opened: Result<Vec<_>, _> =
+            (0..partitions).map(|index| open(&self.store, &name, id, index)).collect();
         self.change(Topic { name, id, partitions: opened?, settings }).await
     }
 
@@ -153,7 +163,11 @@ impl Topics {
     }
 
     /// Replaces a topic's settings; durable when this returns.
-    pub(crate) async fn set_settings(&self, name: &TopicName, settings: TopicSettings) -> Result<Arc<Topic>, TopicError> {
+    pub(crate) async fn set_settings(
+        &self,
+        name: &TopicName,
+        settings: TopicSettings,
+    ) -> Result<Arc<Topic>, TopicError> {
         let _changing = self.changing.lock().await;
         let topic = self.named(name.as_str()).ok_or_else(|| TopicError::Unknown(name.clone()))?;
         let partitions = topic.partitions.clone();
@@ -209,7 +223,12 @@ impl Map {
 }
 
 /// The partition's log, made if it is not there: its topic's record is what says that it exists.
-fn open(store: &Arc<dyn LogStore>, name: &TopicName, id: TopicId, index: i32) -> Result<Arc<Partition>, StoreError> {
+fn open(
+    store: &Arc<dyn LogStore>,
+    name: &TopicName,
+    id: TopicId,
+    index: i32,
+) -> Result<Arc<Partition>, StoreError> {
     let partition = TopicPartition { topic: name.clone(), topic_id: id, partition: PartitionId(index) };
     let log = match store.open(&partition) {
         Err(StoreError::Unknown { .. }) => store.create(&partition)?,
