@@ -127,6 +127,12 @@ impl Decoder {
         self.bytes.slice(self.at..self.end)
     }
 
+    /// Bytes of memory that the structs, lists and texts read so far were allowed to take.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        DECODED_BYTES_MAX - self.memory_left
+    }
+
     /// Checks that everything was read.
     pub fn finish(&self) -> Result<(), DecodeError> {
         match self.remaining() {
@@ -244,12 +250,17 @@ impl Decoder {
 
     /// Where the bytes of a string lie, and that they are there; `None` for null.
     fn string_range(&mut self) -> Result<Option<std::ops::Range<usize>>, DecodeError> {
+        let at = self.at;
         let len = if self.flexible {
             self.compact_len()?
         } else {
             self.i16().and_then(|len| self.len_of(len.into()))?
         };
-        len.map(|len| self.advance(len)).transpose()
+        match len {
+            // A compact length could say more; Kafka refuses it, and the other form could not carry it on.
+            Some(len) if len > i16::MAX as usize => Err(DecodeError::Length { at, length: len as i32 }),
+            len => len.map(|len| self.advance(len)).transpose(),
+        }
     }
 
     /// Reads tagged fields. `known` reads the ones that it knows and returns whether it did; others are skipped.
