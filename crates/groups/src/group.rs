@@ -21,6 +21,8 @@ mod leave;
 mod member;
 mod rebalance;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use crate::{

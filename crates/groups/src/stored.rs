@@ -422,3 +422,6 @@ fn take_optional<T>(
         _ => Err(GroupRecordError::Field),
     }
 }
+
+#[cfg(test)]
+mod tests;
