@@ -1,1 +1,59 @@
 //! Key-Shared and the other subscription types as one pure state machine.
+//!
+//! One [`Dispatcher`] serves one (subscription, partition). It decides which consumer gets which offset when, and nothing
+//! else: no clock, no I/O, no threads, no payloads. The owner feeds it [`Input`]s with the time and obeys its [`Output`]s:
+//!
+//! ```
+//! use keyway_dispatch::{Config, ConsumerId, Dispatcher, Input, Join, Millis, Mode, Output, OwnerEpoch};
+//!
+//! let mut dispatcher = Dispatcher::new(Config::new(Mode::KeyShared), OwnerEpoch::FIRST);
+//! let mut out = Vec::new();
+//! let join = Join { consumer: ConsumerId(7), name_hash: 7, filters: vec![], credit: 64 };
+//! dispatcher.step(Millis(0), Input::Join(join), &mut out);
+//! assert!(matches!(out[0], Output::Fetch { .. }));
+//! ```
+//!
+//! A message's way: `intake` gives it an entry and appends it to its key's queue; the key at rest is linked to its slot
+//! (`placement`), the slot to the ring of its consumer; `poll` turns rings into deliveries; `ack` completes the head of a
+//! key and moves the cursor over the `window`; `failure` decides what a nack, an expired lease or a lost consumer means.
+//!
+//! **Invariant:** at most one message of a key is in flight, and it is the oldest one that is not done.
+//! **Invariant:** a key is released by an ack, an expired lease or a lost consumer; never by retention or the cursor.
+//! **Invariant:** after every step nothing can be dispatched, and whatever waits has a reason that wakes it.
+
+mod ack;
+mod check;
+mod config;
+mod consumer;
+mod declarations;
+mod dispatcher;
+mod entry;
+mod failure;
+mod filter;
+mod glob;
+mod ids;
+mod intake;
+mod io;
+mod key;
+mod key_table;
+mod membership;
+mod mutant;
+mod placement;
+mod poll;
+mod queue;
+mod slab;
+mod snapshot;
+mod stats;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{Backoff, Config, Disconnects, FailurePolicy, Mode, Poison, Unmatched};
+pub use dispatcher::Dispatcher;
+pub use filter::FilterIndex;
+pub use glob::glob_matches;
+pub use ids::{ConsumerId, Millis, OwnerEpoch, Token};
+pub use io::{Arrival, Cause, Input, Join, Output, Refusal};
+pub use snapshot::{Declaration, Retry, Snapshot, SnapshotError};
+pub use stats::{Blocked, ConsumerStats, Counters, Stats};

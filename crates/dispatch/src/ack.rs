@@ -1,0 +1,104 @@
+//! Answers: acks, nacks, finished dead-letter writes.
+
+use crate::dispatcher::{Dispatcher, Timer};
+use crate::entry::State;
+use crate::failure::Failure;
+use crate::mutant::Mutant;
+use crate::window::Cell;
+use crate::{Cause, Output, Token};
+
+impl Dispatcher {
+    pub(crate) fn ack(&mut self, offset: i64, token: Option<Token>, out: &mut Vec<Output>) {
+        let Cell::Live(index) = self.window.get(offset) else {
+            self.counters.stale_acks += 1;
+            return;
+        };
+        let entry = self.entries[index];
+        let current = token.is_none_or(|token| token == entry.token) || self.mutated(Mutant::AckAnyToken);
+        match entry.state {
+            State::InFlight if current => {
+                self.counters.acked += 1;
+                self.roster[entry.consumer].acked += 1;
+                self.release(index);
+                self.complete(index, out);
+            }
+            // A late ack of the last delivery: nothing after it was released, so it still counts and saves a duplicate.
+            State::Waiting | State::Backoff | State::Blocked
+                if token == Some(entry.token) && entry.token != Token::NONE =>
+            {
+                assert!(self.is_head(index), "a message that was delivered is the head of its key");
+                self.counters.late_acks += 1;
+                self.stop_waiting(index);
+                self.complete(index, out);
+            }
+            _ => self.counters.stale_acks += 1,
+        }
+    }
+
+    pub(crate) fn nack(
+        &mut self,
+        offset: i64,
+        token: Option<Token>,
+        delay_ms: Option<u64>,
+        reason: Option<String>,
+        out: &mut Vec<Output>,
+    ) {
+        let index = match self.window.get(offset) {
+            Cell::Live(index) if self.entries[index].state == State::InFlight => index,
+            _ => return self.counters.stale_acks += 1,
+        };
+        if token.is_some_and(|token| token != self.entries[index].token) {
+            self.counters.stale_acks += 1;
+            return;
+        }
+        self.counters.nacked += 1;
+        self.roster[self.entries[index].consumer].nacked += 1;
+        let wait_ms = Some(delay_ms.unwrap_or(0));
+        self.fail(index, Failure { cause: Cause::Nack, counts: true, wait_ms, reason }, out);
+        if self.mutated(Mutant::NackToTail) {
+            self.move_head_to_tail(index);
+        }
+    }
+
+    #[cfg(test)]
+    fn move_head_to_tail(&mut self, index: u32) {
+        let key = self.entries[index].key;
+        if self.entries[index].state != State::Backoff || key == crate::slab::NIL || self.keys[key].count < 2
+        {
+            return;
+        }
+        self.stop_waiting(index);
+        let second = self.entries[index].next;
+        let tail = self.keys[key].tail;
+        self.entries[tail].next = index;
+        self.entries[index].next = crate::slab::NIL;
+        self.entries[index].state = State::Waiting;
+        (self.keys[key].head, self.keys[key].tail) = (second, index);
+        self.link_key(key);
+    }
+
+    #[cfg(not(test))]
+    fn move_head_to_tail(&mut self, _: u32) {}
+
+    pub(crate) fn side_done(&mut self, offset: i64, ok: bool, out: &mut Vec<Output>) {
+        let index = match self.window.get(offset) {
+            Cell::Live(index) if self.entries[index].state == State::SideWrite => index,
+            _ => return,
+        };
+        if ok {
+            self.counters.dead_lettered += 1;
+            self.complete(index, out);
+        } else if offset < self.log_start {
+            self.lose(index, out);
+        } else {
+            self.counters.side_write_errors += 1;
+            let entry = &mut self.entries[index];
+            entry.state = State::SideRetry;
+            entry.due = self.now.plus(SIDE_RETRY_MS);
+            self.timers.insert((entry.due, Timer::Retry(index)));
+        }
+    }
+}
+
+/// Wait before a failed dead-letter write is asked for again: long enough for an append to recover, short for a person.
+const SIDE_RETRY_MS: u64 = 1_000;

@@ -1,0 +1,226 @@
+//! All invariants, by recount.
+
+use crate::consumer::Link;
+use crate::dispatcher::{Dispatcher, Timer};
+use crate::entry::State;
+use crate::placement::rank;
+use crate::slab::NIL;
+use crate::window::Cell;
+
+impl Dispatcher {
+    /// Recounts every counter and link and asserts the invariants; holds after every step. For tests: it costs time in
+    /// proportion to everything there is.
+    pub fn check(&self) {
+        let live = self.check_window();
+        assert_eq!(live, self.entries.len(), "every entry is in the window once");
+        assert!(live <= self.config.live_max as usize, "live messages are bounded");
+        assert!(self.window.span() <= i64::from(self.config.span_max), "the span is bounded");
+        self.check_keys();
+        self.check_leases();
+        self.check_waits();
+        self.check_placement();
+        self.check_roster();
+        self.check_fixpoint();
+    }
+
+    fn check_window(&self) -> usize {
+        let cursor = self.window.cursor();
+        assert!(cursor <= self.window.next_read());
+        assert!(self.window.get(cursor) != Cell::Done, "the cursor stands on what is not done");
+        let mut live = 0;
+        for offset in cursor..self.window.end() {
+            match self.window.get(offset) {
+                Cell::Live(index) => {
+                    assert!(offset < self.window.next_read());
+                    assert_eq!(self.entries[index].offset, offset);
+                    live += 1;
+                }
+                Cell::Done => {}
+                Cell::Unread => assert!(offset >= self.window.next_read(), "what was read is live or done"),
+            }
+        }
+        live
+    }
+
+    fn live(&self) -> impl Iterator<Item = u32> {
+        (self.window.cursor()..self.window.next_read()).filter_map(|offset| match self.window.get(offset) {
+            Cell::Live(index) => Some(index),
+            _ => None,
+        })
+    }
+
+    /// I1 and I2: a key's messages ascend, and only the oldest is anywhere but waiting.
+    fn check_keys(&self) {
+        let mut messages = 0;
+        let mut keys = 0;
+        let free = self.keys.free_indices();
+        for index in (0..(self.keys.len() + free.len()) as u32).filter(|index| !free.contains(index)) {
+            keys += 1;
+            let key = &self.keys[index];
+            assert_eq!(self.table.find(key.hash, |other| self.keys[other].hash), Some(index));
+            let (mut at, mut last, mut count) = (key.head, i64::MIN, 0);
+            while at != NIL {
+                let entry = &self.entries[at];
+                assert!(entry.key == index && entry.offset > last, "a key's messages ascend");
+                assert!(
+                    at == key.head || matches!(entry.state, State::Waiting | State::Lost),
+                    "only the head goes"
+                );
+                assert!(at != key.head || entry.state != State::Lost, "a lost head is done at once");
+                (last, count, at) = (entry.offset, count + 1, entry.next);
+                assert!(at != NIL || self.entries[key.tail].offset == last);
+            }
+            assert!(count > 0, "only live keys take memory");
+            assert_eq!(count, key.count);
+            assert_eq!(
+                key.ready,
+                self.entries[key.head].state == State::Waiting,
+                "a ready head is on its slot"
+            );
+            messages += count as usize;
+        }
+        assert_eq!(keys, self.table.len());
+        if self.config.mode.is_keyed() {
+            assert_eq!(messages, self.entries.len(), "every message is of a key");
+        }
+    }
+
+    fn check_leases(&self) {
+        let leased: Vec<u32> = self.leases.iter(&self.entries).collect();
+        assert_eq!(leased.len(), self.leases.len);
+        assert!(leased.is_sorted_by_key(|&index| self.entries[index].due));
+        assert!(leased.iter().all(|&index| self.entries[index].state == State::InFlight));
+        assert_eq!(
+            leased.len(),
+            self.live().filter(|&index| self.entries[index].state == State::InFlight).count()
+        );
+        for (at, consumer) in self.roster.iter() {
+            let held = leased.iter().filter(|&&index| self.entries[index].consumer == at).count();
+            assert_eq!(held, consumer.in_flight as usize, "consumer {} counts what it holds", consumer.id);
+        }
+        for &index in &leased {
+            assert!(
+                self.entries[index].token.raw() >> 40 == u64::from(self.epoch.get()),
+                "tokens are of this owner"
+            );
+        }
+    }
+
+    /// I5, first half: whatever waits is where its wake-up finds it.
+    fn check_waits(&self) {
+        let queued: Vec<u32> = self.queue.iter(&self.entries).collect();
+        assert_eq!(queued.len(), self.queue.len());
+        for index in self.live() {
+            let entry = &self.entries[index];
+            let timer = self.timers.contains(&(entry.due, Timer::Retry(index)));
+            assert_eq!(
+                timer,
+                matches!(entry.state, State::Backoff | State::SideRetry),
+                "{entry:?} and its timer"
+            );
+            let blocked = self.queue.blocked.contains(&entry.offset);
+            assert_eq!(blocked, entry.state == State::Blocked && entry.key == NIL);
+            assert_eq!(queued.contains(&index), entry.state == State::Waiting && entry.key == NIL);
+            assert_eq!(self.troubled.contains_key(&index), entry.failures > 0);
+        }
+        assert!(self.troubled.len() <= self.entries.len() && self.queue.blocked.len() <= self.entries.len());
+        for &(at, timer) in &self.timers {
+            match timer {
+                Timer::Retry(index) => assert_eq!(self.entries[index].due, at),
+                Timer::Grace(index) => {
+                    assert!(self.roster[index].link == Link::Lost && self.roster[index].until == at)
+                }
+                Timer::Declaration(group) => {
+                    let group = self.declarations.get(group);
+                    assert!(group.members == 0 && group.until == Some(at), "{group:?} ends at {at:?}");
+                }
+            }
+        }
+        for (_, group) in self.declarations.iter() {
+            assert_eq!(group.until.is_none(), group.members > 0, "a declaration has members or an end");
+        }
+    }
+
+    fn check_placement(&self) {
+        let open = self.declarations.open();
+        let mut ready = 0;
+        for (at, slot) in (0..).zip(&self.placement.slots) {
+            let (mut key, mut last) = (slot.head, NIL);
+            while key != NIL {
+                assert!(self.keys[key].ready && self.keys[key].slot == at && self.keys[key].prev == last);
+                ready += 1;
+                (last, key) = (key, self.keys[key].next);
+            }
+            assert_eq!(last, slot.tail);
+            let in_ring = slot.owner != NIL && slot.head != NIL;
+            assert_eq!(slot.next != NIL, in_ring, "a slot with ready keys is in its owner's ring");
+            if at < self.placement.table() {
+                // I13: the best of the members, whoever came first.
+                let members =
+                    self.roster.iter().filter(|(_, member)| member.is_member() && Some(member.group) == open);
+                let best = members.max_by_key(|(_, member)| rank(at, member.name_hash));
+                assert_eq!(slot.owner, best.map_or(NIL, |(at, _)| at), "slot {at} belongs to the best");
+            }
+        }
+        assert_eq!(ready, self.placement.ready_keys);
+        for (at, consumer) in self.roster.iter() {
+            let slots = &self.placement.slots;
+            let in_ring =
+                (0..slots.len()).filter(|&slot| slots[slot].owner == at && slots[slot].head != NIL).count();
+            let mut walked = 0;
+            let mut slot = consumer.ring;
+            while slot != NIL && (walked == 0 || slot != consumer.ring) {
+                assert_eq!(slots[slot as usize].owner, at);
+                walked += 1;
+                slot = slots[slot as usize].next;
+            }
+            assert_eq!(walked, in_ring, "a ring has every slot of its consumer that has ready keys");
+        }
+    }
+
+    fn check_roster(&self) {
+        assert_eq!(self.roster.by_id.len(), self.roster.iter().count());
+        assert_eq!(self.roster.by_name.len(), self.roster.by_id.len());
+        for (at, consumer) in self.roster.iter() {
+            assert_eq!(self.roster.by_id.get(&consumer.id), Some(&at));
+            assert_eq!(self.roster.by_name.get(&consumer.name_hash), Some(&at));
+            assert_eq!(consumer.queued, self.run.contains(&at));
+            let grace = self.timers.contains(&(consumer.until, Timer::Grace(at)));
+            assert_eq!(grace, consumer.link == Link::Lost);
+            assert!(
+                consumer.link != Link::Leaving || consumer.in_flight > 0,
+                "a drained consumer is forgotten"
+            );
+        }
+        for (index, group) in self.declarations.iter() {
+            let members =
+                self.roster.iter().filter(|(_, member)| member.is_member() && member.group == index).count();
+            assert_eq!(group.members as usize, members);
+        }
+        assert_eq!(self.run.len(), self.roster.iter().filter(|(_, consumer)| consumer.queued).count());
+        assert!(self.drained.is_empty());
+    }
+
+    /// I5, second half: nothing more can be dispatched, and when consumers could take more, more was asked for.
+    fn check_fixpoint(&self) {
+        for (at, consumer) in self.roster.connected().filter(|(_, consumer)| consumer.can_take()) {
+            assert!(consumer.ring == NIL, "consumer {} could take what is ready for it", consumer.id);
+            if self.config.mode == crate::Mode::Shared {
+                assert!(
+                    self.queue.peek(&self.entries).is_none(),
+                    "consumer {} could take a message",
+                    consumer.id
+                );
+            }
+            let draining = self.leases.len != consumer.in_flight as usize;
+            if self.active == at && !draining {
+                assert!(self.queue.peek(&self.entries).is_none(), "the active consumer could take a message");
+            }
+            let wanting = !self.config.mode.is_ordered() || self.active == at;
+            let starved = wanting && self.queue.blocked.is_empty() && self.room().is_some();
+            assert!(self.fetching || !starved, "there is room and demand, and nothing was asked for");
+        }
+        let due = self.next_deadline();
+        assert!(due.is_none_or(|due| due > self.now), "whatever was due is over");
+    }
+}

@@ -1,0 +1,323 @@
+//! The state machine: one step takes one input, then dispatches all that can be dispatched.
+
+use crate::consumer::Roster;
+use crate::declarations::Declarations;
+use crate::entry::{Entry, Leases, State};
+use crate::key::{Key, KeyText};
+use crate::key_table::KeyTable;
+use crate::placement::Placement;
+use crate::queue::Queue;
+use crate::slab::{NIL, Slab};
+use crate::snapshot::{Retry, Snapshot};
+use crate::stats::Counters;
+use crate::window::Window;
+use crate::{Config, Input, Millis, Output, OwnerEpoch};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// The dispatcher of one (subscription, partition).
+#[derive(Debug)]
+pub struct Dispatcher {
+    pub(crate) config: Config,
+    pub(crate) epoch: OwnerEpoch,
+    /// Deliveries of this owner.
+    pub(crate) sequence: u64,
+    pub(crate) now: Millis,
+    pub(crate) window: Window,
+    /// First offset that the log still has.
+    pub(crate) log_start: i64,
+    pub(crate) entries: Slab<Entry>,
+    pub(crate) keys: Slab<Key>,
+    /// By the keys' places.
+    pub(crate) texts: Vec<KeyText>,
+    pub(crate) table: KeyTable,
+    pub(crate) placement: Placement,
+    pub(crate) declarations: Declarations,
+    pub(crate) queue: Queue,
+    pub(crate) roster: Roster,
+    /// The consumer that gets everything, in the ordered modes.
+    pub(crate) active: u32,
+    /// Consumers that may have something to get.
+    pub(crate) run: VecDeque<u32>,
+    pub(crate) leases: Leases,
+    pub(crate) timers: BTreeSet<(Millis, Timer)>,
+    /// Failures of a former owner's deliveries, until their messages are read.
+    pub(crate) saved: BTreeMap<i64, Retry>,
+    /// Entries that failed before, with what the consumer said.
+    pub(crate) troubled: BTreeMap<u32, Option<String>>,
+    /// Consumers that left and hold nothing any more.
+    pub(crate) drained: Vec<u32>,
+    /// Whether a fetch is outstanding.
+    pub(crate) fetching: bool,
+    pub(crate) dirty: Option<Dirty>,
+    pub(crate) counters: Counters,
+    #[cfg(test)]
+    pub(crate) mutant: Option<crate::mutant::Mutant>,
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Timer {
+    /// An entry's next try.
+    Retry(u32),
+    /// A lost consumer's place is given up.
+    Grace(u32),
+    /// A declaration that nobody makes any more is forgotten.
+    Declaration(u32),
+}
+
+/// Changes that no snapshot was asked for yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dirty {
+    pub(crate) since: Millis,
+    pub(crate) completions: u32,
+    /// Worth a snapshot now.
+    pub(crate) urgent: bool,
+}
+
+impl Dispatcher {
+    /// A new subscription, beginning at `config.start`.
+    #[must_use]
+    pub fn new(config: Config, epoch: OwnerEpoch) -> Self {
+        let start = config.start.0;
+        Self::at(config, epoch, start)
+    }
+
+    /// Goes on where a former owner's snapshot ends: done offsets stay done, failures and waits are kept, and whatever
+    /// was in flight is delivered again in its key's order. `epoch` is higher than any former owner's.
+    #[must_use]
+    pub fn recover(config: Config, snapshot: &Snapshot, epoch: OwnerEpoch) -> Self {
+        assert!(epoch > snapshot.epoch, "an owner's epoch is higher than its predecessors'");
+        let mut dispatcher = Self::at(config, epoch, snapshot.cursor.0);
+        dispatcher.restore(snapshot);
+        dispatcher
+    }
+
+    fn at(config: Config, epoch: OwnerEpoch, start: i64) -> Self {
+        config.assert_valid();
+        Self {
+            epoch,
+            sequence: 0,
+            now: Millis::default(),
+            window: Window::new(start),
+            log_start: 0,
+            entries: Slab::new(),
+            keys: Slab::new(),
+            texts: Vec::new(),
+            table: KeyTable::default(),
+            placement: Placement::new(config.slots),
+            declarations: Declarations::default(),
+            queue: Queue::new(),
+            roster: Roster::default(),
+            active: NIL,
+            run: VecDeque::new(),
+            leases: Leases::new(),
+            timers: BTreeSet::new(),
+            saved: BTreeMap::new(),
+            troubled: BTreeMap::new(),
+            drained: Vec::new(),
+            fetching: false,
+            // The first snapshot claims the epoch.
+            dirty: Some(Dirty { since: Millis::default(), completions: 0, urgent: true }),
+            counters: Counters::default(),
+            config,
+            #[cfg(test)]
+            mutant: None,
+        }
+    }
+
+    /// Takes one input at the time `now`, dispatches until nothing more can be, and appends to `out` what is to be done.
+    pub fn step(&mut self, now: Millis, input: Input, out: &mut Vec<Output>) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Records { base, end, records } => self.take_records(base.0, end.0, &records, out),
+            Input::Join(join) => self.join(join, out),
+            Input::Leave { consumer } => self.leave(consumer, out),
+            Input::Gone { consumer } => self.gone(consumer, out),
+            Input::Resume { consumer } => self.resume(consumer),
+            Input::SetFilters { consumer, filters } => self.set_filters(consumer, filters, out),
+            Input::SetCredit { consumer, credit } => self.set_credit(consumer, credit),
+            Input::Ack { offset, token } => self.ack(offset.0, token, out),
+            Input::Nack { offset, token, delay_ms, reason } => {
+                self.nack(offset.0, token, delay_ms, reason, out)
+            }
+            Input::LogStart { to } => self.move_log_start(to.0, out),
+            Input::SetPolicy(policy) => self.set_policy(policy, out),
+            Input::SideDone { offset, ok } => self.side_done(offset.0, ok, out),
+            Input::Tick => {}
+        }
+        self.fire_timers(out);
+        self.poll(out);
+        self.forget_drained(out);
+        self.move_cursor(out);
+        self.ask_to_persist(out);
+        self.ask_to_fetch(out);
+    }
+
+    /// When to step with [`Input::Tick`] if nothing else happens.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let persist = self.dirty.map(|dirty| dirty.since.plus(self.config.persist_ms));
+        let timer = self.timers.first().map(|&(at, _)| at);
+        let lease = self.leases.first_due(&self.entries);
+        [persist, timer, lease].into_iter().flatten().min()
+    }
+
+    fn fire_timers(&mut self, out: &mut Vec<Output>) {
+        while self.leases.first_due(&self.entries).is_some_and(|due| due <= self.now) {
+            self.expire_lease(self.leases.head, out);
+        }
+        while let Some(&(at, timer)) = self.timers.first()
+            && at <= self.now
+        {
+            self.timers.pop_first();
+            match timer {
+                Timer::Retry(entry) => self.retry(entry, out),
+                Timer::Grace(consumer) => self.give_up(consumer, out),
+                Timer::Declaration(group) => self.forget_declaration(group),
+            }
+        }
+    }
+
+    /// Notes that a snapshot would differ now.
+    pub(crate) fn touch(&mut self) -> &mut Dirty {
+        let since = self.now;
+        self.dirty.get_or_insert(Dirty { since, completions: 0, urgent: false })
+    }
+
+    fn ask_to_persist(&mut self, out: &mut Vec<Output>) {
+        let Some(dirty) = self.dirty else { return };
+        let due = dirty.since.plus(self.config.persist_ms) <= self.now;
+        if due || dirty.urgent || dirty.completions >= self.config.persist_completions {
+            self.dirty = None;
+            out.push(Output::Persist);
+        }
+    }
+
+    fn move_cursor(&mut self, out: &mut Vec<Output>) {
+        if self.window.advance() {
+            self.touch();
+            out.push(Output::CursorMoved(keyway_record::Offset(self.window.cursor())));
+        }
+    }
+
+    /// Whether this entry is the oldest of its key, or alone.
+    pub(crate) fn is_head(&self, index: u32) -> bool {
+        let key = self.entries[index].key;
+        key == NIL || self.keys[key].head == index
+    }
+
+    /// Takes an entry that is not in flight away from whatever it waits for.
+    pub(crate) fn stop_waiting(&mut self, index: u32) {
+        let Entry { offset, key, due, state, .. } = self.entries[index];
+        match state {
+            State::Waiting if key != NIL => {
+                if self.keys[key].ready {
+                    self.placement.unlink(&mut self.keys, &mut self.roster, key);
+                }
+            }
+            State::Waiting => {
+                if !self.queue.remove_returned(offset, index) {
+                    let fresh = self.queue.pop_fresh(&mut self.entries);
+                    assert_eq!(
+                        fresh,
+                        Some(index),
+                        "only the oldest fresh message leaves the queue undelivered"
+                    );
+                }
+            }
+            State::Backoff | State::SideRetry => {
+                assert!(self.timers.remove(&(due, Timer::Retry(index))), "a waiting message has a timer");
+            }
+            State::Blocked => {
+                self.queue.blocked.remove(&offset);
+            }
+            State::InFlight | State::SideWrite | State::Lost => unreachable!("{state:?} does not wait"),
+        }
+    }
+
+    /// The message at `index` is done: the next of its key goes on.
+    pub(crate) fn complete(&mut self, index: u32, out: &mut Vec<Output>) {
+        let key = self.entries[index].key;
+        if key != NIL {
+            self.pop_head(key, index);
+        }
+        self.forget(index);
+        if key != NIL && !self.mutated(crate::mutant::Mutant::NoWakeAfterAck) {
+            self.advance_key(key, out);
+        }
+    }
+
+    fn pop_head(&mut self, key: u32, index: u32) {
+        let next = self.entries[index].next;
+        let key = &mut self.keys[key];
+        assert_eq!(key.head, index, "a key's messages are done in order");
+        key.head = next;
+        key.count -= 1;
+        if next == NIL {
+            key.tail = NIL;
+        }
+    }
+
+    fn forget(&mut self, index: u32) {
+        let entry = self.entries[index];
+        self.window.set_done(entry.offset);
+        if entry.failures > 0 {
+            self.troubled.remove(&index);
+        }
+        self.entries.free(index);
+        self.touch().completions += 1;
+    }
+
+    /// Lets the head of a key that is not in flight and waits for nothing go on.
+    pub(crate) fn advance_key(&mut self, index: u32, out: &mut Vec<Output>) {
+        loop {
+            let head = self.keys[index].head;
+            if head == NIL {
+                return self.forget_key(index);
+            }
+            if self.entries[head].state == State::Lost {
+                self.counters.lost += 1;
+                out.push(Output::Lost { offset: keyway_record::Offset(self.entries[head].offset) });
+            } else {
+                match self.judge(head, out) {
+                    Verdict::Ready => return self.link_key(index),
+                    Verdict::Waits => return,
+                    Verdict::Done => {}
+                }
+            }
+            self.pop_head(index, head);
+            self.forget(head);
+        }
+    }
+
+    fn forget_key(&mut self, index: u32) {
+        let Self { table, keys, .. } = self;
+        table.remove(keys[index].hash, index, |other| keys[other].hash);
+        self.texts[index as usize] = KeyText::EMPTY;
+        self.keys.free(index);
+    }
+
+    /// Lets an undelivered message without a queue behind it, or at the head of its key, go on.
+    pub(crate) fn let_go_on(&mut self, index: u32, out: &mut Vec<Output>) {
+        let Entry { key, offset, .. } = self.entries[index];
+        if key != NIL {
+            return self.advance_key(key, out);
+        }
+        match self.judge(index, out) {
+            Verdict::Ready => self.queue.push_returned(offset, index),
+            Verdict::Waits => {}
+            Verdict::Done => self.complete(index, out),
+        }
+    }
+}
+
+/// What becomes of an undelivered head.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    /// It can be delivered.
+    Ready,
+    /// Something else wakes it.
+    Waits,
+    /// It is done.
+    Done,
+}

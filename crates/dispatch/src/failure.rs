@@ -1,0 +1,184 @@
+//! What a delivery that ended without an ack leads to.
+
+use crate::consumer::Link;
+use crate::dispatcher::{Dispatcher, Timer, Verdict};
+use crate::entry::State;
+use crate::mutant::Mutant;
+use crate::placement::mix;
+use crate::slab::NIL;
+use crate::window::Cell;
+use crate::{Backoff, Cause, Config, FailurePolicy, Output, Poison};
+use keyway_record::Offset;
+
+/// One delivery's end.
+pub(crate) struct Failure {
+    pub(crate) cause: Cause,
+    /// Whether it counts against the message.
+    pub(crate) counts: bool,
+    /// Least wait before the redelivery; `None` for at once.
+    pub(crate) wait_ms: Option<u64>,
+    pub(crate) reason: Option<String>,
+}
+
+impl Dispatcher {
+    /// Takes a message out of flight; it is nowhere then.
+    pub(crate) fn release(&mut self, index: u32) {
+        let consumer = self.entries[index].consumer;
+        self.leases.unlink(&mut self.entries, index);
+        self.entries[index].state = State::Waiting;
+        self.entries[index].consumer = NIL;
+        let holder = &mut self.roster[consumer];
+        holder.in_flight -= 1;
+        if holder.link == Link::Leaving && holder.in_flight == 0 {
+            self.drained.push(consumer);
+        }
+        self.wake(consumer);
+    }
+
+    /// A delivery ended without an ack: the message goes back to the head of its key.
+    pub(crate) fn fail(&mut self, index: u32, failure: Failure, out: &mut Vec<Output>) {
+        self.release(index);
+        if failure.counts {
+            self.entries[index].failures = self.entries[index].failures.saturating_add(1);
+            self.entries[index].cause = failure.cause;
+            self.troubled.insert(index, failure.reason.map(shorten));
+            self.touch();
+        }
+        if self.entries[index].offset < self.log_start {
+            return self.lose(index, out);
+        }
+        let wait_ms = failure.wait_ms.map_or(0, |least| self.wait_ms(index, least));
+        self.entries[index].due = self.now.plus(wait_ms);
+        self.let_go_on(index, out);
+    }
+
+    /// The wait before the next delivery: the policy's, lengthened by what the consumer asked for and by jitter, capped.
+    fn wait_ms(&self, index: u32, least_ms: u64) -> u64 {
+        let FailurePolicy { base_redelivery_delay_ms: base, max_redelivery_delay_ms: max, .. } =
+            self.config.failure;
+        let entry = &self.entries[index];
+        let doublings = u32::from(entry.failures.saturating_sub(1)).min(63);
+        let wait = match self.config.failure.backoff {
+            Backoff::Fixed => base,
+            Backoff::Exponential => base.saturating_mul(1 << doublings),
+        };
+        let wait = wait.max(least_ms).min(max);
+        let percent = u64::from(self.config.failure.jitter_percent);
+        let random = mix(self.config.seed ^ mix(entry.offset as u64) ^ u64::from(entry.attempts));
+        wait.saturating_add(wait / 100 * (random % (percent + 1))).min(max)
+    }
+
+    /// Decides how an undelivered message that nothing is before goes on.
+    pub(crate) fn judge(&mut self, index: u32, out: &mut Vec<Output>) -> Verdict {
+        let entry = &mut self.entries[index];
+        let due = entry.due;
+        if entry.failures > self.config.failure.max_redelivery_count {
+            return self.resolve_poison(index, out);
+        }
+        if due > self.now {
+            entry.state = State::Backoff;
+            if !self.mutated(Mutant::NoRetryTimer) {
+                self.timers.insert((due, Timer::Retry(index)));
+            }
+            return Verdict::Waits;
+        }
+        entry.state = State::Waiting;
+        Verdict::Ready
+    }
+
+    fn resolve_poison(&mut self, index: u32, out: &mut Vec<Output>) -> Verdict {
+        let entry = &mut self.entries[index];
+        let (offset, attempts, cause) = (Offset(entry.offset), u32::from(entry.attempts), entry.cause);
+        let next = if entry.key == NIL { NIL } else { entry.next };
+        match self.config.failure.poison {
+            Poison::Block => {
+                entry.state = State::Blocked;
+                if entry.key == NIL {
+                    self.queue.blocked.insert(offset.0);
+                }
+                out.push(Output::Blocked { offset, attempts, cause });
+                Verdict::Waits
+            }
+            Poison::DeadLetter => {
+                self.ask_for_side_write(index, out);
+                Verdict::Waits
+            }
+            Poison::Drop => {
+                self.counters.dropped += 1;
+                out.push(Output::Dropped { offset, attempts, cause });
+                if self.mutated(Mutant::PoisonTakesKey) {
+                    let mut other = next;
+                    while other != NIL {
+                        self.entries[other].state = State::Lost;
+                        other = self.entries[other].next;
+                    }
+                }
+                Verdict::Done
+            }
+        }
+    }
+
+    pub(crate) fn ask_for_side_write(&mut self, index: u32, out: &mut Vec<Output>) {
+        let entry = &mut self.entries[index];
+        entry.state = State::SideWrite;
+        out.push(Output::DeadLetter {
+            offset: Offset(entry.offset),
+            attempts: u32::from(entry.attempts),
+            cause: entry.cause,
+            reason: self.troubled.get(&index).cloned().flatten(),
+        });
+    }
+
+    /// A wait is over.
+    pub(crate) fn retry(&mut self, index: u32, out: &mut Vec<Output>) {
+        match self.entries[index].state {
+            State::Backoff => self.let_go_on(index, out),
+            State::SideRetry if self.entries[index].offset < self.log_start => {
+                self.entries[index].state = State::Waiting;
+                self.lose(index, out);
+            }
+            State::SideRetry => self.ask_for_side_write(index, out),
+            state => unreachable!("{state:?} has no retry timer"),
+        }
+    }
+
+    pub(crate) fn expire_lease(&mut self, index: u32, out: &mut Vec<Output>) {
+        let consumer = self.entries[index].consumer;
+        self.counters.expired += 1;
+        self.roster[consumer].expired += 1;
+        let failure = Failure { cause: Cause::AckTimeout, counts: true, wait_ms: Some(0), reason: None };
+        self.fail(index, failure, out);
+        if self.mutated(Mutant::CreditLeak) {
+            self.roster[consumer].in_flight += 1;
+        }
+    }
+
+    /// Another policy: running leases are shortened if they would outlast it, blocked messages judged again.
+    pub(crate) fn set_policy(&mut self, policy: FailurePolicy, out: &mut Vec<Output>) {
+        let latest = self.now.plus(policy.ack_timeout_ms);
+        let in_flight: Vec<u32> = self.leases.iter(&self.entries).collect();
+        for index in in_flight {
+            self.entries[index].due = self.entries[index].due.min(latest);
+        }
+        self.config.failure = policy;
+        for offset in self.window.cursor()..self.window.next_read() {
+            let Cell::Live(index) = self.window.get(offset) else { continue };
+            let FailurePolicy { poison, max_redelivery_count, .. } = self.config.failure;
+            let stays = poison == Poison::Block && self.entries[index].failures > max_redelivery_count;
+            if self.entries[index].state == State::Blocked && !stays {
+                self.stop_waiting(index);
+                self.let_go_on(index, out);
+            }
+        }
+    }
+}
+
+/// At most [`Config::REASON_BYTES_MAX`] bytes of a reason, cut between characters.
+fn shorten(mut reason: String) -> String {
+    let mut end = reason.len().min(Config::REASON_BYTES_MAX);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason.truncate(end);
+    reason
+}

@@ -1,0 +1,189 @@
+//! Which declarations want a key.
+
+use crate::glob::glob_matches;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use keyway_record::KeyHash;
+
+/// All patterns of a subscription, sorted by what they are so that a key costs the same however many there are: whole
+/// keys, prefixes and suffixes by lookup; the rest by one search for each pattern's longest literal, which the matcher
+/// then verifies; patterns without a literal one by one.
+#[derive(Debug, Default)]
+pub struct FilterIndex {
+    exact: Literals,
+    /// By length.
+    prefixes: Vec<(usize, Literals)>,
+    suffixes: Vec<(usize, Literals)>,
+    /// Finds the longest literals of `general`, by its indices.
+    search: Option<AhoCorasick>,
+    general: Vec<(Vec<u8>, u32)>,
+    /// Patterns of `*` and `?` alone.
+    bare: Vec<(Vec<u8>, u32)>,
+    /// When each of `general` was last verified, so that a literal that occurs often is verified once.
+    seen: Vec<u64>,
+    turn: u64,
+}
+
+impl FilterIndex {
+    /// An index over (pattern, group); a group may have many patterns and a pattern many groups.
+    #[must_use]
+    pub fn new<'a>(patterns: impl IntoIterator<Item = (&'a [u8], u32)>) -> Self {
+        let mut index = Self::default();
+        let mut literals: Vec<Vec<u8>> = Vec::new();
+        for (pattern, group) in patterns {
+            match Shape::of(pattern) {
+                Shape::Exact => index.exact.add(pattern, group),
+                Shape::Prefix(literal) => by_length(&mut index.prefixes, literal.len()).add(literal, group),
+                Shape::Suffix(literal) => by_length(&mut index.suffixes, literal.len()).add(literal, group),
+                Shape::General(literal) => {
+                    index.general.push((pattern.into(), group));
+                    literals.push(literal.into());
+                }
+                Shape::Bare => index.bare.push((pattern.into(), group)),
+            }
+        }
+        index.exact.sort();
+        index.prefixes.iter_mut().chain(&mut index.suffixes).for_each(|(_, literals)| literals.sort());
+        if !literals.is_empty() {
+            let search = AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(&literals);
+            index.search = Some(search.expect("a subscription's patterns are few and short enough"));
+        }
+        index.seen = vec![0; index.general.len()];
+        index
+    }
+
+    /// The groups that want `key`, ascending, each once.
+    pub fn matches(&mut self, key: &[u8], groups: &mut Vec<u32>) {
+        groups.clear();
+        self.exact.find(key, groups);
+        for (len, literals) in self.prefixes.iter().take_while(|(len, _)| *len <= key.len()) {
+            literals.find(&key[..*len], groups);
+        }
+        for (len, literals) in self.suffixes.iter().take_while(|(len, _)| *len <= key.len()) {
+            literals.find(&key[key.len() - len..], groups);
+        }
+        groups.extend(
+            self.bare.iter().filter(|(pattern, _)| glob_matches(pattern, key)).map(|&(_, group)| group),
+        );
+        if let Some(search) = &self.search {
+            self.turn += 1;
+            for found in search.find_overlapping_iter(key) {
+                let index = found.pattern().as_usize();
+                let (pattern, group) = &self.general[index];
+                if std::mem::replace(&mut self.seen[index], self.turn) != self.turn
+                    && glob_matches(pattern, key)
+                {
+                    groups.push(*group);
+                }
+            }
+        }
+        groups.sort_unstable();
+        groups.dedup();
+    }
+}
+
+fn by_length(lists: &mut Vec<(usize, Literals)>, len: usize) -> &mut Literals {
+    let at = match lists.binary_search_by_key(&len, |&(len, _)| len) {
+        Ok(at) => at,
+        Err(at) => {
+            lists.insert(at, (len, Literals::default()));
+            at
+        }
+    };
+    &mut lists[at].1
+}
+
+/// What kind of lookup finds a pattern.
+enum Shape<'a> {
+    Exact,
+    Prefix(&'a [u8]),
+    Suffix(&'a [u8]),
+    /// With its longest literal: the first would put a thousand `eu-*-0007-?` behind one `eu-`.
+    General(&'a [u8]),
+    Bare,
+}
+
+impl<'a> Shape<'a> {
+    fn of(pattern: &'a [u8]) -> Self {
+        let wild = |byte: &u8| matches!(byte, b'*' | b'?');
+        let star = |byte: &u8| *byte == b'*';
+        let literal = pattern.split(wild).max_by_key(|literal| literal.len()).unwrap_or_default();
+        if !pattern.iter().any(wild) {
+            return Self::Exact;
+        }
+        if literal.is_empty() {
+            return Self::Bare;
+        }
+        match pattern.iter().position(wild) {
+            Some(at) if at > 0 && pattern[at..].iter().all(star) => return Self::Prefix(&pattern[..at]),
+            _ => {}
+        }
+        match pattern.iter().rposition(wild) {
+            Some(at) if at + 1 < pattern.len() && pattern[..=at].iter().all(star) => {
+                Self::Suffix(&pattern[at + 1..])
+            }
+            _ => Self::General(literal),
+        }
+    }
+}
+
+/// Literals with their groups, found by hash and then compared.
+#[derive(Debug, Default)]
+struct Literals(Vec<(KeyHash, Box<[u8]>, u32)>);
+
+impl Literals {
+    fn add(&mut self, literal: &[u8], group: u32) {
+        self.0.push((KeyHash::of(literal), literal.into(), group));
+    }
+
+    fn sort(&mut self) {
+        self.0.sort_unstable();
+        self.0.dedup();
+    }
+
+    fn find(&self, text: &[u8], groups: &mut Vec<u32>) {
+        if self.0.is_empty() {
+            return;
+        }
+        let hash = KeyHash::of(text);
+        let first = self.0.partition_point(|(other, ..)| *other < hash);
+        let equal = self.0[first..].iter().take_while(|(other, ..)| *other == hash);
+        groups.extend(equal.filter(|(_, literal, _)| **literal == *text).map(|&(.., group)| group));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(alphabet: &'static str, len_max: usize) -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(prop::sample::select(alphabet.as_bytes()), 0..=len_max)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn agrees_with_the_matcher(
+            patterns in prop::collection::vec((text("aab-*?", 7), 0u32..8), 0..40),
+            keys in prop::collection::vec(text("ab-", 8), 1..20),
+        ) {
+            let mut index = FilterIndex::new(patterns.iter().map(|(pattern, group)| (pattern.as_slice(), *group)));
+            let mut groups = Vec::new();
+            for key in keys {
+                let wanting = patterns.iter().filter(|(pattern, _)| glob_matches(pattern, &key));
+                let expected: std::collections::BTreeSet<u32> = wanting.map(|&(_, group)| group).collect();
+                index.matches(&key, &mut groups);
+                prop_assert_eq!(&groups, &Vec::from_iter(expected), "key {:?}", key);
+            }
+        }
+    }
+
+    #[test]
+    fn patterns_are_sorted_by_shape() {
+        let patterns: [&[u8]; 7] = [b"payment", b"ship*", b"*-eu", b"eu-west-?", b"*mid*", b"*", b"?*"];
+        let index = FilterIndex::new(patterns.into_iter().zip(0..));
+        assert_eq!(index.exact.0.len(), 1);
+        assert_eq!((index.prefixes.len(), index.suffixes.len()), (1, 1));
+        assert_eq!((index.general.len(), index.bare.len()), (2, 2));
+    }
+}

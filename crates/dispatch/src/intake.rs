@@ -1,0 +1,213 @@
+//! From the log: records, gaps, the log's start; and asking for more.
+
+use crate::dispatcher::Verdict;
+use crate::entry::{Entry, State};
+use crate::key::{Key, KeyText};
+use crate::mutant::Mutant;
+use crate::slab::NIL;
+use crate::window::Cell;
+use crate::{Arrival, Cause, Dispatcher, Millis, Output, Token};
+use keyway_record::Offset;
+
+impl Dispatcher {
+    pub(crate) fn take_records(&mut self, base: i64, end: i64, records: &[Arrival], out: &mut Vec<Output>) {
+        self.fetching = false;
+        if self.entries.len() == 0 && base > self.window.next_read() {
+            self.window.jump(base);
+        }
+        let limit = self.window.cursor() + i64::from(self.config.span_max);
+        let mut stop = end.min(limit);
+        let mut last = i64::MIN;
+        for record in records {
+            let offset = record.offset.0;
+            assert!(last < offset && offset < end, "records ascend inside their range");
+            last = offset;
+            if offset < self.window.next_read().max(self.log_start) {
+                continue;
+            }
+            if offset >= limit || self.entries.len() >= self.config.live_max as usize {
+                stop = stop.min(offset);
+                break;
+            }
+            self.window.read_up_to(offset);
+            if self.window.get(offset) == Cell::Done {
+                self.window.read_one();
+            } else {
+                self.take_record(record, out);
+            }
+        }
+        self.window.read_up_to(stop);
+        while self.saved.first_key_value().is_some_and(|(&offset, _)| offset < self.window.next_read()) {
+            self.saved.pop_first();
+        }
+    }
+
+    fn take_record(&mut self, record: &Arrival, out: &mut Vec<Output>) {
+        let offset = record.offset.0;
+        let keyed = self.config.mode.is_keyed();
+        let key = if keyed { self.key_for(record) } else { NIL };
+        let mut entry = Entry {
+            offset,
+            token: Token::NONE,
+            due: Millis::default(),
+            key,
+            next: NIL,
+            lease_prev: NIL,
+            lease_next: NIL,
+            consumer: NIL,
+            size: record.size,
+            attempts: 0,
+            failures: 0,
+            state: State::Waiting,
+            cause: Cause::default(),
+        };
+        let retry = self.saved.remove(&offset);
+        if let Some(retry) = &retry {
+            (entry.attempts, entry.failures, entry.cause) = (retry.attempts, retry.failures, retry.cause);
+            // A clock that was far ahead when this was saved must not hold the message for ever.
+            entry.due = retry.retry_at.min(self.now.plus(self.config.failure.max_redelivery_delay_ms));
+        }
+        let index = self.entries.insert(entry);
+        self.window.set_live(offset, index);
+        self.window.read_one();
+        if let Some(retry) = retry.filter(|retry| retry.failures > 0) {
+            self.troubled.insert(index, retry.reason);
+        }
+        if !keyed {
+            return match self.judge(index, out) {
+                Verdict::Ready => self.queue.push_fresh(&mut self.entries, index),
+                Verdict::Waits => {}
+                Verdict::Done => self.complete(index, out),
+            };
+        }
+        let owner = &mut self.keys[key];
+        owner.count += 1;
+        if owner.tail == NIL {
+            owner.head = index;
+        } else {
+            self.entries[owner.tail].next = index;
+        }
+        owner.tail = index;
+        if owner.count == 1 {
+            self.advance_key(key, out);
+        }
+    }
+
+    /// The record's key, which becomes live if it is not.
+    fn key_for(&mut self, record: &Arrival) -> u32 {
+        let Self { table, keys, .. } = self;
+        if let Some(index) = table.find(record.key, |other| keys[other].hash) {
+            return index;
+        }
+        let version = self.placement.version.wrapping_sub(1);
+        let key = Key {
+            hash: record.key,
+            head: NIL,
+            tail: NIL,
+            count: 0,
+            slot: NIL,
+            next: NIL,
+            prev: NIL,
+            version,
+            ready: false,
+        };
+        let index = keys.insert(key);
+        table.insert(record.key, index, |other| keys[other].hash);
+        if index as usize == self.texts.len() {
+            self.texts.push(KeyText::EMPTY);
+        }
+        if let Some(text) = &record.key_text {
+            self.texts[index as usize] = KeyText::new(text);
+        }
+        index
+    }
+
+    /// The log's start moved: what is older and not in anybody's hands is lost.
+    pub(crate) fn move_log_start(&mut self, to: i64, out: &mut Vec<Output>) {
+        if to <= self.log_start {
+            return;
+        }
+        self.log_start = to;
+        for offset in self.window.cursor()..to.min(self.window.next_read()) {
+            let Cell::Live(index) = self.window.get(offset) else { continue };
+            match self.entries[index].state {
+                State::InFlight if self.mutated(Mutant::RetentionReleases) => {
+                    self.release(index);
+                    self.lose(index, out);
+                }
+                // A consumer or the owner has it; it is done or lost when they are.
+                State::InFlight | State::SideWrite | State::Lost => {}
+                _ if !self.is_head(index) => self.entries[index].state = State::Lost,
+                _ => {
+                    self.stop_waiting(index);
+                    self.lose(index, out);
+                }
+            }
+        }
+        self.skip_below_log_start();
+    }
+
+    /// Completes a message that the log no longer has.
+    pub(crate) fn lose(&mut self, index: u32, out: &mut Vec<Output>) {
+        self.counters.lost += 1;
+        out.push(Output::Lost { offset: Offset(self.entries[index].offset) });
+        self.complete(index, out);
+    }
+
+    fn skip_below_log_start(&mut self) {
+        if self.log_start <= self.window.next_read() {
+            return;
+        }
+        self.touch();
+        if self.entries.len() == 0 {
+            self.window.advance();
+            self.window.jump(self.log_start.max(self.window.cursor()));
+        } else {
+            let limit = self.window.cursor() + i64::from(self.config.span_max);
+            self.window.read_up_to(self.log_start.min(limit));
+        }
+    }
+
+    /// Asks for more when consumers could take more than there is, and there is room.
+    pub(crate) fn ask_to_fetch(&mut self, out: &mut Vec<Output>) {
+        if self.fetching || !self.wants_more() {
+            return;
+        }
+        self.skip_below_log_start();
+        self.window.skip_done();
+        let Some(room) = self.room() else { return };
+        self.fetching = true;
+        out.push(Output::Fetch {
+            from: Offset(self.window.next_read()),
+            records_max: room.min(self.config.fetch_records_max),
+            bytes_max: self.config.fetch_bytes_max,
+        });
+    }
+
+    fn wants_more(&self) -> bool {
+        if self.roster.connected().next().is_none() || !self.queue.blocked.is_empty() {
+            return false;
+        }
+        self.ready() < self.config.ready_min as usize
+            || self.roster.connected().any(|(at, consumer)| {
+                consumer.can_take() && (!self.config.mode.is_ordered() || at == self.active)
+            })
+    }
+
+    /// Messages that could be delivered if somebody could take them.
+    pub(crate) fn ready(&self) -> usize {
+        self.placement.ready_keys as usize + self.queue.len()
+    }
+
+    /// How many records may come in; none until there is room for a worthwhile number, so that fetches stay large.
+    pub(crate) fn room(&self) -> Option<u32> {
+        let live = u32::try_from(self.entries.len()).expect("live messages are bounded");
+        let span = self.window.span();
+        let worth = |max: u32| (max / 8).clamp(1, self.config.fetch_records_max);
+        let room = self.config.live_max.saturating_sub(live);
+        let span_room = i64::from(self.config.span_max) - span;
+        let enough =
+            room >= worth(self.config.live_max) && span_room >= i64::from(worth(self.config.span_max));
+        enough.then_some(room)
+    }
+}

@@ -1,0 +1,50 @@
+//! One key that has messages.
+
+use keyway_record::KeyHash;
+
+/// A live key: its messages in offset order. Only the head is ever in flight, in backoff or blocked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    pub(crate) hash: KeyHash,
+    pub(crate) head: u32,
+    pub(crate) tail: u32,
+    /// Messages.
+    pub(crate) count: u32,
+    /// The slot it hangs on while ready; a hint for the next time while `version` is current.
+    pub(crate) slot: u32,
+    pub(crate) next: u32,
+    pub(crate) prev: u32,
+    /// Version of the filters and members that `slot` was chosen by.
+    pub(crate) version: u32,
+    /// Whether it hangs on its slot.
+    pub(crate) ready: bool,
+}
+
+/// A key's bytes: short ones without an allocation.
+#[derive(Clone, Debug)]
+pub(crate) enum KeyText {
+    Short { len: u8, bytes: [u8; KeyText::SHORT_MAX] },
+    Long(Box<[u8]>),
+}
+
+impl KeyText {
+    const SHORT_MAX: usize = 22;
+
+    pub(crate) const EMPTY: Self = Self::Short { len: 0, bytes: [0; Self::SHORT_MAX] };
+
+    pub(crate) fn new(text: &[u8]) -> Self {
+        if text.len() > Self::SHORT_MAX {
+            return Self::Long(text.into());
+        }
+        let mut bytes = [0; Self::SHORT_MAX];
+        bytes[..text.len()].copy_from_slice(text);
+        Self::Short { len: text.len() as u8, bytes }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Self::Long(bytes) => bytes,
+        }
+    }
+}

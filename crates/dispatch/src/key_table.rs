@@ -1,0 +1,121 @@
+//! From a key's hash to its place in the slab.
+//!
+//! Open addressing, 8 bytes a place (tag and index), at most three quarters full, no tombstones: a removal shifts the
+//! run behind it back. The keys themselves live in the slab; the caller passes how to reach their hashes.
+
+use crate::slab::NIL;
+use keyway_record::KeyHash;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeyTable {
+    places: Vec<(u32, u32)>,
+    len: usize,
+}
+
+impl KeyTable {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn home(&self, hash: KeyHash) -> usize {
+        hash.low() as usize & (self.places.len() - 1)
+    }
+
+    fn tag(hash: KeyHash) -> u32 {
+        (hash.low() >> 32) as u32
+    }
+
+    pub(crate) fn find(&self, hash: KeyHash, hash_of: impl Fn(u32) -> KeyHash) -> Option<u32> {
+        if self.len == 0 {
+            return None;
+        }
+        let mut at = self.home(hash);
+        loop {
+            let (tag, index) = self.places[at];
+            if index == NIL {
+                return None;
+            }
+            if tag == Self::tag(hash) && hash_of(index) == hash {
+                return Some(index);
+            }
+            at = (at + 1) & (self.places.len() - 1);
+        }
+    }
+
+    /// The hash is not in the table yet.
+    pub(crate) fn insert(&mut self, hash: KeyHash, index: u32, hash_of: impl Fn(u32) -> KeyHash) {
+        if (self.len + 1) * 4 > self.places.len() * 3 {
+            let larger = vec![(0, NIL); (self.places.len() * 2).max(16)];
+            let old = std::mem::replace(&mut self.places, larger);
+            for (_, index) in old.into_iter().filter(|&(_, index)| index != NIL) {
+                self.place(hash_of(index), index);
+            }
+        }
+        self.place(hash, index);
+        self.len += 1;
+    }
+
+    fn place(&mut self, hash: KeyHash, index: u32) {
+        let mut at = self.home(hash);
+        while self.places[at].1 != NIL {
+            at = (at + 1) & (self.places.len() - 1);
+        }
+        self.places[at] = (Self::tag(hash), index);
+    }
+
+    /// The key at `index` is in the table.
+    pub(crate) fn remove(&mut self, hash: KeyHash, index: u32, hash_of: impl Fn(u32) -> KeyHash) {
+        let mask = self.places.len() - 1;
+        let mut hole = self.home(hash);
+        while self.places[hole].1 != index {
+            assert!(self.places[hole].1 != NIL, "a live key is in the table");
+            hole = (hole + 1) & mask;
+        }
+        let mut at = hole;
+        loop {
+            at = (at + 1) & mask;
+            let (_, index) = self.places[at];
+            if index == NIL {
+                break;
+            }
+            // The place may move back to the hole unless its home lies behind the hole.
+            let home = self.home(hash_of(index));
+            if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
+                self.places[hole] = self.places[at];
+                hole = at;
+            }
+        }
+        self.places[hole] = (0, NIL);
+        self.len -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        /// Few distinct homes, so that runs are long and removals shift.
+        #[test]
+        fn agrees_with_a_map(steps in prop::collection::vec((0u32..200, any::<bool>()), 0..400)) {
+            let hash_of = |index: u32| KeyHash(u128::from(index % 7) | u128::from(index) << 40);
+            let mut table = KeyTable::default();
+            let mut map = BTreeMap::new();
+            for (index, add) in steps {
+                if add && !map.contains_key(&index) {
+                    table.insert(hash_of(index), index, hash_of);
+                    map.insert(index, ());
+                } else if !add && map.remove(&index).is_some() {
+                    table.remove(hash_of(index), index, hash_of);
+                }
+                prop_assert_eq!(table.len(), map.len());
+                for index in 0..200 {
+                    let expected = map.contains_key(&index).then_some(index);
+                    prop_assert_eq!(table.find(hash_of(index), hash_of), expected);
+                }
+            }
+        }
+    }
+}

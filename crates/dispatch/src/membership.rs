@@ -1,0 +1,339 @@
+//! Consumers come, go, come back, and change what they want.
+
+use crate::consumer::Link;
+use crate::declarations::normalize;
+use crate::dispatcher::{Dispatcher, Timer};
+use crate::failure::Failure;
+use crate::mutant::Mutant;
+use crate::placement::rank;
+use crate::slab::NIL;
+use crate::{Cause, Config, ConsumerId, Disconnects, Join, Mode, Output, Refusal};
+use bytes::Bytes;
+
+impl Dispatcher {
+    pub(crate) fn join(&mut self, join: Join, out: &mut Vec<Output>) {
+        let Join { consumer: id, name_hash, filters, credit } = join;
+        let known = self.roster.by_name.get(&name_hash).copied();
+        if let Err(refusal) = self.may_join(known).and_then(|()| self.may_declare(&filters)) {
+            out.push(Output::Refused { consumer: id, refusal });
+            return;
+        }
+        if let Some(&other) = self.roster.by_id.get(&id)
+            && known != Some(other)
+        {
+            self.expel(other, out);
+        }
+        let index = match known {
+            Some(index) => self.take_over(index, id, out),
+            None => self.roster.add(id, name_hash, credit),
+        };
+        self.roster[index].credit = credit;
+        self.declare(index, &filters);
+        self.elect();
+        self.wake(index);
+    }
+
+    fn may_join(&self, known: Option<u32>) -> Result<(), Refusal> {
+        let mut others = self.roster.iter().filter(|&(at, other)| Some(at) != known && other.is_member());
+        if self.config.mode == Mode::Exclusive
+            && let Some((_, holder)) = others.next()
+        {
+            return Err(Refusal::Exclusive { holder: holder.id });
+        }
+        if known.is_none() && self.roster.len() >= self.config.consumers_max as usize {
+            return Err(Refusal::TooManyConsumers { max: self.config.consumers_max });
+        }
+        Ok(())
+    }
+
+    fn may_declare(&self, filters: &[Bytes]) -> Result<(), Refusal> {
+        let max = Config::PATTERN_BYTES_MAX;
+        if let Some(pattern) = filters.iter().find(|pattern| pattern.len() > max) {
+            return Err(Refusal::PatternTooLong { len: pattern.len(), max });
+        }
+        let patterns = normalize(filters);
+        let all = self.declarations.patterns() + patterns.len();
+        if all > self.config.patterns_max as usize && self.declarations.find(&patterns).is_none() {
+            return Err(Refusal::TooManyPatterns { max: self.config.patterns_max });
+        }
+        Ok(())
+    }
+
+    /// A consumer of the same name is there. What it holds returns, unless it was leaving: then it keeps it to finish.
+    fn take_over(&mut self, index: u32, id: ConsumerId, out: &mut Vec<Output>) -> u32 {
+        let old = self.roster[index].id;
+        if old != id {
+            self.roster.rename(index, id);
+            out.push(Output::Replaced { consumer: old });
+        }
+        match self.roster[index].link {
+            Link::Connected => self.return_held(index, out),
+            Link::Lost => {
+                self.stop_grace(index);
+                self.return_held(index, out);
+            }
+            Link::Leaving => {}
+            Link::Free => unreachable!("a known consumer has a place"),
+        }
+        self.roster[index].link = Link::Connected;
+        index
+    }
+
+    pub(crate) fn leave(&mut self, id: ConsumerId, out: &mut Vec<Output>) {
+        let Some(&index) = self.roster.by_id.get(&id) else { return };
+        match self.roster[index].link {
+            Link::Connected => {}
+            Link::Lost => {
+                self.stop_grace(index);
+                self.return_held(index, out);
+            }
+            Link::Leaving | Link::Free => return,
+        }
+        self.start_leaving(index);
+        if self.mutated(Mutant::LeaveWithoutDrain) {
+            self.return_held(index, out);
+        }
+    }
+
+    pub(crate) fn gone(&mut self, id: ConsumerId, out: &mut Vec<Output>) {
+        let Some(&index) = self.roster.by_id.get(&id) else { return };
+        match self.roster[index].link {
+            Link::Connected => {}
+            Link::Leaving => return self.return_held(index, out),
+            Link::Lost | Link::Free => return,
+        }
+        match self.config.mode {
+            // Its place waits for it: its keys, or the right to the subscription.
+            Mode::KeyShared | Mode::Exclusive => {
+                let consumer = &mut self.roster[index];
+                consumer.link = Link::Lost;
+                consumer.until = self.now.plus(self.config.reconnect_grace_ms);
+                self.timers.insert((consumer.until, Timer::Grace(index)));
+                if !self.config.mode.is_keyed() {
+                    self.return_held(index, out);
+                }
+                self.elect();
+            }
+            Mode::Shared | Mode::Failover => self.expel(index, out),
+        }
+    }
+
+    pub(crate) fn resume(&mut self, id: ConsumerId) {
+        let Some(&index) = self.roster.by_id.get(&id) else { return };
+        if self.roster[index].link == Link::Lost {
+            self.stop_grace(index);
+            self.roster[index].link = Link::Connected;
+            self.elect();
+            self.wake(index);
+        }
+    }
+
+    pub(crate) fn set_credit(&mut self, id: ConsumerId, credit: u32) {
+        let Some(&index) = self.roster.by_id.get(&id) else { return };
+        self.roster[index].credit = credit;
+        self.wake(index);
+    }
+
+    pub(crate) fn set_filters(&mut self, id: ConsumerId, filters: Vec<Bytes>, out: &mut Vec<Output>) {
+        let Some(&index) = self.roster.by_id.get(&id) else { return };
+        if !self.roster[index].is_member() {
+            return;
+        }
+        match self.may_declare(&filters) {
+            Ok(()) => self.declare(index, &filters),
+            Err(refusal) => out.push(Output::Refused { consumer: id, refusal }),
+        }
+    }
+
+    /// The grace of a lost consumer is over.
+    pub(crate) fn give_up(&mut self, index: u32, out: &mut Vec<Output>) {
+        assert_eq!(self.roster[index].link, Link::Lost, "only a lost consumer has a grace");
+        self.expel(index, out);
+    }
+
+    /// Forgets a consumer at once; what it holds returns.
+    fn expel(&mut self, index: u32, out: &mut Vec<Output>) {
+        if self.roster[index].link == Link::Lost {
+            self.timers.remove(&(self.roster[index].until, Timer::Grace(index)));
+        }
+        if self.roster[index].is_member() {
+            self.start_leaving(index);
+        }
+        self.return_held(index, out);
+        self.drained.retain(|&other| other != index);
+        self.remove(index);
+    }
+
+    /// From now on it gets nothing new.
+    fn start_leaving(&mut self, index: u32) {
+        self.roster[index].link = Link::Leaving;
+        let group = std::mem::replace(&mut self.roster[index].group, NIL);
+        self.release_declaration(group);
+        self.give_slots_away(index);
+        self.elect();
+        if self.roster[index].in_flight == 0 {
+            self.drained.push(index);
+        }
+    }
+
+    pub(crate) fn forget_drained(&mut self, out: &mut Vec<Output>) {
+        while let Some(index) = self.drained.pop() {
+            let consumer = &self.roster[index];
+            if consumer.link == Link::Leaving && consumer.in_flight == 0 {
+                out.push(Output::Drained { consumer: consumer.id });
+                self.remove(index);
+                self.touch().urgent = true;
+            }
+        }
+    }
+
+    fn remove(&mut self, index: u32) {
+        self.run.retain(|&other| other != index);
+        self.roster[index].queued = false;
+        self.roster.remove(index);
+    }
+
+    fn stop_grace(&mut self, index: u32) {
+        assert!(
+            self.timers.remove(&(self.roster[index].until, Timer::Grace(index))),
+            "a lost consumer has a grace"
+        );
+    }
+
+    /// What a consumer holds goes back to the heads of its keys, the oldest first, and can be delivered at once.
+    fn return_held(&mut self, index: u32, out: &mut Vec<Output>) {
+        let held = self.leases.iter(&self.entries).filter(|&entry| self.entries[entry].consumer == index);
+        let mut held: Vec<(i64, u32)> = held.map(|entry| (self.entries[entry].offset, entry)).collect();
+        held.sort_unstable();
+        for (nth, (_, entry)) in held.into_iter().enumerate() {
+            if self.mutated(Mutant::AckOnLoss) {
+                self.release(entry);
+                self.complete(entry, out);
+                continue;
+            }
+            // One order, one run: only the oldest can be what took the consumer down.
+            let oldest = nth == 0 || !self.config.mode.is_ordered();
+            let counts = oldest && self.config.failure.disconnects == Disconnects::Count;
+            let failure = Failure { cause: Cause::Disconnect, counts, wait_ms: None, reason: None };
+            self.fail(entry, failure, out);
+        }
+    }
+
+    /// The ordered modes have one active consumer: it stays so while it is connected, then the next by order of joining.
+    fn elect(&mut self) {
+        let connected = |at: u32| self.roster[at].link == Link::Connected;
+        if self.config.mode.is_ordered() && (self.active == NIL || !connected(self.active)) {
+            let next = self.roster.connected().min_by_key(|(_, consumer)| consumer.joined);
+            self.active = next.map_or(NIL, |(at, _)| at);
+        }
+    }
+
+    /// A member declares what it wants, and takes the slots that it wins.
+    fn declare(&mut self, index: u32, filters: &[Bytes]) {
+        if !self.config.mode.is_keyed() {
+            return;
+        }
+        let patterns = normalize(filters);
+        let old = self.roster[index].group;
+        if old != NIL && self.declarations.get(old).patterns == patterns {
+            return;
+        }
+        let group = match self.declarations.find(&patterns) {
+            Some(group) => group,
+            None => self.declarations.add(patterns),
+        };
+        let declared = self.declarations.get_mut(group);
+        declared.members += 1;
+        if let Some(until) = declared.until.take() {
+            self.timers.remove(&(until, Timer::Declaration(group)));
+        }
+        self.roster[index].group = group;
+        self.release_declaration(old);
+        self.placement.reserve(self.roster.places());
+        if Some(group) == self.declarations.open() {
+            self.win_slots(index);
+        }
+        if old != NIL {
+            self.give_slots_away(index);
+        }
+        self.touch();
+        self.place_anew_if_filtered();
+    }
+
+    /// One member less; the last one's declaration counts for a while.
+    fn release_declaration(&mut self, group: u32) {
+        if group == NIL {
+            return;
+        }
+        let grace_ms = if self.mutated(Mutant::NoFilterGrace) { 0 } else { self.config.filter_grace_ms };
+        let until = self.now.plus(grace_ms);
+        let declared = self.declarations.get_mut(group);
+        declared.members -= 1;
+        if declared.members == 0 {
+            declared.until = Some(until);
+            self.timers.insert((until, Timer::Declaration(group)));
+        }
+        self.touch();
+    }
+
+    /// The time of a declaration without members is over, or, after a restart, begins.
+    pub(crate) fn forget_declaration(&mut self, group: u32) {
+        let declared = self.declarations.get_mut(group);
+        assert_eq!(declared.members, 0, "a declaration with members has no timer");
+        if declared.until.is_none() {
+            let until = self.now.plus(self.config.filter_grace_ms);
+            declared.until = Some(until);
+            self.timers.insert((until, Timer::Declaration(group)));
+            return;
+        }
+        let filtered = !self.declarations.all_open();
+        self.declarations.remove(group);
+        self.touch();
+        if filtered {
+            self.place_anew();
+        }
+    }
+
+    /// Without filters a change of members moves slots; with filters each ready key may have another consumer.
+    fn place_anew_if_filtered(&mut self) {
+        if !self.declarations.all_open() {
+            self.place_anew();
+        }
+    }
+
+    fn win_slots(&mut self, index: u32) {
+        let name = self.roster[index].name_hash;
+        for slot in 0..self.placement.table() {
+            let owner = self.placement.slots[slot as usize].owner;
+            let greedy = self.mutated(Mutant::GreedyJoin) && slot % 3 == 0;
+            if owner == NIL || greedy || rank(slot, name) > rank(slot, self.roster[owner].name_hash) {
+                self.placement.set_owner(&mut self.roster, slot, index);
+            }
+        }
+        self.wake(index);
+    }
+
+    /// The slots of one that is no longer an unfiltered member go to the next best.
+    fn give_slots_away(&mut self, index: u32) {
+        if !self.config.mode.is_keyed() {
+            return;
+        }
+        let open = self.declarations.open();
+        let stays = self.roster[index].is_member() && Some(self.roster[index].group) == open;
+        if !stays {
+            let heirs =
+                self.roster.iter().filter(|(_, member)| member.is_member() && Some(member.group) == open);
+            let heirs: Vec<(u32, u64)> = heirs.map(|(at, member)| (at, member.name_hash)).collect();
+            for slot in 0..self.placement.table() {
+                if self.placement.slots[slot as usize].owner == index {
+                    let best = heirs.iter().max_by_key(|&&(_, name)| rank(slot, name));
+                    let owner = best.map_or(NIL, |&(at, _)| at);
+                    if let Some(owner) = self.placement.set_owner(&mut self.roster, slot, owner) {
+                        self.wake(owner);
+                    }
+                }
+            }
+        }
+        self.place_anew_if_filtered();
+    }
+}

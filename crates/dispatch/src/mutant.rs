@@ -1,0 +1,76 @@
+//! Planted bugs, in test builds only: the suite must catch every one, or it is too weak.
+
+/// One known way to break the rules; most of them were shipped by somebody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(not(test), allow(dead_code))]
+pub(crate) enum Mutant {
+    /// What a lost consumer held counts as acked.
+    AckOnLoss,
+    /// An ack counts whatever its token.
+    AckAnyToken,
+    /// A nacked message goes behind the others of its key.
+    NackToTail,
+    /// The next message of a key is delivered while the one before is in flight.
+    TwoInFlight,
+    /// An expired lease does not give its credit back.
+    CreditLeak,
+    /// A message in backoff has no timer.
+    NoRetryTimer,
+    /// Unwanted keys are skipped although nobody is connected.
+    SkipForNobody,
+    /// Filters of consumers that left do not count.
+    NoFilterGrace,
+    /// A used-up message takes the others of its key with it.
+    PoisonTakesKey,
+    /// Tokens begin again with every owner.
+    TokensRestart,
+    /// The cursor goes to the end of what was read.
+    CursorOverHoles,
+    /// Retention releases what is in flight.
+    RetentionReleases,
+    /// A join takes slots that it did not win.
+    GreedyJoin,
+    /// A leaving consumer's deliveries are returned at once.
+    LeaveWithoutDrain,
+    /// After an ack the next message of the key waits for an unrelated event.
+    NoWakeAfterAck,
+    /// A snapshot forgets failures.
+    ForgetFailures,
+}
+
+#[cfg(test)]
+impl Mutant {
+    pub(crate) const ALL: [Self; 16] = [
+        Self::AckOnLoss,
+        Self::AckAnyToken,
+        Self::NackToTail,
+        Self::TwoInFlight,
+        Self::CreditLeak,
+        Self::NoRetryTimer,
+        Self::SkipForNobody,
+        Self::NoFilterGrace,
+        Self::PoisonTakesKey,
+        Self::TokensRestart,
+        Self::CursorOverHoles,
+        Self::RetentionReleases,
+        Self::GreedyJoin,
+        Self::LeaveWithoutDrain,
+        Self::NoWakeAfterAck,
+        Self::ForgetFailures,
+    ];
+}
+
+impl crate::Dispatcher {
+    /// Whether the planted bug is on; never outside tests.
+    #[cfg(test)]
+    pub(crate) fn mutated(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    #[cfg(not(test))]
+    #[inline(always)]
+    #[allow(clippy::unused_self)]
+    pub(crate) fn mutated(&self, _: Mutant) -> bool {
+        false
+    }
+}

@@ -1,0 +1,196 @@
+//! Dispatch: from queues to consumers, until nothing more can go.
+
+use crate::declarations::Wanted;
+use crate::dispatcher::Dispatcher;
+use crate::entry::State;
+use crate::mutant::Mutant;
+use crate::placement::rank;
+use crate::slab::NIL;
+use crate::{Mode, Output, Token, Unmatched};
+use keyway_record::Offset;
+
+/// Messages and bytes that one consumer gets before it is the next one's turn.
+const QUANTUM_MESSAGES: u32 = 16;
+const QUANTUM_BYTES: u64 = 256 * 1024;
+
+impl Dispatcher {
+    pub(crate) fn poll(&mut self, out: &mut Vec<Output>) {
+        match self.config.mode {
+            Mode::KeyShared => {
+                self.poll_keys(out);
+                self.pass_over_unmatched(out);
+            }
+            Mode::Shared => self.poll_shared(out),
+            Mode::Exclusive | Mode::Failover => self.poll_ordered(out),
+        }
+    }
+
+    /// Round robin over consumers, inside a consumer over its slots, inside a slot over its keys: a hot key gets one turn
+    /// a round.
+    fn poll_keys(&mut self, out: &mut Vec<Output>) {
+        while let Some(consumer) = self.run.pop_front() {
+            self.roster[consumer].queued = false;
+            let (mut messages, mut bytes) = (0, 0);
+            while self.roster[consumer].can_take()
+                && self.roster[consumer].ring != NIL
+                && messages < QUANTUM_MESSAGES
+                && bytes < QUANTUM_BYTES
+            {
+                let at = self.roster[consumer].ring;
+                let slot = self.placement.slots[at as usize];
+                let key = slot.head;
+                self.placement.unlink(&mut self.keys, &mut self.roster, key);
+                if self.roster[consumer].ring == at {
+                    self.roster[consumer].ring = self.placement.slots[at as usize].next;
+                }
+                let index = self.keys[key].head;
+                messages += 1;
+                bytes += u64::from(self.entries[index].size);
+                self.deliver(index, consumer, out);
+                if self.mutated(Mutant::TwoInFlight) {
+                    let second = self.entries[index].next;
+                    if second != NIL && self.entries[second].state == State::Waiting {
+                        self.deliver(second, consumer, out);
+                    }
+                }
+            }
+            self.wake(consumer);
+        }
+    }
+
+    /// Messages of keys that no filter wants, while somebody is there who could have wanted them.
+    fn pass_over_unmatched(&mut self, out: &mut Vec<Output>) {
+        let somebody = self.roster.connected().next().is_some() || self.mutated(Mutant::SkipForNobody);
+        if self.declarations.all_open() || !somebody || self.config.unmatched == Unmatched::Hold {
+            return;
+        }
+        let at = self.placement.unmatched() as usize;
+        while self.placement.slots[at].head != NIL {
+            let key = self.placement.slots[at].head;
+            let index = self.keys[key].head;
+            self.placement.unlink(&mut self.keys, &mut self.roster, key);
+            if self.config.unmatched == Unmatched::DeadLetter {
+                self.entries[index].cause = crate::Cause::Unmatched;
+                self.ask_for_side_write(index, out);
+            } else {
+                self.counters.skipped += 1;
+                out.push(Output::Skipped { offset: Offset(self.entries[index].offset) });
+                self.complete(index, out);
+            }
+        }
+    }
+
+    /// Strict round robin: one message each.
+    fn poll_shared(&mut self, out: &mut Vec<Output>) {
+        while let Some(index) = self.queue.peek(&self.entries)
+            && let Some(consumer) = self.run.pop_front()
+        {
+            self.roster[consumer].queued = false;
+            if self.roster[consumer].can_take() {
+                self.queue.pop(&mut self.entries);
+                self.deliver(index, consumer, out);
+                self.wake(consumer);
+            }
+        }
+    }
+
+    /// Everything to the active consumer, once those who left have finished what they hold.
+    fn poll_ordered(&mut self, out: &mut Vec<Output>) {
+        if self.active == NIL || self.roster[self.active].in_flight as usize != self.leases.len {
+            return;
+        }
+        while self.roster[self.active].can_take()
+            && let Some(index) = self.queue.peek(&self.entries)
+        {
+            self.queue.pop(&mut self.entries);
+            self.deliver(index, self.active, out);
+        }
+    }
+
+    fn deliver(&mut self, index: u32, consumer: u32, out: &mut Vec<Output>) {
+        self.sequence += 1;
+        let token = match self.mutated(Mutant::TokensRestart) {
+            false => Token::new(self.epoch, self.sequence),
+            true => Token::from_raw(self.sequence),
+        };
+        let entry = &mut self.entries[index];
+        assert_eq!(entry.state, State::Waiting, "only a waiting message is delivered");
+        entry.state = State::InFlight;
+        entry.token = token;
+        entry.consumer = consumer;
+        entry.attempts = entry.attempts.saturating_add(1);
+        entry.due = self.now.plus(self.config.failure.ack_timeout_ms);
+        let (offset, attempt) = (Offset(entry.offset), u32::from(entry.attempts));
+        self.leases.push(&mut self.entries, index);
+        let holder = &mut self.roster[consumer];
+        holder.in_flight += 1;
+        holder.delivered += 1;
+        self.counters.delivered += 1;
+        self.counters.redelivered += u64::from(attempt > 1);
+        out.push(Output::Deliver { consumer: holder.id, offset, token, attempt });
+    }
+
+    /// Puts a consumer that may have something to get into the run queue.
+    pub(crate) fn wake(&mut self, index: u32) {
+        let consumer = &mut self.roster[index];
+        let worth = match self.config.mode {
+            Mode::KeyShared => consumer.ring != NIL,
+            Mode::Shared => true,
+            Mode::Exclusive | Mode::Failover => false,
+        };
+        if worth && consumer.can_take() && !consumer.queued {
+            consumer.queued = true;
+            self.run.push_back(index);
+        }
+    }
+
+    /// Hangs a key whose head can be delivered on its slot.
+    pub(crate) fn link_key(&mut self, index: u32) {
+        if self.keys[index].version != self.placement.version || self.placement.slots.is_empty() {
+            let slot = self.place(index);
+            self.keys[index].slot = slot;
+            self.keys[index].version = self.placement.version;
+        }
+        if let Some(owner) = self.placement.link(&mut self.keys, &mut self.roster, index) {
+            self.wake(owner);
+        }
+    }
+
+    /// The slot a key belongs to, by its filters and members.
+    fn place(&mut self, index: u32) -> u32 {
+        self.placement.reserve(self.roster.places());
+        let Self { placement, declarations, roster, keys, texts, .. } = self;
+        let slot = placement.slot_of(keys[index].hash);
+        if declarations.all_open() {
+            return slot;
+        }
+        match declarations.wanted(texts[index as usize].as_bytes()) {
+            Wanted::ByOpen => slot,
+            Wanted::ByNobody => placement.unmatched(),
+            Wanted::By(groups) => {
+                let wanting = roster
+                    .iter()
+                    .filter(|(_, member)| member.is_member() && groups.binary_search(&member.group).is_ok());
+                let best = wanting.max_by_key(|(_, member)| rank(slot, member.name_hash));
+                best.map_or(placement.nobody(), |(at, _)| placement.private(at))
+            }
+        }
+    }
+
+    /// Places every ready key anew, after filters or members changed.
+    pub(crate) fn place_anew(&mut self) {
+        self.placement.version = self.placement.version.wrapping_add(1);
+        let mut ready = Vec::with_capacity(self.placement.ready_keys as usize);
+        for slot in &self.placement.slots {
+            let next = |&key: &u32| Some(self.keys[key].next);
+            let keys = std::iter::successors(Some(slot.head), next);
+            ready.extend(keys.take_while(|&key| key != NIL));
+        }
+        for &key in &ready {
+            self.placement.unlink(&mut self.keys, &mut self.roster, key);
+        }
+        for key in ready {
+            self.link_key(key);
+        }
+    }
+}

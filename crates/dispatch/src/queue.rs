@@ -1,0 +1,94 @@
+//! The one queue of a subscription that does not queue by key.
+
+use crate::entry::Entry;
+use crate::slab::{NIL, Slab};
+use std::collections::BTreeSet;
+
+/// Messages that wait, lowest offset first: fresh ones as they were read, and returned ones, all of which are older.
+#[derive(Clone, Debug)]
+pub(crate) struct Queue {
+    fresh_head: u32,
+    fresh_tail: u32,
+    fresh_len: usize,
+    returned: BTreeSet<(i64, u32)>,
+    /// Used-up messages; nothing behind the first of them is delivered.
+    pub(crate) blocked: BTreeSet<i64>,
+}
+
+impl Queue {
+    pub(crate) fn new() -> Self {
+        Self {
+            fresh_head: NIL,
+            fresh_tail: NIL,
+            fresh_len: 0,
+            returned: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.fresh_len + self.returned.len()
+    }
+
+    pub(crate) fn push_fresh(&mut self, entries: &mut Slab<Entry>, index: u32) {
+        entries[index].next = NIL;
+        if self.fresh_tail == NIL {
+            self.fresh_head = index;
+        } else {
+            assert!(entries[self.fresh_tail].offset < entries[index].offset, "records are read in order");
+            entries[self.fresh_tail].next = index;
+        }
+        self.fresh_tail = index;
+        self.fresh_len += 1;
+    }
+
+    pub(crate) fn push_returned(&mut self, offset: i64, index: u32) {
+        assert!(self.returned.insert((offset, index)), "a message returns once");
+    }
+
+    /// Takes a returned message out; whether it was there.
+    pub(crate) fn remove_returned(&mut self, offset: i64, index: u32) -> bool {
+        self.returned.remove(&(offset, index))
+    }
+
+    /// The next message, unless a blocked one is before it.
+    pub(crate) fn peek(&self, entries: &Slab<Entry>) -> Option<u32> {
+        let index = match self.returned.first() {
+            Some(&(_, index)) => index,
+            None if self.fresh_head != NIL => self.fresh_head,
+            None => return None,
+        };
+        let behind_blocked = self.blocked.first().is_some_and(|&blocked| blocked < entries[index].offset);
+        (!behind_blocked).then_some(index)
+    }
+
+    /// Takes the message that [`Self::peek`] returned.
+    pub(crate) fn pop(&mut self, entries: &mut Slab<Entry>) {
+        if self.returned.pop_first().is_none() {
+            self.pop_fresh(entries).expect("the queue has a message");
+        }
+    }
+
+    /// The oldest fresh message.
+    pub(crate) fn peek_fresh(&self) -> Option<u32> {
+        (self.fresh_head != NIL).then_some(self.fresh_head)
+    }
+
+    pub(crate) fn pop_fresh(&mut self, entries: &mut Slab<Entry>) -> Option<u32> {
+        let index = self.peek_fresh()?;
+        self.fresh_head = entries[index].next;
+        if self.fresh_head == NIL {
+            self.fresh_tail = NIL;
+        }
+        self.fresh_len -= 1;
+        entries[index].next = NIL;
+        Some(index)
+    }
+
+    /// Every waiting message; for `check`.
+    pub(crate) fn iter<'a>(&'a self, entries: &'a Slab<Entry>) -> impl Iterator<Item = u32> + 'a {
+        let some = |index: u32| (index != NIL).then_some(index);
+        let fresh = std::iter::successors(some(self.fresh_head), move |&index| some(entries[index].next));
+        self.returned.iter().map(|&(_, index)| index).chain(fresh)
+    }
+}
