@@ -11,10 +11,12 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "kafka"))
 
 from confluent_kafka import Producer  # noqa: E402
 
-from clients import KAFKA, fail, read_all  # noqa: E402
+from clients import KAFKA, count_all, fail, read_all  # noqa: E402
 
 START_LIMIT_S = 40
 STOP_LIMIT_S = 20
+# Outputs of earlier inputs follow within a few milliseconds; this long without one means that there are no more.
+SETTLED_AFTER_S = 1.0
 
 
 class Application:
@@ -64,8 +66,9 @@ class Application:
     def _settled(self, sink):
         """How many records there are once their number no longer grows."""
         count = -1
-        while (now := len(read_all(sink, 1 << 20, limit_s=1.5))) != count:
+        while (now := count_all(sink)) != count:
             count = now
+            time.sleep(SETTLED_AFTER_S)
         return count
 
     def wait_for_line(self, line):

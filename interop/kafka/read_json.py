@@ -1,11 +1,12 @@
-"""read_json.py TOPIC COUNT: the first records of a topic, one JSON object per line."""
+"""read_json.py TOPIC [COUNT]: the first COUNT records of a topic, or all of them, one JSON object per line."""
 
 import json
 import sys
 
-from clients import expect, read_all
+from clients import count_all, expect, read_all
 
-topic, count = sys.argv[1], int(sys.argv[2])
+topic = sys.argv[1]
+count = int(sys.argv[2]) if len(sys.argv) > 2 else count_all(topic)
 records = read_all(topic, count)
 for record in records:
     print(

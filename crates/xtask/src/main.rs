@@ -1,8 +1,18 @@
 //! Repository tasks, run as `cargo xtask TASK`.
 
-use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+mod apache_kafka;
+mod broker;
+mod interop;
+mod kafka_probe;
 mod messages;
+mod process;
+mod tools;
+mod workspace;
 
 #[derive(Parser)]
 #[command(name = "xtask", about = "Repository tasks of Keyway")]
@@ -15,10 +25,29 @@ struct Args {
 enum Task {
     /// Kafka's message definitions: import their facts, generate the Rust code.
     Messages(messages::Args),
+    /// Clients that nobody here wrote, against the built broker: one line per check.
+    Interop(interop::Args),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Args::parse().task {
-        Task::Messages(args) => messages::run(args),
+        Task::Messages(args) => messages::run(args).map(|()| ExitCode::SUCCESS),
+        Task::Interop(args) => run(interop::run(args)),
     }
+}
+
+/// Runs a task that starts other programs; a signal drops it, and with it everything it has started.
+fn run(task: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    const INTERRUPTED: u8 = 130;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        tokio::select! {
+            biased;
+            _ = interrupt.recv() => Ok(ExitCode::from(INTERRUPTED)),
+            _ = terminate.recv() => Ok(ExitCode::from(INTERRUPTED)),
+            outcome = task => outcome,
+        }
+    })
 }

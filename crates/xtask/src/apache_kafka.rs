@@ -1,0 +1,87 @@
+//! Apache Kafka from its jars: one broker in one process, and its tools' main classes.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::process;
+
+/// The folder with Kafka's jars.
+#[derive(Clone)]
+pub(crate) struct ApacheKafka {
+    jars: PathBuf,
+    logging: PathBuf,
+}
+
+/// As Kafka's own start script sets it.
+const BROKER_HEAP: &str = "-Xmx1G";
+const FORMAT_LIMIT: Duration = Duration::from_secs(60);
+/// Any 16 bytes in base64: every node gets a folder of its own.
+const CLUSTER_ID: &str = "a2V5d2F5LWludGVyb3A";
+
+impl ApacheKafka {
+    pub(crate) fn new(jars: PathBuf, logging: PathBuf) -> Self {
+        Self { jars, logging }
+    }
+
+    /// A command that runs one of Kafka's main classes.
+    pub(crate) fn main_class(&self, class: &str) -> Command {
+        let mut command = Command::new("java");
+        command.arg(format!("-Dlog4j2.configurationFile={}", self.logging.display()));
+        command.arg("-cp").arg(format!("{}/*", self.jars.display())).arg(class);
+        command
+    }
+
+    /// The start command of a broker whose folder was formatted.
+    pub(crate) fn command(&self, data: &Path) -> Command {
+        let mut command = Command::new("java");
+        // The collector and its goal are those of Kafka's start script.
+        command.args([BROKER_HEAP, "-Xms1G", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]);
+        command.arg(format!("-Dlog4j2.configurationFile={}", self.logging.display()));
+        command.arg("-cp").arg(format!("{}/*", self.jars.display()));
+        command.arg("kafka.Kafka").arg(properties_path(data));
+        command
+    }
+
+    /// Writes the broker's settings and formats its folder.
+    pub(crate) async fn format(
+        &self,
+        data: &Path,
+        kafka: SocketAddr,
+        controller: SocketAddr,
+        log: &Path,
+    ) -> anyhow::Result<()> {
+        fs::write(properties_path(data), properties(data, kafka, controller))?;
+        let mut format = self.main_class("kafka.tools.StorageTool");
+        format.args(["format", "--cluster-id", CLUSTER_ID, "--config"]).arg(properties_path(data));
+        process::succeed(&mut format, log, FORMAT_LIMIT).await?;
+        Ok(())
+    }
+}
+
+fn properties_path(data: &Path) -> PathBuf {
+    data.join("server.properties")
+}
+
+/// Kafka's defaults, but for what a single node needs and the rebalance delay, which is set to Keyway's.
+fn properties(data: &Path, kafka: SocketAddr, controller: SocketAddr) -> String {
+    format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{controller}
+listeners=PLAINTEXT://{kafka},CONTROLLER://{controller}
+advertised.listeners=PLAINTEXT://{kafka}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs={}
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=300
+",
+        data.join("logs").display()
+    )
+}

@@ -1,0 +1,82 @@
+//! The table of checks.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use super::stage::Stage;
+use super::{bad_input, both_protocols, crash, faststream, kafka_clients, kafka_tools, key_shared};
+use crate::tools::Tool::{self, ApacheKafka, ConfluentProducer, Kcat, Python};
+
+/// What a check found, or why it failed.
+pub(crate) type Run<'a> = Pin<Box<dyn Future<Output = anyhow::Result<String>> + 'a>>;
+
+/// One line of the run.
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    /// Missing one of these, the check is skipped.
+    pub(crate) needs: &'static [Tool],
+    /// Whether it needs the gRPC port.
+    pub(crate) speaks_danube: bool,
+    limit_s: u64,
+    pub(crate) run: for<'a> fn(&'a mut Stage<'_>) -> Run<'a>,
+}
+
+impl Check {
+    pub(crate) fn limit(&self) -> Duration {
+        Duration::from_secs(self.limit_s)
+    }
+}
+
+macro_rules! check {
+    ($name:literal, $protocols:ident, $limit_s:literal, $needs:expr, $run:path) => {
+        Check {
+            name: $name,
+            needs: $needs,
+            speaks_danube: check!($protocols),
+            limit_s: $limit_s,
+            run: |stage| Box::pin($run(stage)),
+        }
+    };
+    (kafka) => {
+        false
+    };
+    (danube) => {
+        true
+    };
+}
+
+/// Every check, in the order of the promises: the documents, the two protocols, the tools, the bad days.
+pub(crate) static ALL: &[Check] = &[
+    check!("faststream-partition-key", kafka, 120, &[Python], faststream::partition_key),
+    check!("faststream-batch", kafka, 120, &[Python], faststream::publish_batch),
+    check!("key-shared-rust-distribution", danube, 60, &[], key_shared::distribution),
+    check!("key-shared-rust-filters", danube, 60, &[], key_shared::filters),
+    check!("key-shared-rust-one-in-flight", danube, 60, &[], key_shared::one_in_flight),
+    check!("key-shared-rust-nack", danube, 60, &[], key_shared::nack),
+    check!("key-shared-rust-producer-name", danube, 60, &[], key_shared::producer_name_key),
+    check!("key-shared-python-distribution", danube, 60, &[Python], key_shared::python_distribution),
+    check!("key-shared-python-filters", danube, 60, &[Python], key_shared::python_filters),
+    check!("key-shared-python-one-in-flight", danube, 60, &[Python], key_shared::python_one_in_flight),
+    check!("key-shared-python-nack", danube, 60, &[Python], key_shared::python_nack),
+    check!("key-shared-python-producer-name", danube, 60, &[Python], key_shared::python_producer_name_key),
+    check!("confluent-to-key-shared", danube, 60, &[Python], both_protocols::confluent_to_workers),
+    check!("kcat-to-key-shared", danube, 60, &[Kcat], both_protocols::kcat_to_workers),
+    check!("danube-to-kafka-consumer", danube, 60, &[Python], both_protocols::danube_to_kafka),
+    check!("confluent-codecs", kafka, 60, &[Python], kafka_clients::confluent_codecs),
+    check!("confluent-group", kafka, 90, &[Python], kafka_clients::confluent_group),
+    check!("kafka-python", kafka, 60, &[Python], kafka_clients::kafka_python),
+    check!("aiokafka", kafka, 60, &[Python], kafka_clients::aiokafka),
+    check!("confluent-rust", kafka, 60, &[ConfluentProducer, Python], kafka_clients::confluent_rust),
+    check!("kcat", kafka, 60, &[Kcat], kafka_clients::kcat),
+    check!("kafka-producer-perf-test", kafka, 120, &[ApacheKafka], kafka_tools::producer_perf_test),
+    check!("kafka-codecs", kafka, 180, &[ApacheKafka], kafka_tools::codecs),
+    check!("kafka-console", kafka, 90, &[ApacheKafka], kafka_tools::console),
+    check!("kafka-topics", kafka, 90, &[ApacheKafka], kafka_tools::topics),
+    check!("kafka-consumer-groups", kafka, 90, &[ApacheKafka], kafka_tools::consumer_groups),
+    check!("kill-9-kafka", kafka, 180, &[Python], crash::kafka_producers),
+    check!("kill-9-danube", danube, 180, &[Python], crash::danube_producers),
+    check!("kill-9-key-shared", danube, 180, &[], crash::key_shared_workers),
+    check!("sigterm", danube, 60, &[Python], crash::sigterm),
+    check!("bad-input-kafka-port", kafka, 60, &[], bad_input::kafka_port),
+    check!("bad-input-grpc-port", danube, 60, &[], bad_input::grpc_port),
+];

@@ -1,0 +1,353 @@
+//! `kill -9` at random moments and SIGTERM: what was acknowledged is still there, in order.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdin};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use super::kafka_clients;
+use super::scene::Scene;
+use super::stage::Stage;
+
+/// How often a broker is killed in one check.
+const KILLS: usize = 6;
+/// A kill follows the first acknowledgements after a start by up to this long.
+const ALIVE_MAX_MS: u64 = 250;
+const PROGRESS_LIMIT: Duration = Duration::from_secs(30);
+const PROGRESS_POLL: Duration = Duration::from_millis(5);
+const TOPIC: &str = "crashing";
+
+/// What a producer was told is written, as `NAME:NUMBER`.
+type Acknowledged = Arc<Mutex<Vec<String>>>;
+
+fn count(acknowledged: &Acknowledged) -> usize {
+    acknowledged.lock().expect("no reader panics").len()
+}
+
+async fn progress(acknowledged: &[Acknowledged], more: usize) -> anyhow::Result<()> {
+    let wanted: Vec<usize> = acknowledged.iter().map(|one| count(one) + more).collect();
+    let before = Instant::now();
+    while acknowledged.iter().zip(&wanted).any(|(one, wanted)| count(one) < *wanted) {
+        ensure!(before.elapsed() < PROGRESS_LIMIT, "no acknowledgement for {} s", PROGRESS_LIMIT.as_secs());
+        sleep(PROGRESS_POLL).await;
+    }
+    Ok(())
+}
+
+/// Kills and restarts the broker while producers run; each time after all of them have got through again.
+async fn kill_repeatedly(stage: &mut Stage<'_>, acknowledged: &[Acknowledged]) -> anyhow::Result<Duration> {
+    let mut slowest = Duration::ZERO;
+    for _ in 0..KILLS {
+        progress(acknowledged, 5).await?;
+        sleep(Duration::from_millis(stage.random(ALIVE_MAX_MS))).await;
+        stage.broker.check_alive()?;
+        stage.broker.kill().await?;
+        stage.broker.start_again().await?;
+        slowest = slowest.max(stage.broker.start_to_answer());
+    }
+    progress(acknowledged, 5).await?;
+    Ok(slowest)
+}
+
+/// A librdkafka producer in a process of its own.
+struct KafkaProducer {
+    child: Child,
+    input: ChildStdin,
+    reader: JoinHandle<std::io::Result<()>>,
+    acknowledged: Acknowledged,
+}
+
+impl KafkaProducer {
+    fn start(stage: &Stage<'_>, name: &str) -> anyhow::Result<Self> {
+        let mut command = stage.python("kafka/crash_producer.py", &[TOPIC, name])?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let input = child.stdin.take().context("no input")?;
+        let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+        let acknowledged = Acknowledged::default();
+        let written = Arc::clone(&acknowledged);
+        let reader = tokio::spawn(async move {
+            while let Some(line) = lines.next_line().await? {
+                written.lock().expect("no reader panics").push(line);
+            }
+            Ok(())
+        });
+        Ok(Self { child, input, reader, acknowledged })
+    }
+
+    /// Lets it finish what it has queued, and returns everything that was acknowledged.
+    async fn stop(self, stage: &Stage<'_>) -> anyhow::Result<Vec<String>> {
+        drop(self.input);
+        let finished = stage.finish(self.child, "crash_producer.py").await?;
+        self.reader.await??;
+        ensure!(finished.status.success(), "{}", finished.stderr.trim());
+        Ok(self.acknowledged.lock().expect("no reader panics").clone())
+    }
+}
+
+/// Idempotent acks=all producers: everything acknowledged is there, each producer's numbers without gap or repetition.
+pub(crate) async fn kafka_producers(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    let producers: Vec<KafkaProducer> = ["a", "b", "c"]
+        .iter()
+        .map(|name| KafkaProducer::start(stage, name))
+        .collect::<anyhow::Result<_>>()?;
+    let acknowledged: Vec<Acknowledged> = producers.iter().map(|one| Arc::clone(&one.acknowledged)).collect();
+    let slowest = kill_repeatedly(stage, &acknowledged).await?;
+    let mut told = Vec::new();
+    for producer in producers {
+        told.extend(producer.stop(stage).await?);
+    }
+
+    let values = stored(stage).await?;
+    nothing_lost(&told, &values)?;
+    for (name, numbers) in numbers_by_name(&values)? {
+        let contiguous = numbers.iter().enumerate().all(|(place, number)| place == *number);
+        ensure!(contiguous, "{name}: repeated or out of order around {:?}", first_break(&numbers));
+    }
+    Ok(format!(
+        "{} acknowledged, none lost, repeated or reordered in {KILLS} kills; slowest restart {} ms; seed {}",
+        told.len(),
+        slowest.as_millis(),
+        stage.seed()
+    ))
+}
+
+/// A Danube producer that sends each number until it is acknowledged, with a new client after every error.
+async fn send_for_ever(
+    url: String,
+    topic: &'static str,
+    name: &'static str,
+    acknowledged: Acknowledged,
+    stop: watch::Receiver<bool>,
+) -> usize {
+    let mut number = 0;
+    while !*stop.borrow() {
+        let Ok(scene) = Scene::open(&url, topic).await else { continue };
+        let Ok(producer) = scene.producer(name).await else {
+            sleep(PROGRESS_POLL).await;
+            continue;
+        };
+        while !*stop.borrow() {
+            let text = format!("{name}:{number}");
+            if producer.send_with_key(text.clone().into_bytes(), None, name).await.is_err() {
+                break;
+            }
+            acknowledged.lock().expect("no producer panics").push(text);
+            number += 1;
+        }
+    }
+    number
+}
+
+const DANUBE_NAMES: [&str; 3] = ["a", "b", "c"];
+const DANUBE_TOPIC: &str = "/default/crashing";
+
+/// Tasks that send for ever, their acknowledgements, and what stops them.
+struct DanubeProducers {
+    tasks: Vec<JoinHandle<usize>>,
+    acknowledged: Vec<Acknowledged>,
+    stop: watch::Sender<bool>,
+}
+
+impl DanubeProducers {
+    fn start(stage: &Stage<'_>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let acknowledged: Vec<Acknowledged> = DANUBE_NAMES.iter().map(|_| Acknowledged::default()).collect();
+        let tasks = DANUBE_NAMES
+            .iter()
+            .zip(&acknowledged)
+            .map(|(name, written)| {
+                let url = stage.broker.danube_url();
+                tokio::spawn(send_for_ever(url, DANUBE_TOPIC, name, Arc::clone(written), stopped.clone()))
+            })
+            .collect();
+        Self { tasks, acknowledged, stop }
+    }
+
+    /// Stops them; how many numbers each has got through.
+    async fn stop(self) -> anyhow::Result<Vec<usize>> {
+        self.stop.send(true).ok().context("every producer has left")?;
+        let mut sent = Vec::new();
+        for task in self.tasks {
+            sent.push(task.await?);
+        }
+        Ok(sent)
+    }
+}
+
+/// Reliable Danube producers: everything acknowledged is there; a repeated send may repeat, nothing moves ahead.
+pub(crate) async fn danube_producers(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    let producers = DanubeProducers::start(stage);
+    let acknowledged = producers.acknowledged.clone();
+    let slowest = kill_repeatedly(stage, &acknowledged).await?;
+    producers.stop().await?;
+    let told: Vec<String> =
+        acknowledged.iter().flat_map(|one| one.lock().expect("no producer panics").clone()).collect();
+
+    let values = stored(stage).await?;
+    nothing_lost(&told, &values)?;
+    for (name, numbers) in numbers_by_name(&values)? {
+        no_gap(&name, &numbers)?;
+    }
+    Ok(format!(
+        "{} acknowledged, none lost or reordered in {KILLS} kills; slowest restart {} ms; seed {}",
+        told.len(),
+        slowest.as_millis(),
+        stage.seed()
+    ))
+}
+
+/// Key-Shared workers with the unmodified client live through the kills: everything arrives, a key may be rewound but
+/// never skips.
+pub(crate) async fn key_shared_workers(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    let mut scene = Scene::open(&stage.broker.danube_url(), DANUBE_TOPIC).await?;
+    let warm = scene.producer("warm").await?;
+    for name in ["worker_1", "worker_2"] {
+        scene.worker(name, "crashing_sub", &[]).await?;
+    }
+    scene.warm_up(&warm, &["w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8"]).await?;
+    let producers = DanubeProducers::start(stage);
+    let acknowledged = producers.acknowledged.clone();
+    let (sent_out, mut sent_in) = watch::channel(None::<Vec<usize>>);
+    let kills = async {
+        let slowest = kill_repeatedly(stage, &acknowledged).await?;
+        sent_out.send(Some(producers.stop().await?)).ok().context("nobody receives")?;
+        anyhow::Ok(slowest)
+    };
+    let receive = async {
+        let (mut deliveries, mut next) = (0_usize, BTreeMap::<String, usize>::new());
+        loop {
+            let sent = sent_in.borrow_and_update().clone();
+            if let Some(sent) = sent {
+                let all = DANUBE_NAMES.iter().zip(&sent).all(|(name, sent)| next.get(*name) == Some(sent));
+                if all {
+                    return anyhow::Ok(deliveries);
+                }
+            }
+            tokio::select! {
+                biased;
+                _ = sent_in.changed(), if sent_in.borrow().is_none() => {}
+                delivery = scene.next_within_crashes() => {
+                    let delivery = delivery?;
+                    deliveries += 1;
+                    let text = delivery.text();
+                    let (name, number) = text.split_once(':').context("a foreign message")?;
+                    let number: usize = number.parse()?;
+                    let expected = next.entry(name.to_string()).or_default();
+                    ensure!(number <= *expected, "{name}: {number} came, {expected} was skipped");
+                    *expected = (*expected).max(number + 1);
+                    // An acknowledgement that meets a dead broker is repeated by the redelivery.
+                    let _ = scene.ack(delivery).await;
+                }
+            }
+        }
+    };
+    let (slowest, deliveries) = tokio::try_join!(kills, receive)?;
+    let told: usize = acknowledged.iter().map(count).sum();
+    Ok(format!(
+        "{told} acknowledged, all delivered in order by key ({deliveries} deliveries) in {KILLS} kills; slowest restart \
+         {} ms; seed {}",
+        slowest.as_millis(),
+        stage.seed()
+    ))
+}
+
+/// SIGTERM under load from both protocols: a clean exit within its time, and nothing acknowledged is lost.
+pub(crate) async fn sigterm(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    const EXIT_LIMIT: Duration = Duration::from_secs(10);
+    let mut scene = Scene::open(&stage.broker.danube_url(), "/default/orders").await?;
+    let danube = scene.producer("orders_producer").await?;
+    scene.worker("worker_1", "orders_sub", &[]).await?;
+    scene.warm_up(&danube, &["warm"]).await?;
+    let producer = KafkaProducer::start(stage, "a")?;
+    progress(std::slice::from_ref(&producer.acknowledged), 200).await?;
+    let (took, status) = stage.broker.terminate(EXIT_LIMIT).await?;
+    if !status.success() {
+        bail!("left with {status} after SIGTERM");
+    }
+    stage.broker.start_again().await?;
+    progress(std::slice::from_ref(&producer.acknowledged), 5).await?;
+    let told = producer.stop(stage).await?;
+    nothing_lost(&told, &stored(stage).await?)?;
+    Ok(format!(
+        "left {} ms after SIGTERM under load; {} acknowledged, none lost",
+        took.as_millis(),
+        told.len()
+    ))
+}
+
+async fn stored(stage: &Stage<'_>) -> anyhow::Result<Vec<String>> {
+    Ok(kafka_clients::read_all(stage, TOPIC).await?.into_iter().map(|record| record.value).collect())
+}
+
+fn nothing_lost(told: &[String], stored: &[String]) -> anyhow::Result<()> {
+    let stored: std::collections::BTreeSet<&String> = stored.iter().collect();
+    let lost: Vec<&String> = told.iter().filter(|value| !stored.contains(value)).collect();
+    ensure!(
+        lost.is_empty(),
+        "{} of {} acknowledged are lost, the first is {}",
+        lost.len(),
+        told.len(),
+        lost[0]
+    );
+    Ok(())
+}
+
+fn numbers_by_name(values: &[String]) -> anyhow::Result<BTreeMap<String, Vec<usize>>> {
+    let mut numbers = BTreeMap::<String, Vec<usize>>::new();
+    for value in values {
+        let (name, number) = value.split_once(':').with_context(|| format!("a foreign value {value:?}"))?;
+        numbers.entry(name.to_string()).or_default().push(number.parse()?);
+    }
+    Ok(numbers)
+}
+
+fn no_gap(name: &str, numbers: &[usize]) -> anyhow::Result<()> {
+    let mut next = 0;
+    for number in numbers {
+        ensure!(*number <= next, "{name}: {number} is stored where {next} is missing");
+        next = next.max(number + 1);
+    }
+    Ok(())
+}
+
+fn first_break(numbers: &[usize]) -> Option<&[usize]> {
+    let place = numbers.iter().enumerate().position(|(place, number)| place != *number)?;
+    Some(&numbers[place.saturating_sub(2)..numbers.len().min(place + 3)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| text.to_string()).collect()
+    }
+
+    #[test]
+    fn a_lost_acknowledgement_is_named() {
+        assert!(nothing_lost(&values(&["a:0", "a:1"]), &values(&["a:1", "a:0", "a:2"])).is_ok());
+        let error = nothing_lost(&values(&["a:0", "a:1"]), &values(&["a:0"])).expect_err("a:1 is lost");
+        assert!(error.to_string().contains("a:1"), "{error}");
+    }
+
+    #[test]
+    fn a_rewind_is_no_gap() {
+        assert!(no_gap("a", &[0, 1, 2, 1, 2, 3]).is_ok());
+        assert!(no_gap("a", &[0, 1, 3]).is_err());
+        assert!(no_gap("a", &[1]).is_err());
+    }
+
+    #[test]
+    fn the_first_break_is_shown_with_its_neighbours() {
+        assert_eq!(first_break(&[0, 1, 2, 2, 3]), Some(&[1, 2, 2, 3][..]));
+        assert_eq!(first_break(&[0, 1, 2]), None);
+    }
+}

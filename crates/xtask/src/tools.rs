@@ -1,0 +1,174 @@
+//! The tools of the interop run and the benchmark: prepared once under `target/interop`, from ordinary registries.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use tokio::process::Command;
+
+use crate::apache_kafka::ApacheKafka;
+use crate::{process, workspace};
+
+/// Something that a check needs and that is not part of the repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tool {
+    /// A Python environment with the clients of `interop/requirements.txt`.
+    Python,
+    /// Java and Apache Kafka's jars.
+    ApacheKafka,
+    /// Debian's `kcat`.
+    Kcat,
+    /// `interop/confluent-producer`, built.
+    ConfluentProducer,
+}
+
+impl Tool {
+    fn name(self) -> &'static str {
+        match self {
+            Tool::Python => "python clients",
+            Tool::ApacheKafka => "Apache Kafka",
+            Tool::Kcat => "kcat",
+            Tool::ConfluentProducer => "Confluent's Rust client",
+        }
+    }
+}
+
+const VENV_LIMIT: Duration = Duration::from_secs(60);
+const DOWNLOAD_LIMIT: Duration = Duration::from_secs(300);
+const APT_LIMIT: Duration = Duration::from_secs(180);
+
+/// What could be prepared: where each tool is, or why it is missing.
+pub(crate) struct Tools {
+    prepared: BTreeMap<Tool, Result<PathBuf, String>>,
+}
+
+impl Tools {
+    /// Prepares the tools in turn; one that cannot be had is remembered with its reason.
+    pub(crate) async fn prepare(needed: impl IntoIterator<Item = Tool>) -> anyhow::Result<Self> {
+        let target = workspace::interop_target();
+        fs::create_dir_all(&target)?;
+        let log = target.join("tools.log");
+        let mut prepared = BTreeMap::new();
+        for tool in needed {
+            if prepared.contains_key(&tool) {
+                continue;
+            }
+            eprintln!("preparing {}", tool.name());
+            let outcome = match tool {
+                Tool::Python => python(&target, &log).await,
+                Tool::ApacheKafka => apache_kafka(&target, &log).await,
+                Tool::Kcat => kcat(&log).await,
+                Tool::ConfluentProducer => confluent_producer(&target).await,
+            };
+            prepared.insert(tool, outcome.map_err(|error| format!("{}: {error:#}", tool.name())));
+        }
+        Ok(Self { prepared })
+    }
+
+    /// Why a tool is missing, if it is.
+    pub(crate) fn missing(&self, tool: Tool) -> Option<&str> {
+        self.prepared.get(&tool)?.as_ref().err().map(String::as_str)
+    }
+
+    fn path(&self, tool: Tool) -> anyhow::Result<&Path> {
+        match self.prepared.get(&tool) {
+            Some(Ok(path)) => Ok(path),
+            Some(Err(reason)) => bail!("missing {reason}"),
+            None => bail!("the check does not declare that it needs {}", tool.name()),
+        }
+    }
+
+    /// Python with its clients, about to run a program of `interop/`.
+    pub(crate) fn python(&self, program: &str) -> anyhow::Result<Command> {
+        let mut command = Command::new(self.path(Tool::Python)?);
+        command.arg(workspace::programs().join(program));
+        // No byte code beside the sources, and lines as they are printed.
+        command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
+        Ok(command)
+    }
+
+    pub(crate) fn apache_kafka(&self) -> anyhow::Result<ApacheKafka> {
+        let logging = workspace::programs().join("kafka").join("log4j2.properties");
+        Ok(ApacheKafka::new(self.path(Tool::ApacheKafka)?.to_path_buf(), logging))
+    }
+
+    pub(crate) fn kcat(&self) -> anyhow::Result<Command> {
+        Ok(Command::new(self.path(Tool::Kcat)?))
+    }
+
+    pub(crate) fn confluent_producer(&self) -> anyhow::Result<Command> {
+        Ok(Command::new(self.path(Tool::ConfluentProducer)?))
+    }
+}
+
+/// A folder is as prepared as the list it was made from: the list's copy in it is the stamp.
+fn is_fresh(stamp: &Path, list: &str) -> bool {
+    fs::read_to_string(stamp).is_ok_and(|found| found == list)
+}
+
+async fn python(target: &Path, log: &Path) -> anyhow::Result<PathBuf> {
+    let requirements = workspace::programs().join("requirements.txt");
+    let list = fs::read_to_string(&requirements)?;
+    let venv = target.join("venv");
+    let (python, stamp) = (venv.join("bin").join("python"), venv.join("requirements.txt"));
+    if !is_fresh(&stamp, &list) {
+        let mut create = Command::new("python3");
+        create.args(["-m", "venv", "--clear"]).arg(&venv);
+        process::succeed(&mut create, log, VENV_LIMIT).await.context("python3 -m venv")?;
+        let mut install = Command::new(&python);
+        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]);
+        process::succeed(install.arg(&requirements), log, DOWNLOAD_LIMIT).await.context("pip install")?;
+        fs::write(&stamp, &list)?;
+    }
+    Ok(python)
+}
+
+async fn apache_kafka(target: &Path, log: &Path) -> anyhow::Result<PathBuf> {
+    let java = process::finish(Command::new("java").arg("-version"), log, VENV_LIMIT).await;
+    ensure!(java.is_ok_and(|finished| finished.status.success()), "no java");
+    let pom = workspace::programs().join("kafka").join("pom.xml");
+    let list = fs::read_to_string(&pom)?;
+    let jars = target.join("kafka").join("libs");
+    let stamp = target.join("kafka").join("pom.xml");
+    if !is_fresh(&stamp, &list) {
+        let mut copy = Command::new("mvn");
+        copy.args(["--batch-mode", "--quiet", "--file"]).arg(&pom);
+        copy.arg("org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies");
+        copy.arg(format!("-DoutputDirectory={}", jars.display()));
+        process::succeed(&mut copy, log, DOWNLOAD_LIMIT).await.context("mvn")?;
+        fs::write(&stamp, &list)?;
+    }
+    Ok(jars)
+}
+
+async fn kcat(log: &Path) -> anyhow::Result<PathBuf> {
+    if let Some(found) = on_path("kcat") {
+        return Ok(found);
+    }
+    ensure!(on_path("apt-get").is_some(), "not installed, and no apt-get to install it");
+    ensure!(rustix::process::geteuid().is_root(), "not installed, and only root may install it");
+    let install = || {
+        let mut command = Command::new("apt-get");
+        command.args(["install", "--yes", "--no-install-recommends", "kcat"]);
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    if process::succeed(&mut install(), log, APT_LIMIT).await.is_err() {
+        process::succeed(Command::new("apt-get").arg("update"), log, APT_LIMIT).await?;
+        process::succeed(&mut install(), log, APT_LIMIT).await.context("apt-get install")?;
+    }
+    on_path("kcat").context("apt-get installed no kcat")
+}
+
+async fn confluent_producer(target: &Path) -> anyhow::Result<PathBuf> {
+    let mut build = Command::new("cargo");
+    build.arg("build").current_dir(workspace::programs().join("confluent-producer"));
+    workspace::cargo_build(build.env("CARGO_TARGET_DIR", target.join("confluent-producer"))).await
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}

@@ -1,0 +1,51 @@
+//! Where things are in the repository, and how its binary is built.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+use tokio::process::Command;
+
+/// The root folder of the repository.
+pub(crate) fn root() -> PathBuf {
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    crate_folder.ancestors().nth(2).expect("the crate lies two folders below the root").to_path_buf()
+}
+
+/// The programs of the interop run, in the repository.
+pub(crate) fn programs() -> PathBuf {
+    root().join("interop")
+}
+
+/// Where prepared tools and logs go; never committed.
+pub(crate) fn interop_target() -> PathBuf {
+    root().join("target").join("interop")
+}
+
+/// Builds the release `keyway` binary and returns where cargo put it.
+pub(crate) async fn build_keyway() -> anyhow::Result<PathBuf> {
+    cargo_build(Command::new("cargo").current_dir(root()).args(["build", "--release", "--bin", "keyway"]))
+        .await
+}
+
+/// Runs a `cargo build` and returns the executable that it names.
+pub(crate) async fn cargo_build(command: &mut Command) -> anyhow::Result<PathBuf> {
+    let output = command
+        .args(["--locked", "--message-format", "json-render-diagnostics"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("cargo does not start")?;
+    if !output.status.success() {
+        bail!("cargo build failed ({})", output.status);
+    }
+    for line in output.stdout.split(|byte| *byte == b'\n') {
+        let Ok(message) = serde_json::from_slice::<serde_json::Value>(line) else { continue };
+        if let Some(executable) = message.get("executable").and_then(|value| value.as_str()) {
+            return Ok(PathBuf::from(executable));
+        }
+    }
+    bail!("cargo build named no executable")
+}
