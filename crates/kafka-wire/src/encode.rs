@@ -1,7 +1,10 @@
 //! Writes the primitives of Kafka's messages.
 //!
-//! A field that the version does not have is left out if Kafka marks it ignorable or if it has its default value;
-//! otherwise encoding fails with [`EncodeError::Absent`], so that nothing is lost silently.
+//! A value that the version has no field for is left out where Kafka's definitions call it ignorable. In a response,
+//! numbers, texts and tagged fields are left out too: an older client did not ask for them, and an answer with one
+//! detail less is better than none. Everything else, such as a filter of a request or a list of a response, must not
+//! get lost silently: encoding fails with [`EncodeError::Absent`] unless it has its default value. Likewise a null that
+//! the version does not allow becomes empty in a response, and [`EncodeError::Null`] in a request.
 
 use bytes::{BufMut, BytesMut};
 use keyway_record::{TopicId, varint};

@@ -163,7 +163,7 @@ impl DeletableTopicResult {
         if version >= 6 {
             out.nullable_string(self.name.as_deref())?
         } else {
-            out.string(out.required("name", self.name.as_deref())?)?
+            out.string(self.name.as_deref().unwrap_or_default())?
         };
         if version >= 6 {
             out.uuid(self.topic_id);

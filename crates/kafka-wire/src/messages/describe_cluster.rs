@@ -138,8 +138,6 @@ impl DescribeClusterResponse {
         out.nullable_string(self.error_message.as_deref())?;
         if version >= 1 {
             out.i8(self.endpoint_type);
-        } else if self.endpoint_type != 1 {
-            return Err(out.absent("endpoint_type"));
         }
         out.string(&self.cluster_id)?;
         out.i32(self.controller_id);
@@ -183,8 +181,6 @@ impl DescribeClusterBroker {
         out.nullable_string(self.rack.as_deref())?;
         if version >= 2 {
             out.bool(self.is_fenced);
-        } else if self.is_fenced {
-            return Err(out.absent("is_fenced"));
         }
         out.no_tags();
         Ok(())

@@ -159,8 +159,6 @@ impl DescribedGroup {
         out.i16(self.error_code);
         if version >= 6 {
             out.nullable_string(self.error_message.as_deref())?;
-        } else if self.error_message.is_some() {
-            return Err(out.absent("error_message"));
         }
         out.string(&self.group_id)?;
         out.string(&self.group_state)?;
@@ -169,8 +167,6 @@ impl DescribedGroup {
         out.array(&self.members, |out, element| element.write(out, version))?;
         if version >= 3 {
             out.i32(self.authorized_operations);
-        } else if self.authorized_operations != -2147483648 {
-            return Err(out.absent("authorized_operations"));
         }
         if version >= 5 {
             out.no_tags();

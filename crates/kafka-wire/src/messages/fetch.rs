@@ -430,27 +430,17 @@ impl FetchResponse {
         }
         if version >= 7 {
             out.i32(self.session_id);
-        } else if self.session_id != 0 {
-            return Err(out.absent("session_id"));
         }
         out.array(&self.responses, |out, element| element.write(out, version))?;
         if version >= 12 {
             let mut tags = out.tags();
-            if version >= 16 {
-                if !self.node_endpoints.is_empty() {
-                    out.tag(&mut tags, 0, |out| {
-                        out.array(&self.node_endpoints, |out, element| element.write(out, version))?;
-                        Ok(())
-                    })?;
-                }
-            } else if !self.node_endpoints.is_empty() {
-                return Err(out.absent("node_endpoints"));
+            if version >= 16 && !self.node_endpoints.is_empty() {
+                out.tag(&mut tags, 0, |out| {
+                    out.array(&self.node_endpoints, |out, element| element.write(out, version))?;
+                    Ok(())
+                })?;
             }
             out.put_tags(tags);
-        } else {
-            if !self.node_endpoints.is_empty() {
-                return Err(out.absent("node_endpoints"));
-            }
         }
         Ok(())
     }
@@ -589,8 +579,6 @@ impl PartitionData {
         out.nullable_array(self.aborted_transactions.as_deref(), |out, element| element.write(out, version))?;
         if version >= 11 {
             out.i32(self.preferred_read_replica);
-        } else if self.preferred_read_replica != -1 {
-            return Err(out.absent("preferred_read_replica"));
         }
         out.nullable_bytes(self.records.as_deref())?;
         if version >= 12 {
@@ -614,16 +602,6 @@ impl PartitionData {
                 })?;
             }
             out.put_tags(tags);
-        } else {
-            if self.diverging_epoch != EpochEndOffset::default() {
-                return Err(out.absent("diverging_epoch"));
-            }
-            if self.current_leader != LeaderIdAndEpoch::default() {
-                return Err(out.absent("current_leader"));
-            }
-            if self.snapshot_id != SnapshotId::default() {
-                return Err(out.absent("snapshot_id"));
-            }
         }
         Ok(())
     }

@@ -134,26 +134,18 @@ impl FindCoordinatorResponse {
         }
         if version <= 3 {
             out.i16(self.error_code);
-        } else if self.error_code != 0 {
-            return Err(out.absent("error_code"));
         }
         if (1..=3).contains(&version) {
             out.nullable_string(self.error_message.as_deref())?;
         }
         if version <= 3 {
             out.i32(self.node_id);
-        } else if self.node_id != 0 {
-            return Err(out.absent("node_id"));
         }
         if version <= 3 {
             out.string(&self.host)?;
-        } else if !self.host.is_empty() {
-            return Err(out.absent("host"));
         }
         if version <= 3 {
             out.i32(self.port);
-        } else if self.port != 0 {
-            return Err(out.absent("port"));
         }
         if version >= 4 {
             out.array(&self.coordinators, |out, element| element.write(out, version))?;

@@ -222,13 +222,11 @@ impl JoinGroupResponse {
         if version >= 7 {
             out.nullable_string(self.protocol_name.as_deref())?
         } else {
-            out.string(out.required("protocol_name", self.protocol_name.as_deref())?)?
+            out.string(self.protocol_name.as_deref().unwrap_or_default())?
         };
         out.string(&self.leader)?;
         if version >= 9 {
             out.bool(self.skip_assignment);
-        } else if self.skip_assignment {
-            return Err(out.absent("skip_assignment"));
         }
         out.string(&self.member_id)?;
         out.array(&self.members, |out, element| element.write(out, version))?;

@@ -244,8 +244,6 @@ impl ListOffsetsPartitionResponse {
         out.i64(self.offset);
         if version >= 4 {
             out.i32(self.leader_epoch);
-        } else if self.leader_epoch != -1 {
-            return Err(out.absent("leader_epoch"));
         }
         if version >= 6 {
             out.no_tags();

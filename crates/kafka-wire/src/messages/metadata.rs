@@ -219,8 +219,6 @@ impl MetadataResponse {
         out.array(&self.topics, |out, element| element.write(out, version))?;
         if (8..=10).contains(&version) {
             out.i32(self.cluster_authorized_operations);
-        } else if self.cluster_authorized_operations != -2147483648 {
-            return Err(out.absent("cluster_authorized_operations"));
         }
         if version >= 13 {
             out.i16(self.error_code);
@@ -320,7 +318,7 @@ impl MetadataResponseTopic {
         if version >= 12 {
             out.nullable_string(self.name.as_deref())?
         } else {
-            out.string(out.required("name", self.name.as_deref())?)?
+            out.string(self.name.as_deref().unwrap_or_default())?
         };
         if version >= 10 {
             out.uuid(self.topic_id);
@@ -331,8 +329,6 @@ impl MetadataResponseTopic {
         out.array(&self.partitions, |out, element| element.write(out, version))?;
         if version >= 8 {
             out.i32(self.topic_authorized_operations);
-        } else if self.topic_authorized_operations != -2147483648 {
-            return Err(out.absent("topic_authorized_operations"));
         }
         if version >= 9 {
             out.no_tags();

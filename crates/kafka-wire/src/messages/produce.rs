@@ -169,21 +169,13 @@ impl ProduceResponse {
         out.i32(self.throttle_time_ms);
         if version >= 9 {
             let mut tags = out.tags();
-            if version >= 10 {
-                if !self.node_endpoints.is_empty() {
-                    out.tag(&mut tags, 0, |out| {
-                        out.array(&self.node_endpoints, |out, element| element.write(out, version))?;
-                        Ok(())
-                    })?;
-                }
-            } else if !self.node_endpoints.is_empty() {
-                return Err(out.absent("node_endpoints"));
+            if version >= 10 && !self.node_endpoints.is_empty() {
+                out.tag(&mut tags, 0, |out| {
+                    out.array(&self.node_endpoints, |out, element| element.write(out, version))?;
+                    Ok(())
+                })?;
             }
             out.put_tags(tags);
-        } else {
-            if !self.node_endpoints.is_empty() {
-                return Err(out.absent("node_endpoints"));
-            }
         }
         Ok(())
     }
@@ -313,21 +305,13 @@ impl PartitionProduceResponse {
         }
         if version >= 9 {
             let mut tags = out.tags();
-            if version >= 10 {
-                if self.current_leader != LeaderIdAndEpoch::default() {
-                    out.tag(&mut tags, 0, |out| {
-                        self.current_leader.write(out, version)?;
-                        Ok(())
-                    })?;
-                }
-            } else if self.current_leader != LeaderIdAndEpoch::default() {
-                return Err(out.absent("current_leader"));
+            if version >= 10 && self.current_leader != LeaderIdAndEpoch::default() {
+                out.tag(&mut tags, 0, |out| {
+                    self.current_leader.write(out, version)?;
+                    Ok(())
+                })?;
             }
             out.put_tags(tags);
-        } else {
-            if self.current_leader != LeaderIdAndEpoch::default() {
-                return Err(out.absent("current_leader"));
-            }
         }
         Ok(())
     }

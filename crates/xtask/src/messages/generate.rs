@@ -412,7 +412,7 @@ impl {name} {{ {public}
             let value = self.write_value(field, field.versions.and(valid))?;
             let put = format!("out.tag(&mut tags, {tag}, |out| {{ {value}; Ok(()) }})?;");
             let _ = match field.versions.condition(valid.and(self.message.flexible)) {
-                Condition::If(condition) if field.ignorable => {
+                Condition::If(condition) if self.may_be_lost(field) => {
                     write!(tags, "if {condition} && {differs} {{ {put} }}")
                 }
                 Condition::If(condition) => {
@@ -420,7 +420,7 @@ impl {name} {{ {public}
                 }
                 _ => write!(tags, "if {differs} {{ {put} }}"),
             };
-            if !field.ignorable {
+            if !self.may_be_lost(field) {
                 let name = snake(&field.name);
                 let _ = write!(absent, "if {differs} {{ return Err(out.absent(\"{name}\")); }}");
             }
@@ -439,9 +439,16 @@ impl {name} {{ {public}
         Ok(code)
     }
 
+    /// Whether a version without the field may leave it out: Kafka says so, or it is a detail of a response, which an
+    /// older client did not ask for. A list is never a detail.
+    fn may_be_lost(&self, field: &Field) -> bool {
+        let detail = field.tag.is_some() || field.element().is_none();
+        field.ignorable || self.message.kind == "response" && detail
+    }
+
     /// What follows `if VERSION {…}` for a field that must not be lost silently.
     fn absent(&self, field: &Field) -> anyhow::Result<String> {
-        if field.ignorable {
+        if self.may_be_lost(field) {
             return Ok(String::new());
         }
         let (name, differs) = (snake(&field.name), rust::differs(field)?);
@@ -459,7 +466,12 @@ impl {name} {{ {public}
             field.element().is_some() || matches!(field.ty.as_str(), "string" | "bytes" | "records");
         let option = if by_reference { format!("{own}.as_deref()") } else { format!("{own}.as_ref()") };
         let nullable = self.write_plain(field, &option, "nullable_")?;
-        let required = self.write_plain(field, &format!("out.required(\"{name}\", {option})?"), "")?;
+        // An older client that cannot read null gets nothing said instead; a request must not change its meaning so.
+        let value = match by_reference && self.message.kind == "response" {
+            true => format!("{option}.unwrap_or_default()"),
+            false => format!("out.required(\"{name}\", {option})?"),
+        };
+        let required = self.write_plain(field, &value, "")?;
         let nullable_in = if field.ty == "records" { versions } else { field.nullable };
         Ok(match nullable_in.condition(versions) {
             Condition::Always => nullable,
@@ -469,7 +481,7 @@ impl {name} {{ {public}
     }
 
     fn write_plain(&self, field: &Field, value: &str, nullable: &str) -> anyhow::Result<String> {
-        let plain = value.starts_with("self.") && nullable.is_empty();
+        let plain = value.starts_with("self.") && !value.contains('(') && nullable.is_empty();
         let borrowed = if plain { format!("&{value}") } else { value.to_owned() };
         Ok(if let Some(element) = field.element() {
             let write = match field.struct_name() {
