@@ -133,3 +133,70 @@ fn unsnap_block(block: &[u8], out: &mut Vec<u8>, max: usize) -> io::Result<bool>
     snap::raw::Decoder::new().decompress(block, &mut out[start..])?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CODECS: [Compression; 5] =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+
+    fn too_large(result: Result<Bytes, DecompressError>) -> bool {
+        matches!(result, Err(DecompressError::TooLarge { .. }))
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_come_back_from_every_codec(byte: u8, noise in prop::collection::vec(any::<u8>(), 0..500), len in 0usize..100_000) {
+            let mut plain = vec![byte; len];
+            plain.extend(noise);
+            let plain = Bytes::from(plain);
+            for codec in CODECS {
+                let compressed = compress(codec, &plain);
+                prop_assert_eq!(decompress(codec, compressed.clone(), plain.len()).unwrap(), plain.clone());
+                prop_assert!(plain.is_empty() || too_large(decompress(codec, compressed, plain.len() - 1)));
+            }
+        }
+    }
+
+    #[test]
+    fn uncompressed_bytes_are_not_copied() {
+        let plain = Bytes::from_static(b"plain");
+        assert_eq!(decompress(Compression::None, plain.clone(), 5).unwrap().as_ptr(), plain.as_ptr());
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_limit() {
+        let zeros = Bytes::from(vec![0; 20 << 20]);
+        for codec in &CODECS[1..] {
+            let bomb = compress(*codec, &zeros);
+            assert!(bomb.len() < zeros.len() / 15, "{codec:?}");
+            assert!(too_large(decompress(*codec, bomb, 1 << 20)), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn raw_snappy_is_read() {
+        let plain = Bytes::from_static(b"raw snappy raw snappy raw snappy");
+        let raw = snap::raw::Encoder::new().compress_vec(&plain).unwrap();
+        assert_eq!(decompress(Compression::Snappy, raw.into(), 100).unwrap(), plain);
+    }
+
+    #[test]
+    fn a_snappy_block_cannot_claim_more_than_it_can_fill() {
+        // A varint that says 2^32 - 1, and a block of two bytes that says 60 MB.
+        for claim in [&[0xff, 0xff, 0xff, 0xff, 0x0f][..], &[0x80, 0x9c, 0x4e, 0x1c, 0, 0]] {
+            let result = decompress(Compression::Snappy, Bytes::copy_from_slice(claim), 64 << 20);
+            assert!(matches!(result, Err(DecompressError::Malformed { .. })), "{result:?}");
+        }
+    }
+
+    #[test]
+    fn garbage_is_malformed() {
+        for codec in &CODECS[1..] {
+            let result = decompress(*codec, Bytes::from_static(b"no codec wrote this"), 1 << 20);
+            assert!(matches!(result, Err(DecompressError::Malformed { .. })), "{codec:?}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod checks;
+mod clients;
 mod facts;
 mod golden;
 mod mutations;
