@@ -127,10 +127,18 @@ pub fn ordering_key(record: &Record) -> Option<&Bytes> {
     record.key.as_ref().or_else(|| producer_name(record))
 }
 
-/// Bytes of `message` on the wire.
+/// Bytes on the wire of the message that delivers `record`, without what the delivery adds.
 #[must_use]
-pub fn encoded_len(message: &StreamMessage) -> usize {
-    message.encoded_len()
+pub fn delivered_len(record: &Record, timestamp: Timestamp) -> usize {
+    let nothing = Delivery {
+        token: 0,
+        topic_name: "",
+        subscription_name: "",
+        broker_addr: "",
+        producer_id: 0,
+        offset: Offset::ZERO,
+    };
+    of_record(record, timestamp, nothing).encoded_len()
 }
 
 /// A header that is malformed as one of ours is an attribute like any other.

@@ -1,0 +1,71 @@
+//! The Danube front: one file per gRPC service.
+
+mod authority;
+mod consumer;
+mod delivery_stream;
+mod discovery;
+mod health_check;
+pub(crate) mod ids;
+mod incoming;
+mod producer;
+mod target;
+
+use crate::node::Node;
+use authority::WithBrokerUrl;
+use keyway_danube_wire::proto::{
+    consumer_service_server::ConsumerServiceServer, discovery_server::DiscoveryServer,
+    health_check_server::HealthCheckServer, producer_service_server::ProducerServiceServer,
+};
+use keyway_record::limits::DANUBE_MESSAGE_BYTES_MAX;
+use keyway_runtime::Listener;
+use std::{sync::Arc, time::Duration};
+use tonic::transport::Server;
+
+/// Calls that one connection may have open; a client's consumers and producers share one connection.
+const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
+
+/// Bytes of headers of one call; a token of a few KiB must fit.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+
+/// Largest request that is decoded, bytes: a little more than the largest message, so that a message that is just too
+/// large is refused with its reason.
+const REQUEST_BYTES_MAX: usize = DANUBE_MESSAGE_BYTES_MAX + 64 * 1024;
+
+/// Largest request of the services that carry no messages, bytes.
+const SMALL_REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// How often a silent connection is asked for a sign of life, and how long it has to answer. A client that vanished
+/// without a word holds its keys until then.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves the Danube protocol until the broker stops.
+pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
+    let listening = listener.address();
+    let producers = ProducerServiceServer::new(producer::Producers { node: node.clone() })
+        .max_decoding_message_size(REQUEST_BYTES_MAX);
+    let consumers = ConsumerServiceServer::new(consumer::Consumers { node: node.clone() })
+        .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX)
+        .max_encoding_message_size(DANUBE_MESSAGE_BYTES_MAX);
+    let discovery = DiscoveryServer::new(discovery::Topics { node: node.clone() })
+        .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
+    let heartbeats = HealthCheckServer::new(health_check::Heartbeats { node: node.clone() })
+        .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
+    let served = Server::builder()
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(producers)
+        .add_service(WithBrokerUrl::new(consumers, listening))
+        .add_service(WithBrokerUrl::new(discovery, listening))
+        .add_service(heartbeats)
+        .serve_with_incoming_shutdown(
+            incoming::incoming(node.clone(), listener),
+            node.stopping.clone().cancelled_owned(),
+        )
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the gRPC server ended");
+    }
+}

@@ -1,0 +1,215 @@
+//! `danube.ProducerService`: producers and what they send.
+
+use super::{
+    ids::producer_id,
+    target::{self, Target},
+};
+use crate::{
+    node::Node,
+    partition::Partition,
+    topics::{DispatchStrategy, Topic, TopicError, TopicSettings},
+};
+use keyway_danube_wire::{
+    TopicRef, message,
+    proto::{
+        self, MessageResponse, ProducerRequest, ProducerResponse, StreamMessage,
+        producer_service_server::ProducerService,
+    },
+};
+use keyway_log::{AppendError, Durability};
+use keyway_record::{PartitionId, Timestamp, batch::BatchBuilder, limits};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// Room for what a delivery adds to a message: names, addresses, ids.
+const DELIVERY_BYTES: usize = 16 * 1024;
+
+/// How often a topic that others change at the same time is looked at again.
+const RACES_MAX: usize = 100;
+
+/// The service.
+pub(super) struct Producers {
+    pub(super) node: Arc<Node>,
+}
+
+#[tonic::async_trait]
+impl ProducerService for Producers {
+    async fn create_producer(
+        &self,
+        request: Request<ProducerRequest>,
+    ) -> Result<Response<ProducerResponse>, Status> {
+        let request = request.into_inner();
+        target::check_name("producer", &request.producer_name)?;
+        let name = target::topic_ref(&request.topic_name)?;
+        let strategy = strategy(request.dispatch_strategy)?;
+        if let Some(schema) = request.schema_ref {
+            let text = format!("schema subject {:?} not found: this broker keeps no schemas", schema.subject);
+            return Err(Status::failed_precondition(text));
+        }
+        let target = self.find_or_create(name, strategy).await?;
+        Ok(Response::new(ProducerResponse {
+            request_id: request.request_id,
+            producer_id: producer_id(&target.topic.name, &request.producer_name),
+            producer_name: request.producer_name,
+        }))
+    }
+
+    async fn send_message(
+        &self,
+        request: Request<StreamMessage>,
+    ) -> Result<Response<MessageResponse>, Status> {
+        let message = request.into_inner();
+        let request_id = message.request_id;
+        let id =
+            message.msg_id.as_ref().ok_or_else(|| Status::invalid_argument("the message has no msg_id"))?;
+        let name = target::topic_ref(&id.topic_name)?;
+        // Clients answer UNAVAILABLE by asking for the topic and creating the producer again, which is what is needed.
+        let target = Target::find(&self.node, name)
+            .ok_or_else(|| Status::unavailable(format!("topic {} does not exist", id.topic_name)))?;
+        if id.producer_id != producer_id(&target.topic.name, &message.producer_name) {
+            return Err(Status::unavailable(format!("producer {} is not known", id.producer_id)));
+        }
+        check_size(&message)?;
+        let partition = choose_partition(&target, &message).clone();
+        self.store(&target.topic, &partition, message).await?;
+        Ok(Response::new(MessageResponse { request_id }))
+    }
+}
+
+impl Producers {
+    /// The topic, made or given more partitions if that is what it takes. Clients create a partitioned topic by creating
+    /// a producer for each of its partitions, in any order.
+    async fn find_or_create(&self, name: TopicRef, strategy: DispatchStrategy) -> Result<Target, Status> {
+        let partitions = match name.partition() {
+            None => 1,
+            Some(PartitionId(index)) => index.checked_add(1).ok_or_else(|| {
+                Status::invalid_argument(format!("topic {name} names a partition that cannot be"))
+            })?,
+        };
+        let topics = &self.node.topics;
+        for _ in 0..RACES_MAX {
+            let changed = match topics.named(name.topic().as_str()) {
+                Some(topic) => {
+                    check_strategy(&topic, strategy)?;
+                    if topic.partitions.len() >= partitions as usize {
+                        return Ok(Target { topic, name });
+                    }
+                    topics.grow(name.topic(), partitions).await
+                }
+                None if !self.node.config.auto_create_topics => {
+                    return Err(Status::not_found(format!("topic {name} does not exist")));
+                }
+                None => {
+                    let settings = TopicSettings { dispatch: Some(strategy), ..TopicSettings::default() };
+                    topics.create(name.topic().clone(), partitions, settings).await
+                }
+            };
+            match changed {
+                Ok(_) | Err(TopicError::Exists(_) | TopicError::NotMore { .. } | TopicError::Unknown(_)) => {}
+                Err(error @ (TopicError::Internal | TopicError::Partitions { .. })) => {
+                    return Err(Status::invalid_argument(error.to_string()));
+                }
+                Err(error) => return Err(Status::unavailable(error.to_string())),
+            }
+        }
+        Err(Status::unavailable(format!("topic {name} changes too fast")))
+    }
+
+    async fn store(
+        &self,
+        topic: &Topic,
+        partition: &Partition,
+        message: StreamMessage,
+    ) -> Result<(), Status> {
+        let (timestamp, record) =
+            message::to_record(message).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let timestamp =
+            if timestamp == Timestamp(0) { Timestamp(self.node.world.clock.wall_ms()) } else { timestamp };
+        let mut batch = BatchBuilder::new(timestamp);
+        batch.push(timestamp, record);
+        let appended = self.node.append(partition, &batch.build()).await.map_err(append_status)?;
+        if topic.settings.dispatch == Some(DispatchStrategy::NonReliable) {
+            return Ok(());
+        }
+        let durable = self.node.store.wait(appended.ticket, Durability::Durable).await;
+        durable.map_err(|error| Status::unavailable(error.to_string()))
+    }
+}
+
+fn strategy(number: i32) -> Result<DispatchStrategy, Status> {
+    match proto::DispatchStrategy::try_from(number) {
+        Ok(proto::DispatchStrategy::NonReliable) => Ok(DispatchStrategy::NonReliable),
+        Ok(proto::DispatchStrategy::Reliable) => Ok(DispatchStrategy::Reliable),
+        Err(_) => Err(Status::invalid_argument(format!("dispatch strategy {number} is unknown"))),
+    }
+}
+
+/// A topic that a Kafka client made promises nothing yet and takes either.
+fn check_strategy(topic: &Topic, wanted: DispatchStrategy) -> Result<(), Status> {
+    match topic.settings.dispatch {
+        Some(promised) if promised != wanted => {
+            let text = format!("topic {} has dispatch strategy {promised:?}, not {wanted:?}", topic.name);
+            Err(Status::failed_precondition(text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// All clients refuse to receive more than 4 MiB.
+fn check_size(message: &StreamMessage) -> Result<(), Status> {
+    use prost::Message;
+    let (given, max) = (message.encoded_len(), limits::DANUBE_MESSAGE_BYTES_MAX - DELIVERY_BYTES);
+    if given > max {
+        return Err(Status::invalid_argument(format!("the message has {given} bytes; {max} are allowed")));
+    }
+    Ok(())
+}
+
+/// Clients choose the partition themselves. For one that produces to a partitioned topic as a whole it is chosen as they
+/// would by key, and without a key by producer, so that the order of either is kept.
+fn choose_partition<'a>(target: &'a Target, message: &StreamMessage) -> &'a Arc<Partition> {
+    let partitions = &target.topic.partitions;
+    if let Some(partition) = target.partition() {
+        return partition;
+    }
+    let key = message.routing_key.as_deref().unwrap_or(&message.producer_name);
+    &partitions[(fnv1a(key.as_bytes()) % partitions.len() as u64) as usize]
+}
+
+/// FNV-1a, 64 bits: how Danube's clients place keys.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+fn append_status(error: AppendError) -> Status {
+    match error {
+        AppendError::Deleted | AppendError::Closed | AppendError::Full => {
+            Status::unavailable(error.to_string())
+        }
+        AppendError::OutOfOrderSequence { .. }
+        | AppendError::InvalidProducerEpoch { .. }
+        | AppendError::InvalidProducer { .. } => Status::internal(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_placed_as_the_clients_place_them() {
+        let vectors = [
+            ("", 0xcbf2_9ce4_8422_2325),
+            ("a", 0xaf63_dc4c_8601_ec8c),
+            ("payment", 0xc1f6_9fc9_824b_6931),
+            ("shipping", 0x32dc_79fa_d303_b063),
+            ("order-123", 0x1b96_f9c2_8b5d_5aba),
+            ("user-1", 0xf84b_a2aa_754a_4bd4_u64),
+        ];
+        for (key, hash) in vectors {
+            assert_eq!(fnv1a(key.as_bytes()), hash, "{key:?}");
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Subscriptions: one owner task each, and the way to it.
+//!
+//! ```text
+//!   danube::consumer ── Subscribe, Open, Ack, Nack ──> [commands] ──> owner ── step ──> dispatcher
+//!          ^                                                            │ └─ read ───> partition
+//!          └────────────────── messages <── [outlet per stream] <───────┘
+//! ```
+//!
+//! **Invariant:** only its owner touches a subscription's dispatcher. **Invariant:** a subscription's start and its
+//! consumers are durable before the first of them is answered, so every id that was given out is good after a restart.
+
+mod dead_letter;
+mod fetch;
+mod handle;
+mod members;
+mod outputs;
+mod owner;
+mod payloads;
+mod record;
+mod window;
+
+pub(crate) use handle::{Consumer, Item, StreamEnd, SubscribeError, SubscribeRequest, Subscription};
+pub(crate) use owner::OUTLET_ITEMS;
+
+use crate::{
+    danube::ids::consumer_id,
+    internal_topic::{InternalTopic, InternalTopicError},
+    node::Node,
+    partition::Partition,
+};
+use bytes::Bytes;
+use handle::{COMMANDS_MAX, Command};
+use keyway_dispatch::{Config, ConsumerId, Dispatcher, Mode, OwnerEpoch, Snapshot};
+use keyway_log::{LogStore, Ticket};
+use keyway_record::{Offset, PartitionId, TopicId};
+use keyway_runtime::World;
+use members::Members;
+use owner::Owner;
+use record::{Key, StoredConsumer, StoredSubscription};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// The internal topic of subscriptions.
+const TOPIC: &str = "__subscriptions";
+
+/// Most subscriptions of one partition: each costs a task and up to 64 MiB of records that wait.
+const SUBSCRIPTIONS_PER_PARTITION_MAX: usize = 1_000;
+
+/// Bytes of records in one batch of claims.
+const CLAIM_BATCH_BYTES: usize = 256 * 1024;
+
+/// Which subscription: a name within one partition of one life of a topic.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct SubscriptionId {
+    pub(crate) topic: TopicId,
+    pub(crate) partition: PartitionId,
+    pub(crate) name: String,
+}
+
+/// All subscriptions of this broker.
+pub(crate) struct Subscriptions {
+    records: InternalTopic,
+    map: RwLock<Map>,
+    /// One creation at a time; never held by those who only look.
+    creating: tokio::sync::Mutex<()>,
+    last_stream: AtomicU64,
+}
+
+#[derive(Default)]
+struct Map {
+    by_partition: BTreeMap<(TopicId, PartitionId), BTreeMap<String, Arc<Subscription>>>,
+    by_consumer: BTreeMap<u64, (Arc<Subscription>, Arc<Consumer>)>,
+}
+
+/// What the store has of one subscription.
+#[derive(Default)]
+struct Found {
+    subscription: Option<StoredSubscription>,
+    consumers: Vec<(String, StoredConsumer)>,
+}
+
+/// What [`Subscriptions::subscribe`] needs to know of the subscription itself.
+pub(crate) struct Wanted<'a> {
+    pub(crate) partition: &'a Arc<Partition>,
+    pub(crate) name: &'a str,
+    pub(crate) mode: Mode,
+    /// What the topic promises.
+    pub(crate) reliable: bool,
+}
+
+impl Subscriptions {
+    pub(crate) fn recover(world: &World, store: &Arc<dyn LogStore>) -> Result<Self, InternalTopicError> {
+        Ok(Self {
+            records: InternalTopic::open(TOPIC, world, store)?,
+            map: RwLock::default(),
+            creating: tokio::sync::Mutex::new(()),
+            last_stream: AtomicU64::new(0),
+        })
+    }
+
+    /// Starts the owners of all stored subscriptions. Each claims a new epoch, durably, before it delivers anything, so
+    /// no token is ever given out twice.
+    pub(crate) async fn resume(&self, node: &Arc<Node>) -> Result<(), InternalTopicError> {
+        let mut claims = Vec::new();
+        let mut owners = Vec::new();
+        for (id, found) in self.stored()? {
+            let topic = node.topics.of_id(id.topic);
+            let partition = topic.as_ref().and_then(|topic| topic.partition(id.partition));
+            let (Some(partition), Some(stored)) = (partition, found.subscription) else {
+                claims.extend(
+                    found
+                        .consumers
+                        .into_iter()
+                        .map(|(name, _)| (Key::Consumer(id.clone(), name).encode(), None)),
+                );
+                claims.push((Key::Subscription(id).encode(), None));
+                continue;
+            };
+            let dispatcher = recover_dispatcher(&stored)?;
+            let snapshot = dispatcher.snapshot().encode().into();
+            let claim = StoredSubscription { mode: stored.mode, snapshot };
+            claims.push((Key::Subscription(id.clone()).encode(), Some(claim.encode())));
+            owners.push((id, stored.mode, partition.clone(), dispatcher, found.consumers));
+        }
+        self.put_all(claims).await?;
+        for (id, mode, partition, dispatcher, consumers) in owners {
+            let now_ms = node.world.clock.now().0;
+            let mut members = Members::default();
+            for (name, stored) in consumers {
+                let id = consumer_id(&partition.id, &id.name, &name);
+                let consumer = Consumer::new(id, name, stored.topic_name, stored.filters, now_ms);
+                members.restore(Arc::new(consumer), now_ms);
+            }
+            let consumers: Vec<_> = members.iter().cloned().collect();
+            let subscription = start(node, id, mode, true, partition, dispatcher, members);
+            let mut map = self.write();
+            for consumer in consumers {
+                map.by_consumer.insert(consumer.id, (subscription.clone(), consumer));
+            }
+            map.insert(subscription);
+        }
+        Ok(())
+    }
+
+    /// The subscription of this name.
+    pub(crate) fn named(
+        &self,
+        topic: TopicId,
+        partition: PartitionId,
+        name: &str,
+    ) -> Option<Arc<Subscription>> {
+        self.read().by_partition.get(&(topic, partition))?.get(name).cloned()
+    }
+
+    /// The consumer of this id, connected or not.
+    pub(crate) fn consumer(&self, id: u64) -> Option<(Arc<Subscription>, Arc<Consumer>)> {
+        self.read().by_consumer.get(&id).cloned()
+    }
+
+    /// A number for a new stream.
+    pub(crate) fn next_stream(&self) -> ConsumerId {
+        ConsumerId(self.last_stream.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Registers a consumer, creating its subscription if it is the first; all of it is durable when this returns.
+    pub(crate) async fn subscribe(
+        &self,
+        node: &Arc<Node>,
+        wanted: Wanted<'_>,
+        request: SubscribeRequest,
+    ) -> Result<Arc<Consumer>, SubscribeError> {
+        let subscription = self.find_or_create(node, &wanted).await?;
+        if subscription.mode != wanted.mode {
+            return Err(SubscribeError::OtherType { exists: subscription.mode });
+        }
+        self.check_id(&subscription, &request)?;
+        let (reply, answer) = oneshot::channel();
+        subscription.command(Command::Subscribe { request, reply }).await;
+        let subscribed = answer.await.map_err(|_| SubscribeError::Ended)??;
+        if let Some(ticket) = subscribed.ticket {
+            self.records.wait(ticket).await.map_err(store_error)?;
+        }
+        let consumer = subscribed.consumer;
+        self.write().by_consumer.insert(consumer.id, (subscription, consumer.clone()));
+        Ok(consumer)
+    }
+
+    async fn find_or_create(
+        &self,
+        node: &Arc<Node>,
+        wanted: &Wanted<'_>,
+    ) -> Result<Arc<Subscription>, SubscribeError> {
+        let partition = &wanted.partition.id;
+        let find = || self.named(partition.topic_id, partition.partition, wanted.name);
+        if let Some(subscription) = find() {
+            return Ok(subscription);
+        }
+        let _creating = self.creating.lock().await;
+        if let Some(subscription) = find() {
+            return Ok(subscription);
+        }
+        let place = (partition.topic_id, partition.partition);
+        if self
+            .read()
+            .by_partition
+            .get(&place)
+            .is_some_and(|all| all.len() >= SUBSCRIPTIONS_PER_PARTITION_MAX)
+        {
+            return Err(SubscribeError::TooManySubscriptions { max: SUBSCRIPTIONS_PER_PARTITION_MAX });
+        }
+        // Danube's start is the next message: everything that is readable now is the past.
+        let start_offset = wanted.partition.log.bounds().high_watermark;
+        let config = Config { start: start_offset, ..Config::new(wanted.mode) };
+        let dispatcher = Dispatcher::new(config, OwnerEpoch::FIRST);
+        let (topic, partition) = place;
+        let id = SubscriptionId { topic, partition, name: wanted.name.to_owned() };
+        if wanted.reliable {
+            let stored =
+                StoredSubscription { mode: wanted.mode, snapshot: dispatcher.snapshot().encode().into() };
+            let entry = (Key::Subscription(id.clone()).encode(), Some(stored.encode()));
+            self.records.put(vec![entry]).await.map_err(store_error)?;
+        }
+        let members = Members::default();
+        let subscription =
+            start(node, id, wanted.mode, wanted.reliable, wanted.partition.clone(), dispatcher, members);
+        self.write().insert(subscription.clone());
+        Ok(subscription)
+    }
+
+    /// Two names with one id would steal each other's messages; with 63 bits this does not happen by chance.
+    fn check_id(
+        &self,
+        subscription: &Subscription,
+        request: &SubscribeRequest,
+    ) -> Result<(), SubscribeError> {
+        match self.read().by_consumer.get(&request.consumer_id) {
+            Some((other, consumer))
+                if other.id != subscription.id && other.id.topic == subscription.id.topic =>
+            {
+                Err(SubscribeError::IdTaken { id: consumer.id })
+            }
+            Some((_, consumer)) if consumer.name != request.consumer_name => {
+                Err(SubscribeError::IdTaken { id: consumer.id })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The owner of this subscription ends: it and its consumers are no more.
+    fn remove(&self, subscription: &SubscriptionId) {
+        let mut map = self.write();
+        if let Some(all) = map.by_partition.get_mut(&(subscription.topic, subscription.partition)) {
+            all.remove(&subscription.name);
+        }
+        map.by_partition.retain(|_, all| !all.is_empty());
+        map.by_consumer.retain(|_, (of, _)| of.id != *subscription);
+    }
+
+    /// A consumer had to make room.
+    fn forget(&self, consumer: u64) {
+        self.write().by_consumer.remove(&consumer);
+    }
+
+    fn stored(&self) -> Result<BTreeMap<SubscriptionId, Found>, InternalTopicError> {
+        let mut all: BTreeMap<SubscriptionId, Found> = BTreeMap::new();
+        for (key, value) in self.records.entries() {
+            match Key::decode(&key).map_err(malformed)? {
+                Key::Subscription(id) => {
+                    let stored = StoredSubscription::decode(&value).map_err(malformed)?;
+                    all.entry(id).or_default().subscription = Some(stored);
+                }
+                Key::Consumer(id, name) => {
+                    let stored = StoredConsumer::decode(&value).map_err(malformed)?;
+                    all.entry(id).or_default().consumers.push((name, stored));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Writes everything and returns once it is durable.
+    async fn put_all(&self, entries: Vec<(Bytes, Option<Bytes>)>) -> Result<(), InternalTopicError> {
+        let mut last: Option<Ticket> = None;
+        let mut rest = entries.into_iter().peekable();
+        while rest.peek().is_some() {
+            let mut bytes = 0;
+            let mut batch = Vec::new();
+            while bytes < CLAIM_BATCH_BYTES
+                && let Some((key, value)) = rest.next()
+            {
+                bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+                batch.push((key, value));
+            }
+            last = Some(self.records.put_staged(batch).await?);
+        }
+        match last {
+            Some(ticket) => self.records.wait(ticket).await,
+            None => Ok(()),
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Map> {
+        self.map.read().expect("no panic while the subscriptions are locked")
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Map> {
+        self.map.write().expect("no panic while the subscriptions are locked")
+    }
+}
+
+impl Map {
+    fn insert(&mut self, subscription: Arc<Subscription>) {
+        let SubscriptionId { topic, partition, name } = subscription.id.clone();
+        let all = self.by_partition.entry((topic, partition)).or_default();
+        assert!(all.insert(name, subscription).is_none(), "a subscription has one owner");
+    }
+}
+
+fn start(
+    node: &Arc<Node>,
+    id: SubscriptionId,
+    mode: Mode,
+    reliable: bool,
+    partition: Arc<Partition>,
+    dispatcher: Dispatcher,
+    members: Members,
+) -> Arc<Subscription> {
+    let (commands, received) = mpsc::channel(COMMANDS_MAX);
+    let subscription = Arc::new(Subscription { id, mode, reliable, commands });
+    let owner = Owner::new(node.clone(), &subscription, partition, dispatcher, members, received);
+    node.tasks.spawn(owner.run());
+    subscription
+}
+
+fn recover_dispatcher(stored: &StoredSubscription) -> Result<Dispatcher, InternalTopicError> {
+    let snapshot = Snapshot::decode(&stored.snapshot).map_err(|error| malformed(error.to_string()))?;
+    let epoch = snapshot.epoch.next();
+    Ok(Dispatcher::recover(Config::new(stored.mode), &snapshot, epoch))
+}
+
+fn malformed(reason: String) -> InternalTopicError {
+    InternalTopicError::Malformed { topic: TOPIC.to_owned(), offset: Offset(-1), reason }
+}
+
+fn store_error(error: InternalTopicError) -> SubscribeError {
+    SubscribeError::Store { reason: error.to_string() }
+}

@@ -1,0 +1,416 @@
+//! The task that owns a subscription: it feeds the dispatcher and obeys it.
+
+use super::{
+    SubscriptionId,
+    fetch::{self, Fetched},
+    handle::{
+        Command, Consumer, Item, StreamEnd, SubscribeError, SubscribeRequest, Subscribed, Subscription,
+    },
+    members::Members,
+    payloads::Payloads,
+    record::{Key, StoredConsumer},
+    window::Window,
+};
+use crate::{node::Node, partition::Partition};
+use keyway_dispatch::{
+    Config, ConsumerId, Dispatcher, FailurePolicy, Input, Join, Millis, Mode, Output, Token,
+};
+use keyway_log::{ReadError, Ticket};
+use keyway_record::Offset;
+use keyway_runtime::{BoxFuture, Clock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
+use tokio::sync::mpsc;
+
+/// Commands taken per wake-up before their deliveries go out.
+const COMMANDS_PER_TURN: usize = 256;
+
+/// How long a subscription of a non-reliable topic outlives its last consumer; Danube's is 60 to 90 s.
+const IDLE_MS: u64 = 60_000;
+
+/// Pause after the log could not be read.
+const READ_RETRY_MS: u64 = 1_000;
+
+/// Everything about one subscription of one partition.
+pub(super) struct Owner {
+    pub(super) node: Arc<Node>,
+    pub(super) id: SubscriptionId,
+    pub(super) mode: Mode,
+    pub(super) reliable: bool,
+    pub(super) partition: Arc<Partition>,
+    pub(super) dispatcher: Dispatcher,
+    pub(super) members: Members,
+    pub(super) outlets: BTreeMap<ConsumerId, Outlet>,
+    pub(super) in_flight: BTreeMap<Offset, InFlight>,
+    pub(super) payloads: Payloads,
+    pub(super) outputs: Vec<Output>,
+    pub(super) reading: Option<Reading>,
+    /// For those who report back; weak, so that the subscription ends when everyone else has let it go.
+    pub(super) subscription: Weak<Subscription>,
+    pub(super) policy: FailurePolicy,
+    commands: mpsc::Receiver<Command>,
+    clock: DispatchClock,
+    timer: Option<(Millis, BoxFuture<'static, ()>)>,
+    idle_since: Option<Millis>,
+    pub(super) deleted: bool,
+}
+
+/// One open stream.
+pub(super) struct Outlet {
+    pub(super) consumer: Arc<Consumer>,
+    pub(super) items: mpsc::Sender<Item>,
+    pub(super) broker_addr: String,
+    pub(super) window: Window,
+}
+
+/// One delivery that was not answered yet.
+pub(super) struct InFlight {
+    pub(super) stream: ConsumerId,
+    pub(super) token: Token,
+    pub(super) since: Millis,
+}
+
+/// A fetch that waits for records to read.
+pub(super) struct Reading {
+    pub(super) from: Offset,
+    pub(super) records_max: usize,
+    pub(super) bytes_max: usize,
+    pub(super) ready: BoxFuture<'static, ()>,
+}
+
+/// The dispatcher's time: wall-clock milliseconds at the start, monotonic from there on.
+struct DispatchClock {
+    clock: Arc<dyn Clock>,
+    wall_at_zero_ms: i64,
+}
+
+impl Owner {
+    pub(super) fn new(
+        node: Arc<Node>,
+        subscription: &Arc<Subscription>,
+        partition: Arc<Partition>,
+        dispatcher: Dispatcher,
+        members: Members,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        let clock = DispatchClock::new(node.world.clock.clone());
+        Self {
+            id: subscription.id.clone(),
+            mode: subscription.mode,
+            reliable: subscription.reliable,
+            subscription: Arc::downgrade(subscription),
+            idle_since: Some(clock.now()),
+            node,
+            partition,
+            dispatcher,
+            members,
+            outlets: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            payloads: Payloads::new(),
+            outputs: Vec::new(),
+            reading: None,
+            policy: FailurePolicy::default(),
+            commands,
+            clock,
+            timer: None,
+            deleted: false,
+        }
+    }
+
+    /// Runs until the broker stops, the topic is deleted, or nobody wants a subscription that nothing keeps.
+    pub(super) async fn run(mut self) {
+        let stopping = self.node.stopping.clone();
+        let mut received = Vec::with_capacity(COMMANDS_PER_TURN);
+        self.step(Input::Tick);
+        self.obey().await;
+        while !self.deleted && !self.is_abandoned() {
+            self.arm_timer();
+            let Self { commands, reading, timer, .. } = &mut self;
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => break,
+                count = commands.recv_many(&mut received, COMMANDS_PER_TURN) => {
+                    if count == 0 {
+                        break;
+                    }
+                    for command in received.drain(..) {
+                        self.command(command).await;
+                    }
+                }
+                () = readable(reading) => self.read(),
+                () = due(timer) => self.timer = None,
+            }
+            if self.dispatcher.next_deadline().is_some_and(|deadline| deadline <= self.now()) {
+                self.step(Input::Tick);
+            }
+            self.obey().await;
+            // A chain of reads that finds nobody to deliver to must not keep a thread to itself.
+            tokio::task::coop::consume_budget().await;
+        }
+        self.end().await;
+    }
+
+    pub(super) fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    pub(super) fn step(&mut self, input: Input) {
+        let now = self.now();
+        self.dispatcher.step(now, input, &mut self.outputs);
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Ack { offset, token } => self.ack(offset, token),
+            Command::Nack { offset, token, delay_ms, reason } => {
+                self.answered(offset, token);
+                self.step(Input::Nack { offset, token, delay_ms, reason });
+            }
+            Command::Open { consumer, stream, outlet, broker_addr } => {
+                self.open(consumer, stream, outlet, broker_addr);
+            }
+            Command::Close { stream } => self.close(stream),
+            Command::SideDone { offset, ok } => self.step(Input::SideDone { offset, ok }),
+            Command::Subscribe { request, reply } => {
+                let answer = self.subscribe(request).await;
+                // Whoever asked may have gone; the consumer is registered all the same.
+                _ = reply.send(answer);
+            }
+        }
+    }
+
+    async fn subscribe(&mut self, request: SubscribeRequest) -> Result<Subscribed, SubscribeError> {
+        let now_ms = self.node.world.clock.now().0;
+        let SubscribeRequest { consumer_id, consumer_name, topic_name, filters } = request;
+        if self.mode == Mode::Exclusive
+            && let Some(holder) = self.members.holder_besides(&consumer_name, now_ms)
+        {
+            return Err(SubscribeError::Exclusive { holder: holder.name.clone() });
+        }
+        let known = self.members.named(&consumer_name).cloned();
+        if let Some(consumer) = known
+            && consumer.topic_name == topic_name
+            && consumer.filters == filters
+        {
+            consumer.heard(now_ms);
+            self.members.register(consumer.clone())?;
+            return Ok(Subscribed { consumer, ticket: None });
+        }
+        let consumer = Arc::new(Consumer::new(consumer_id, consumer_name, topic_name, filters, now_ms));
+        let evicted = self.members.register(consumer.clone())?;
+        self.set_filters(&consumer);
+        let ticket = self.store_consumer(&consumer, evicted).await?;
+        Ok(Subscribed { consumer, ticket })
+    }
+
+    /// A connected consumer that subscribes again may want other keys now.
+    fn set_filters(&mut self, consumer: &Arc<Consumer>) {
+        let open = self.outlets.iter_mut().find(|(_, outlet)| outlet.consumer.name == consumer.name);
+        if let Some((&stream, outlet)) = open {
+            outlet.consumer = consumer.clone();
+            if self.mode == Mode::KeyShared {
+                self.step(Input::SetFilters { consumer: stream, filters: consumer.filters.clone() });
+            }
+        }
+    }
+
+    async fn store_consumer(
+        &mut self,
+        consumer: &Consumer,
+        evicted: Option<Arc<Consumer>>,
+    ) -> Result<Option<Ticket>, SubscribeError> {
+        let key = |name: &str| Key::Consumer(self.id.clone(), name.to_owned()).encode();
+        let stored =
+            StoredConsumer { topic_name: consumer.topic_name.clone(), filters: consumer.filters.clone() };
+        let mut entries = vec![(key(&consumer.name), Some(stored.encode()))];
+        if let Some(evicted) = evicted {
+            self.node.subscriptions.forget(evicted.id);
+            entries.push((key(&evicted.name), None));
+        }
+        if !self.reliable {
+            return Ok(None);
+        }
+        self.node.subscriptions.records.put_staged(entries).await.map(Some).map_err(super::store_error)
+    }
+
+    fn open(
+        &mut self,
+        consumer: Arc<Consumer>,
+        stream: ConsumerId,
+        items: mpsc::Sender<Item>,
+        broker_addr: String,
+    ) {
+        if let Err(error) = self.members.register(consumer.clone()) {
+            tracing::warn!(subscription = %self.id.name, consumer = %consumer.name, %error, "stream refused");
+            return;
+        }
+        if let Some(old) = self.members.opened(&consumer.name, stream) {
+            self.end_stream(old, StreamEnd::TakenOver);
+        }
+        let window = Window::new(self.policy.ack_timeout_ms);
+        let filters = if self.mode == Mode::KeyShared { consumer.filters.clone() } else { Vec::new() };
+        let join =
+            Join { consumer: stream, name_hash: consumer.name_hash(), filters, credit: window.credit() };
+        self.outlets.insert(stream, Outlet { consumer, items, broker_addr, window });
+        self.idle_since = None;
+        self.step(Input::Join(join));
+    }
+
+    /// The stream is lost, and what it carried with it.
+    pub(super) fn close(&mut self, stream: ConsumerId) {
+        if self.forget_outlet(stream).is_some() {
+            self.step(Input::Gone { consumer: stream });
+        }
+    }
+
+    /// Ends a stream that the dispatcher has given up already.
+    pub(super) fn end_stream(&mut self, stream: ConsumerId, end: StreamEnd) {
+        if let Some(outlet) = self.forget_outlet(stream) {
+            // A full outlet ends without a word, which clients take as a lost connection.
+            _ = outlet.items.try_send(Err(end));
+        }
+    }
+
+    fn forget_outlet(&mut self, stream: ConsumerId) -> Option<Outlet> {
+        let outlet = self.outlets.remove(&stream)?;
+        let now_ms = self.node.world.clock.now().0;
+        self.members.closed(&outlet.consumer.name, stream, now_ms);
+        if self.outlets.is_empty() {
+            self.idle_since = Some(self.now());
+        }
+        Some(outlet)
+    }
+
+    fn ack(&mut self, offset: Offset, token: Option<Token>) {
+        if self.answered(offset, token) {
+            self.payloads.remove(offset);
+        }
+        self.step(Input::Ack { offset, token });
+    }
+
+    /// The answer to a delivery, unless it is stale, moves its consumer's window.
+    fn answered(&mut self, offset: Offset, token: Option<Token>) -> bool {
+        let current = self.in_flight.get(&offset);
+        if current.is_none_or(|in_flight| token.is_some_and(|token| token != in_flight.token)) {
+            return false;
+        }
+        let InFlight { stream, since, .. } = self.in_flight.remove(&offset).expect("found above");
+        let held_ms = self.now().0.saturating_sub(since.0);
+        self.move_window(stream, held_ms);
+        true
+    }
+
+    pub(super) fn move_window(&mut self, stream: ConsumerId, held_ms: u64) {
+        let Some(outlet) = self.outlets.get_mut(&stream) else { return };
+        if let Some(credit) = outlet.window.answered(held_ms) {
+            self.step(Input::SetCredit { consumer: stream, credit });
+        }
+    }
+
+    pub(super) fn fetch(&mut self, from: Offset, records_max: u32, bytes_max: u32) {
+        assert!(self.reading.is_none(), "one fetch at a time");
+        self.reading = Some(Reading {
+            from,
+            records_max: records_max as usize,
+            bytes_max: bytes_max as usize,
+            ready: self.partition.log.wait_past(from),
+        });
+    }
+
+    /// Answers the outstanding fetch.
+    fn read(&mut self) {
+        let Reading { from, records_max, bytes_max, .. } =
+            self.reading.take().expect("a read was waited for");
+        match fetch::read(&*self.partition.log, from, records_max, bytes_max) {
+            Ok(fetched) if fetched.end > from => self.take(fetched),
+            Ok(_) => self.fetch(from, records_max as u32, bytes_max as u32),
+            Err(ReadError::Deleted) => self.deleted = true,
+            Err(ReadError::OutOfRange { start, .. }) if start > from => {
+                self.step(Input::LogStart { to: start });
+                self.step(Input::Records { base: from, end: start, records: Vec::new() });
+            }
+            Err(error) => {
+                tracing::error!(partition = %self.partition.id, subscription = %self.id.name, %error, "cannot read");
+                let clock = &self.node.world.clock;
+                let ready = clock.sleep_until(keyway_runtime::Millis(clock.now().0 + READ_RETRY_MS));
+                self.reading = Some(Reading { from, records_max, bytes_max, ready });
+            }
+        }
+    }
+
+    fn take(&mut self, fetched: Fetched) {
+        let Fetched { base, end, arrivals, payloads } = fetched;
+        for (arrival, stored) in arrivals.iter().zip(payloads) {
+            self.payloads.insert(arrival.offset, stored);
+        }
+        self.step(Input::Records { base, end, records: arrivals });
+    }
+
+    fn is_abandoned(&self) -> bool {
+        !self.reliable && self.idle_since.is_some_and(|since| since.plus(IDLE_MS) <= self.now())
+    }
+
+    /// The armed timer may be early, never late: most deadlines are leases that an ack moves on.
+    fn arm_timer(&mut self) {
+        let idle = self.idle_since.filter(|_| !self.reliable).map(|since| since.plus(IDLE_MS));
+        let deadline = [self.dispatcher.next_deadline(), idle].into_iter().flatten().min();
+        let Some(deadline) = deadline else { return };
+        if self.timer.as_ref().is_none_or(|(armed, _)| *armed > deadline) {
+            self.timer = Some((deadline, self.clock.sleep_until(deadline)));
+        }
+    }
+
+    async fn end(mut self) {
+        if self.deleted || !self.reliable {
+            self.node.subscriptions.remove(&self.id);
+        }
+        if !self.reliable {
+            return;
+        }
+        if !self.deleted {
+            return self.persist().await;
+        }
+        let consumers =
+            self.members.iter().map(|consumer| Key::Consumer(self.id.clone(), consumer.name.clone()));
+        let keys = consumers.chain([Key::Subscription(self.id.clone())]);
+        let entries = keys.map(|key| (key.encode(), None)).collect();
+        if let Err(error) = self.node.subscriptions.records.put_staged(entries).await {
+            tracing::warn!(subscription = %self.id.name, %error, "the records of a deleted topic's subscription stay");
+        }
+    }
+}
+
+impl DispatchClock {
+    fn new(clock: Arc<dyn Clock>) -> Self {
+        let wall_at_zero_ms = clock.wall_ms() - clock.now().0 as i64;
+        Self { clock, wall_at_zero_ms }
+    }
+
+    fn now(&self) -> Millis {
+        Millis((self.wall_at_zero_ms + self.clock.now().0 as i64).max(0) as u64)
+    }
+
+    fn sleep_until(&self, deadline: Millis) -> BoxFuture<'static, ()> {
+        let at = i64::try_from(deadline.0).unwrap_or(i64::MAX).saturating_sub(self.wall_at_zero_ms);
+        self.clock.sleep_until(keyway_runtime::Millis(at.max(0) as u64))
+    }
+}
+
+async fn readable(reading: &mut Option<Reading>) {
+    match reading {
+        Some(reading) => (&mut reading.ready).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn due(timer: &mut Option<(Millis, BoxFuture<'static, ()>)>) {
+    match timer {
+        Some((_, sleep)) => sleep.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What an outlet must hold: a full window, and as much again for messages delivered once more after their lease ended.
+pub(crate) const OUTLET_ITEMS: usize = 2 * Config::CREDIT_DEFAULT as usize + 1;

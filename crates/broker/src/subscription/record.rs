@@ -1,0 +1,199 @@
+//! What is stored of subscriptions in the internal topic `__subscriptions`, all numbers big-endian.
+//!
+//! Key:
+//!
+//! | part | type |
+//! |---|---|
+//! | kind: 1 subscription, 2 consumer | u8 |
+//! | topic id | 16 bytes |
+//! | partition | i32 |
+//! | length of the subscription's name, the name | u16, UTF-8 |
+//! | of a consumer: its name | the rest, UTF-8 |
+//!
+//! Value of a subscription:
+//!
+//! | part | type |
+//! |---|---|
+//! | version, 1 | u8 |
+//! | type: 0 exclusive, 1 shared, 2 failover, 3 key-shared | u8 |
+//! | the dispatcher's snapshot | the rest |
+//!
+//! Value of a consumer:
+//!
+//! | part | type |
+//! |---|---|
+//! | version, 1 | u8 |
+//! | length of the topic's name as the consumer wrote it, the name | u16, UTF-8 |
+//! | number of key filters, then per filter: length, pattern | u32, u16, bytes |
+
+use super::SubscriptionId;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use keyway_dispatch::Mode;
+use keyway_record::{PartitionId, TopicId};
+
+const VERSION: u8 = 1;
+const KIND_SUBSCRIPTION: u8 = 1;
+const KIND_CONSUMER: u8 = 2;
+
+/// Whose record it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Key {
+    Subscription(SubscriptionId),
+    Consumer(SubscriptionId, String),
+}
+
+/// A subscription at rest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct StoredSubscription {
+    pub(super) mode: Mode,
+    /// The dispatcher's own bytes.
+    pub(super) snapshot: Bytes,
+}
+
+/// A consumer at rest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct StoredConsumer {
+    pub(super) topic_name: String,
+    pub(super) filters: Vec<Bytes>,
+}
+
+impl Key {
+    pub(super) fn encode(&self) -> Bytes {
+        let (kind, id, consumer) = match self {
+            Self::Subscription(id) => (KIND_SUBSCRIPTION, id, ""),
+            Self::Consumer(id, name) => (KIND_CONSUMER, id, name.as_str()),
+        };
+        let mut out = BytesMut::with_capacity(23 + id.name.len() + consumer.len());
+        out.put_u8(kind);
+        out.put_slice(&id.topic.0);
+        out.put_i32(id.partition.0);
+        put_text(&mut out, id.name.as_bytes());
+        out.put_slice(consumer.as_bytes());
+        out.freeze()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let mut rest = bytes;
+        let kind = rest.try_get_u8().map_err(cut)?;
+        let mut topic = [0; 16];
+        rest.try_copy_to_slice(&mut topic).map_err(cut)?;
+        let partition = PartitionId(rest.try_get_i32().map_err(cut)?);
+        let name = text(take_text(&mut rest)?)?;
+        let id = SubscriptionId { topic: TopicId(topic), partition, name };
+        match kind {
+            KIND_SUBSCRIPTION if rest.is_empty() => Ok(Self::Subscription(id)),
+            KIND_CONSUMER => Ok(Self::Consumer(id, text(rest)?)),
+            _ => Err(format!("a subscription's key of kind {kind}")),
+        }
+    }
+}
+
+impl StoredSubscription {
+    pub(super) fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(2 + self.snapshot.len());
+        out.put_u8(VERSION);
+        out.put_u8(match self.mode {
+            Mode::Exclusive => 0,
+            Mode::Shared => 1,
+            Mode::Failover => 2,
+            Mode::KeyShared => 3,
+        });
+        out.put_slice(&self.snapshot);
+        out.freeze()
+    }
+
+    pub(super) fn decode(bytes: &Bytes) -> Result<Self, String> {
+        let mut rest = bytes.clone();
+        check_version(rest.try_get_u8().map_err(cut)?)?;
+        let mode = match rest.try_get_u8().map_err(cut)? {
+            0 => Mode::Exclusive,
+            1 => Mode::Shared,
+            2 => Mode::Failover,
+            3 => Mode::KeyShared,
+            other => return Err(format!("a subscription of type {other}")),
+        };
+        Ok(Self { mode, snapshot: rest })
+    }
+}
+
+impl StoredConsumer {
+    pub(super) fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        out.put_u8(VERSION);
+        put_text(&mut out, self.topic_name.as_bytes());
+        out.put_u32(u32::try_from(self.filters.len()).expect("the number of filters is bounded"));
+        self.filters.iter().for_each(|filter| put_text(&mut out, filter));
+        out.freeze()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let mut rest = bytes;
+        check_version(rest.try_get_u8().map_err(cut)?)?;
+        let topic_name = text(take_text(&mut rest)?)?;
+        let filters_count = rest.try_get_u32().map_err(cut)?;
+        let filters = (0..filters_count).map(|_| take_text(&mut rest).map(Bytes::copy_from_slice));
+        let filters = filters.collect::<Result<_, _>>()?;
+        Ok(Self { topic_name, filters })
+    }
+}
+
+fn check_version(version: u8) -> Result<(), String> {
+    if version == VERSION { Ok(()) } else { Err(format!("a subscription's record of version {version}")) }
+}
+
+fn put_text(out: &mut BytesMut, text: &[u8]) {
+    out.put_u16(u16::try_from(text.len()).expect("names and patterns are bounded"));
+    out.put_slice(text);
+}
+
+fn take_text<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], String> {
+    let len = usize::from(rest.try_get_u16().map_err(cut)?);
+    let (text, after) = rest.split_at_checked(len).ok_or("a subscription's record is cut short")?;
+    *rest = after;
+    Ok(text)
+}
+
+fn text(bytes: &[u8]) -> Result<String, String> {
+    String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string())
+}
+
+fn cut(_: bytes::TryGetError) -> String {
+    "a subscription's record is cut short".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> SubscriptionId {
+        SubscriptionId { topic: TopicId([9; 16]), partition: PartitionId(3), name: "billing".into() }
+    }
+
+    #[test]
+    fn keys_come_back_and_cuts_are_refused() {
+        for key in [Key::Subscription(id()), Key::Consumer(id(), "worker 1".into())] {
+            let bytes = key.encode();
+            assert_eq!(Key::decode(&bytes), Ok(key));
+            for len in 0..23 {
+                assert!(Key::decode(&bytes[..len]).is_err(), "{len} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn values_come_back_and_cuts_are_refused() {
+        let consumer =
+            StoredConsumer { topic_name: "/default/o".into(), filters: vec!["a*".into(), Bytes::new()] };
+        let bytes = consumer.encode();
+        assert_eq!(StoredConsumer::decode(&bytes), Ok(consumer));
+        for len in 0..bytes.len() {
+            assert!(StoredConsumer::decode(&bytes[..len]).is_err(), "{len} bytes");
+        }
+        for mode in [Mode::Exclusive, Mode::Shared, Mode::Failover, Mode::KeyShared] {
+            let stored = StoredSubscription { mode, snapshot: "snapshot".into() };
+            assert_eq!(StoredSubscription::decode(&stored.encode()), Ok(stored));
+        }
+        assert!(StoredSubscription::decode(&Bytes::from_static(b"\x02\x00")).is_err());
+        assert!(StoredSubscription::decode(&Bytes::from_static(b"\x01\x04")).is_err());
+    }
+}
