@@ -16,6 +16,8 @@
 mod commit;
 mod durable;
 mod heartbeat;
+#[cfg(test)]
+mod histories;
 mod join;
 mod leave;
 mod member;
