@@ -14,6 +14,7 @@ use crate::process;
 pub(crate) struct ApacheKafka {
     jars: PathBuf,
     logging: PathBuf,
+    flush_every_batch: bool,
 }
 
 /// As Kafka's own start script sets it.
@@ -24,7 +25,13 @@ const CLUSTER_ID: &str = "a2V5d2F5LWludGVyb3A";
 
 impl ApacheKafka {
     pub(crate) fn new(jars: PathBuf, logging: PathBuf) -> Self {
-        Self { jars, logging }
+        Self { jars, logging, flush_every_batch: false }
+    }
+
+    /// Whether a broker flushes to disk before it acknowledges; by default it leaves that to the operating system.
+    pub(crate) fn flushing_every_batch(mut self, flush_every_batch: bool) -> Self {
+        self.flush_every_batch = flush_every_batch;
+        self
     }
 
     /// A command that runs one of Kafka's main classes.
@@ -54,7 +61,11 @@ impl ApacheKafka {
         controller: SocketAddr,
         log: &Path,
     ) -> anyhow::Result<()> {
-        fs::write(properties_path(data), properties(data, kafka, controller))?;
+        let mut properties = properties(data, kafka, controller);
+        if self.flush_every_batch {
+            properties.push_str("log.flush.interval.messages=1\n");
+        }
+        fs::write(properties_path(data), properties)?;
         let mut format = self.main_class("kafka.tools.StorageTool");
         format.args(["format", "--cluster-id", CLUSTER_ID, "--config"]).arg(properties_path(data));
         process::succeed(&mut format, log, FORMAT_LIMIT).await?;

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 mod apache_kafka;
+mod bench;
 mod broker;
 mod interop;
 mod kafka_probe;
@@ -27,12 +28,15 @@ enum Task {
     Messages(messages::Args),
     /// Clients that nobody here wrote, against the built broker: one line per check.
     Interop(interop::Args),
+    /// This broker and Apache Kafka in turn, as a Markdown table.
+    Bench(bench::Args),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Args::parse().task {
         Task::Messages(args) => messages::run(args).map(|()| ExitCode::SUCCESS),
         Task::Interop(args) => run(interop::run(args)),
+        Task::Bench(args) => run(bench::run(args)),
     }
 }
 

@@ -1,0 +1,189 @@
+//! Producing and reading over the Kafka protocol with clients that nobody here wrote.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::machine::Usage;
+use super::table::{Sample, Table};
+use crate::broker::{Broker, Launch};
+use crate::process;
+use crate::tools::{Tool, Tools};
+
+const RUN_LIMIT: Duration = Duration::from_secs(300);
+const SIZES: [usize; 2] = [100, 1024];
+const ACKS: [&str; 2] = ["all", "1"];
+/// Bytes of payload per run: some seconds at the rates of either system.
+const PAYLOAD_BYTES: usize = 400_000_000;
+const RECORDS_MAX: usize = 2_000_000;
+
+/// Round 0: first to last, round 1: last to first, and so on, so that a drift of the machine hits both alike.
+pub(crate) fn order(systems: usize, round: usize) -> Vec<usize> {
+    let forward = 0..systems;
+    if round.is_multiple_of(2) { forward.collect() } else { forward.rev().collect() }
+}
+
+struct Bench<'a> {
+    tools: &'a Tools,
+    folder: &'a Path,
+    percent: usize,
+    brokers: Vec<Broker>,
+}
+
+/// Runs all rounds on brokers that live through all of them, as a JVM needs to get warm.
+pub(crate) async fn measure(
+    tools: &Tools,
+    systems: &[Launch],
+    rounds: usize,
+    percent: u32,
+    folder: &Path,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let data = TempDir::new_in(folder)?;
+    let mut brokers = Vec::new();
+    for system in systems {
+        let log = folder.join(format!("{}.log", system.name()));
+        brokers.push(Broker::start(system, &data.path().join(system.name()), &log).await?);
+    }
+    let mut bench = Bench { tools, folder, percent: percent as usize, brokers };
+    for (system, launch) in systems.iter().enumerate() {
+        eprintln!("warming {}", launch.name());
+        bench.java_produce(system, "warm-up", 100, "all").await?;
+    }
+    for round in 0..rounds {
+        for size in SIZES {
+            for acks in ACKS {
+                for system in order(systems.len(), round) {
+                    let topic = format!("java-{size}-{acks}-{round}");
+                    let sample = bench.java_produce(system, &topic, size, acks).await?;
+                    table.add(
+                        &format!("produce, Java, {size} B, acks={acks}"),
+                        "records/s",
+                        system,
+                        sample.0,
+                    );
+                    table.add(&format!("produce, Java, {size} B, acks={acks}"), "MB/s", system, sample.1);
+                }
+            }
+        }
+        for size in SIZES {
+            for system in order(systems.len(), round) {
+                let topic = format!("java-{size}-all-{round}");
+                let sample = bench.java_consume(system, &topic, size).await?;
+                table.add(&format!("catch-up read, Java, {size} B"), "MB/s", system, sample);
+            }
+        }
+        if tools.missing(Tool::Kcat).is_none() {
+            bench.librdkafka(round, table).await?;
+        }
+    }
+    for broker in &mut bench.brokers {
+        broker.check_alive()?;
+        broker.kill().await?;
+    }
+    Ok(())
+}
+
+impl Bench<'_> {
+    fn records(&self, size: usize) -> usize {
+        (PAYLOAD_BYTES / size).min(RECORDS_MAX) * self.percent / 100
+    }
+
+    /// Runs a client and adds what the broker and others used meanwhile.
+    async fn run(&self, system: usize, command: &mut Command) -> anyhow::Result<(String, Duration, Sample)> {
+        let broker = &self.brokers[system];
+        let (before, cpu_before) = (Usage::now()?, broker.cpu()?);
+        let started = Instant::now();
+        let finished = process::succeed(command, &self.folder.join("clients.log"), RUN_LIMIT).await?;
+        let took = started.elapsed();
+        let broker_cpu = broker.cpu()?.saturating_sub(cpu_before);
+        let foreign_cpu = Usage::now()?.foreign_share(&before, broker_cpu)?;
+        let sample = Sample { value: 0.0, broker_cpu: Some(broker_cpu), foreign_cpu: Some(foreign_cpu) };
+        Ok((finished.summary(), took, sample))
+    }
+
+    /// `kafka-producer-perf-test`, everything but acks at its default: records/s and MB/s as it reports them.
+    async fn java_produce(
+        &self,
+        system: usize,
+        topic: &str,
+        size: usize,
+        acks: &str,
+    ) -> anyhow::Result<(Sample, Sample)> {
+        let mut command = self.tools.apache_kafka()?.main_class("org.apache.kafka.tools.ProducerPerformance");
+        command.args(["--topic", topic, "--throughput", "-1"]);
+        command.args(["--num-records", &self.records(size).to_string(), "--record-size", &size.to_string()]);
+        command.arg("--producer-props").arg(format!("bootstrap.servers={}", self.brokers[system].kafka()));
+        command.arg(format!("acks={acks}"));
+        let (line, _, sample) = self.run(system, &mut command).await?;
+        // "100000 records sent, 50000.0 records/sec (4.77 MB/sec), ..."
+        let rates = line.split(", ").nth(1).with_context(|| format!("no rates in {line:?}"))?;
+        let numbers: Vec<f64> = rates.split([' ', '(']).filter_map(|word| word.parse().ok()).collect();
+        let [records, mebibytes] = numbers[..] else { anyhow::bail!("no rates in {line:?}") };
+        let megabytes = mebibytes * f64::from(1 << 20) / 1e6;
+        Ok((Sample { value: records, ..sample }, Sample { value: megabytes, ..sample }))
+    }
+
+    /// `kafka-consumer-perf-test`: MB/s while fetching, without the time to join the group.
+    async fn java_consume(&self, system: usize, topic: &str, size: usize) -> anyhow::Result<Sample> {
+        let mut command = self.tools.apache_kafka()?.main_class("org.apache.kafka.tools.ConsumerPerformance");
+        command.args(["--bootstrap-server", &self.brokers[system].kafka().to_string(), "--topic", topic]);
+        command.args(["--num-records", &self.records(size).to_string(), "--hide-header"]);
+        let (line, _, sample) = self.run(system, &mut command).await?;
+        let columns: Vec<&str> = line.split(", ").collect();
+        let fetched = columns.get(8).with_context(|| format!("no fetch rate in {line:?}"))?;
+        let megabytes = fetched.trim().parse::<f64>()? * f64::from(1 << 20) / 1e6;
+        Ok(Sample { value: megabytes, ..sample })
+    }
+
+    /// librdkafka through kcat, a loop in C: lines of a file out, and back to nowhere; wall time of the process.
+    async fn librdkafka(&self, round: usize, table: &mut Table) -> anyhow::Result<()> {
+        for size in SIZES {
+            let lines = self.lines(size)?;
+            for system in order(self.brokers.len(), round) {
+                let (address, topic) =
+                    (self.brokers[system].kafka().to_string(), format!("rd-{size}-{round}"));
+                let mut produce = self.tools.kcat()?;
+                produce.args(["-b", &address, "-P", "-t", &topic, "-X", "acks=all", "-l"]).arg(&lines);
+                let (_, took, sample) = self.run(system, &mut produce).await?;
+                let rate = self.records(size) as f64 / took.as_secs_f64();
+                let name = format!("produce, librdkafka, {size} B, acks=all");
+                table.add(&name, "records/s", system, Sample { value: rate, ..sample });
+
+                let mut consume = self.tools.kcat()?;
+                consume.args(["-b", &address, "-C", "-t", &topic, "-o", "beginning", "-e", "-q", "-f", ""]);
+                let (_, took, sample) = self.run(system, &mut consume).await?;
+                let rate = (self.records(size) * size) as f64 / 1e6 / took.as_secs_f64();
+                let name = format!("catch-up read, librdkafka, {size} B");
+                table.add(&name, "MB/s", system, Sample { value: rate, ..sample });
+            }
+        }
+        Ok(())
+    }
+
+    /// A file of `size`-byte lines, written once.
+    fn lines(&self, size: usize) -> anyhow::Result<PathBuf> {
+        let path = self.folder.join(format!("lines-{size}-{}", self.records(size)));
+        if !path.exists() {
+            let line = "keyed event streaming ".repeat(size.div_ceil(22));
+            let text = format!("{}\n", &line[..size]).repeat(self.records(size));
+            std::fs::write(&path, text)?;
+        }
+        Ok(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::order;
+
+    #[test]
+    fn the_order_alternates() {
+        assert_eq!(order(2, 0), [0, 1]);
+        assert_eq!(order(2, 1), [1, 0]);
+        assert_eq!(order(2, 2), [0, 1]);
+    }
+}

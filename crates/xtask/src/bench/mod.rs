@@ -1,0 +1,106 @@
+//! `cargo xtask bench`: this broker and Apache Kafka in turn, on one machine, in one session.
+//!
+//! Two noisy cores make single numbers worthless, so both brokers run all the time, every round measures both in an
+//! order that alternates, and what counts is the ratio within a round.
+
+mod idle;
+mod kafka;
+mod key_shared;
+mod machine;
+mod table;
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use crate::broker::Launch;
+use crate::tools::{Tool, Tools};
+use crate::workspace;
+use table::Table;
+
+/// What to measure, and how often.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The part to measure
+    #[arg(value_enum, default_value = "all")]
+    part: Part,
+
+    /// Rounds; each one measures every broker once
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+
+    /// Use this `keyway` binary instead of building one
+    #[arg(long, value_name = "PATH")]
+    broker: Option<PathBuf>,
+
+    /// Let Apache Kafka flush every batch to disk before it acknowledges, as this broker does
+    #[arg(long)]
+    equal_durability: bool,
+
+    /// Leave Apache Kafka out
+    #[arg(long)]
+    alone: bool,
+
+    /// Share of the usual number of records, in percent; less for a quick look
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    percent: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Kafka,
+    KeyShared,
+    All,
+}
+
+/// Measures and prints one Markdown table.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if cfg!(debug_assertions) {
+        return Err(run_optimized().await);
+    }
+    let mut needed = vec![Tool::Kcat];
+    if args.part != Part::KeyShared {
+        needed.push(Tool::ApacheKafka);
+    }
+    let tools = Tools::prepare(needed).await?;
+    let binary = match args.broker {
+        Some(binary) => binary,
+        None => workspace::build_keyway().await?,
+    };
+    let mut systems = vec![Launch::Keyway(binary)];
+    match tools.apache_kafka() {
+        Ok(apache) if !args.alone => {
+            systems.push(Launch::ApacheKafka(apache.flushing_every_batch(args.equal_durability)));
+        }
+        _ => eprintln!("measuring without Apache Kafka"),
+    }
+    if args.part == Part::Kafka && tools.missing(Tool::ApacheKafka).is_some() {
+        bail!("the Kafka part needs Apache Kafka's tools, and they are missing");
+    }
+
+    let folder = workspace::interop_target().join("bench");
+    std::fs::create_dir_all(&folder)?;
+    println!("{}", machine::describe(&folder)?);
+    let mut table = Table::new(systems.iter().map(Launch::name).collect());
+    idle::measure(&systems, args.rounds, &folder, &mut table).await?;
+    if args.part != Part::KeyShared && tools.missing(Tool::ApacheKafka).is_none() {
+        kafka::measure(&tools, &systems, args.rounds, args.percent, &folder, &mut table).await?;
+    }
+    if args.part != Part::Kafka {
+        key_shared::measure(&systems[0], args.rounds, args.percent, &folder, &mut table).await?;
+    }
+    println!("{table}\nfdatasync afterwards: {}", machine::probe_fdatasync(&folder)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The clients of a measurement have to be optimized too: builds this program for release and becomes it.
+async fn run_optimized() -> anyhow::Error {
+    let mut build = tokio::process::Command::new("cargo");
+    build.current_dir(workspace::root()).args(["build", "--quiet", "--release", "--package", "xtask"]);
+    match workspace::cargo_build(&mut build).await {
+        Ok(xtask) => std::process::Command::new(xtask).args(std::env::args_os().skip(1)).exec().into(),
+        Err(error) => error,
+    }
+}
