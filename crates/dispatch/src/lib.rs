@@ -4,13 +4,25 @@
 //! else: no clock, no I/O, no threads, no payloads. The owner feeds it [`Input`]s with the time and obeys its [`Output`]s:
 //!
 //! ```
-//! use keyway_dispatch::{Config, ConsumerId, Dispatcher, Input, Join, Millis, Mode, Output, OwnerEpoch};
+//! use keyway_dispatch::{Arrival, Config, ConsumerId, Dispatcher, Input, Join, Millis, Mode, Output, OwnerEpoch};
+//! use keyway_record::{KeyHash, Offset};
 //!
 //! let mut dispatcher = Dispatcher::new(Config::new(Mode::KeyShared), OwnerEpoch::FIRST);
 //! let mut out = Vec::new();
 //! let join = Join { consumer: ConsumerId(7), name_hash: 7, filters: vec![], credit: 64 };
 //! dispatcher.step(Millis(0), Input::Join(join), &mut out);
-//! assert!(matches!(out[0], Output::Fetch { .. }));
+//! assert!(matches!(out[..], [Output::Persist, Output::Fetch { from: Offset(0), .. }]));
+//!
+//! let arrival = |offset| Arrival { offset: Offset(offset), key: KeyHash::of(b"payment"), key_text: None, size: 10 };
+//! let records = vec![arrival(0), arrival(1)];
+//! out.clear();
+//! dispatcher.step(Millis(1), Input::Records { base: Offset(0), end: Offset(2), records }, &mut out);
+//! let [Output::Deliver { offset: Offset(0), token, .. }, Output::Fetch { .. }] = out[..] else { panic!("{out:?}") };
+//!
+//! // The key's second message waited for this.
+//! out.clear();
+//! dispatcher.step(Millis(2), Input::Ack { offset: Offset(0), token: Some(token) }, &mut out);
+//! assert!(matches!(out[..], [Output::Deliver { offset: Offset(1), .. }, Output::CursorMoved(Offset(1))]));
 //! ```
 //!
 //! A message's way: `intake` gives it an entry and appends it to its key's queue; the key at rest is linked to its slot

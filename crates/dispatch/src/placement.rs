@@ -76,7 +76,7 @@ impl Placement {
 
     /// The slot of the table that a key falls in: its hash's top bits.
     pub(crate) fn slot_of(&self, hash: KeyHash) -> u32 {
-        (u64::from(self.table) * (hash.high() >> 32) >> 32) as u32
+        ((u64::from(self.table) * (hash.high() >> 32)) >> 32) as u32
     }
 
     /// Makes the slots for this many consumers' places.

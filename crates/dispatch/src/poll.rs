@@ -182,9 +182,11 @@ impl Dispatcher {
         self.placement.version = self.placement.version.wrapping_add(1);
         let mut ready = Vec::with_capacity(self.placement.ready_keys as usize);
         for slot in &self.placement.slots {
-            let next = |&key: &u32| Some(self.keys[key].next);
-            let keys = std::iter::successors(Some(slot.head), next);
-            ready.extend(keys.take_while(|&key| key != NIL));
+            let mut key = slot.head;
+            while key != NIL {
+                ready.push(key);
+                key = self.keys[key].next;
+            }
         }
         for &key in &ready {
             self.placement.unlink(&mut self.keys, &mut self.roster, key);

@@ -1,0 +1,612 @@
+//! The rules, as naive as they can be said: one map of messages, one list of consumers, no index, no cache.
+//!
+//! The model takes every input beside the real dispatcher, foresees everything but the choice among ready messages, and
+//! holds each delivery against the rules. After every step nothing may be left that the rules allow to be delivered.
+
+use crate::placement::rank;
+use crate::*;
+use bytes::Bytes;
+use keyway_record::{KeyHash, Offset};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    Unread,
+    Waiting,
+    InFlight { consumer: ConsumerId, lease: Millis },
+    Blocked,
+    SideWrite,
+    SideRetry,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) key: u8,
+    pub(crate) place: Place,
+    pub(crate) token: Option<Token>,
+    pub(crate) attempts: u16,
+    pub(crate) failures: u16,
+    pub(crate) due: Millis,
+    pub(crate) cause: Cause,
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Link {
+    Connected,
+    Lost { until: Millis },
+    Leaving,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) id: ConsumerId,
+    pub(crate) name: u64,
+    pub(crate) link: Link,
+    pub(crate) credit: u32,
+    pub(crate) patterns: Vec<Vec<u8>>,
+}
+
+pub(crate) struct Model {
+    pub(crate) config: Config,
+    pub(crate) epoch: OwnerEpoch,
+    pub(crate) now: Millis,
+    pub(crate) messages: BTreeMap<i64, Message>,
+    pub(crate) done: BTreeSet<i64>,
+    pub(crate) next_read: i64,
+    pub(crate) log_start: i64,
+    /// In order of joining.
+    pub(crate) members: Vec<Member>,
+    pub(crate) active: Option<u64>,
+    /// Declarations that nobody makes any more.
+    pub(crate) retained: Vec<(Vec<Vec<u8>>, Millis)>,
+    last_token: u64,
+    expected: Vec<Output>,
+}
+
+pub(crate) fn key_text(key: u8) -> Bytes {
+    Bytes::from(format!("key-{}{}", key % 3, key))
+}
+
+pub(crate) fn key_hash(key: u8) -> KeyHash {
+    KeyHash::of(&key_text(key))
+}
+
+fn matches(patterns: &[Vec<u8>], key: u8) -> bool {
+    patterns.is_empty() || patterns.iter().any(|pattern| glob_matches(pattern, &key_text(key)))
+}
+
+fn canonical(filters: &[Bytes]) -> Vec<Vec<u8>> {
+    if filters.iter().any(|pattern| pattern == "*") {
+        return vec![];
+    }
+    filters.iter().map(|pattern| pattern.to_vec()).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+impl Model {
+    pub(crate) fn new(config: Config, epoch: OwnerEpoch) -> Self {
+        let start = config.start.0;
+        Self {
+            config,
+            epoch,
+            now: Millis(0),
+            messages: BTreeMap::new(),
+            done: (0..start).collect(),
+            next_read: start,
+            log_start: 0,
+            members: vec![],
+            active: None,
+            retained: vec![],
+            last_token: 0,
+            expected: vec![],
+        }
+    }
+
+    /// A new owner knows what the snapshot says, and nothing else.
+    pub(crate) fn restart(
+        &mut self,
+        now: Millis,
+        epoch: OwnerEpoch,
+        snapshot: Option<&Snapshot>,
+        config: &Config,
+        log: &[Option<u8>],
+    ) {
+        let last_token = self.last_token;
+        *self = Self::new(config.clone(), epoch);
+        (self.now, self.last_token) = (now, last_token);
+        let Some(snapshot) = snapshot else { return };
+        self.done = (0..snapshot.cursor.0).collect();
+        self.done.extend(snapshot.done.iter().cloned().flatten());
+        self.next_read = snapshot.cursor.0;
+        for retry in &snapshot.retries {
+            let message = Message {
+                key: log[retry.offset.0 as usize].unwrap(),
+                place: Place::Unread,
+                token: None,
+                attempts: retry.attempts,
+                failures: retry.failures,
+                due: retry.retry_at,
+                cause: retry.cause,
+                reason: retry.reason.clone(),
+            };
+            self.messages.insert(retry.offset.0, message);
+        }
+        let grace = now.plus(self.config.filter_grace_ms);
+        let retained = snapshot.declarations.iter();
+        self.retained = retained.map(|d| (d.patterns.clone(), d.until.unwrap_or(grace))).collect();
+    }
+
+    /// Takes one step, given what the dispatcher put out and how far it has read now.
+    pub(crate) fn step(
+        &mut self,
+        now: Millis,
+        input: &Input,
+        read_to: i64,
+        log: &[Option<u8>],
+        out: &[Output],
+    ) {
+        self.now = self.now.max(now);
+        self.expected.clear();
+        self.apply(input);
+        self.apply_time();
+        self.take_in(input, read_to, log);
+        self.settle();
+        for output in out {
+            if let Output::Deliver { consumer, offset, token, attempt } = output {
+                self.deliver(*consumer, offset.0, *token, *attempt);
+            }
+        }
+        self.pass_over();
+        self.assert_nothing_left();
+        self.forget_drained();
+        let said = |output: &&Output| {
+            !matches!(
+                output,
+                Output::Deliver { .. } | Output::Fetch { .. } | Output::CursorMoved(_) | Output::Persist
+            )
+        };
+        let mut said: Vec<String> = out.iter().filter(said).map(|output| format!("{output:?}")).collect();
+        let mut expected: Vec<String> = self.expected.iter().map(|output| format!("{output:?}")).collect();
+        said.sort();
+        expected.sort();
+        assert_eq!(said, expected, "what happened (left) is what the rules foresee (right)");
+    }
+
+    fn apply(&mut self, input: &Input) {
+        match input {
+            Input::Records { .. } | Input::Tick => {}
+            Input::Join(join) => self.join(join),
+            Input::Leave { consumer } => {
+                if let Some(at) = self.find(*consumer).filter(|&at| self.members[at].link != Link::Leaving) {
+                    if self.members[at].link != Link::Connected {
+                        self.return_held(*consumer);
+                    }
+                    self.stop_wanting(at);
+                    self.members[at].link = Link::Leaving;
+                }
+            }
+            Input::Gone { consumer } => {
+                let Some(at) = self.find(*consumer) else { return };
+                match (self.members[at].link, self.config.mode) {
+                    (Link::Leaving, _) => self.return_held(*consumer),
+                    (Link::Lost { .. }, _) => {}
+                    (Link::Connected, Mode::KeyShared | Mode::Exclusive) => {
+                        let until = self.now.plus(self.config.reconnect_grace_ms);
+                        self.members[at].link = Link::Lost { until };
+                        if self.config.mode == Mode::Exclusive {
+                            self.return_held(*consumer);
+                        }
+                    }
+                    (Link::Connected, Mode::Shared | Mode::Failover) => self.expel(*consumer),
+                }
+            }
+            Input::Resume { consumer } => {
+                if let Some(at) =
+                    self.find(*consumer).filter(|&at| matches!(self.members[at].link, Link::Lost { .. }))
+                {
+                    self.members[at].link = Link::Connected;
+                }
+            }
+            Input::SetFilters { consumer, filters } => {
+                if let Some(at) = self.find(*consumer).filter(|&at| self.members[at].link != Link::Leaving) {
+                    self.want(at, filters);
+                }
+            }
+            Input::SetCredit { consumer, credit } => {
+                if let Some(at) = self.find(*consumer) {
+                    self.members[at].credit = *credit;
+                }
+            }
+            Input::Ack { offset, token } => self.ack(offset.0, *token),
+            Input::Nack { offset, token, delay_ms, reason } => {
+                let Some(message) = self.messages.get(&offset.0) else { return };
+                let current = token.is_none() || *token == message.token;
+                if matches!(message.place, Place::InFlight { .. }) && current {
+                    self.fail(offset.0, Cause::Nack, true, Some(delay_ms.unwrap_or(0)), reason.clone());
+                }
+            }
+            Input::LogStart { to } => self.apply_log_start(to.0),
+            Input::SetPolicy(policy) => {
+                let latest = self.now.plus(policy.ack_timeout_ms);
+                for message in self.messages.values_mut() {
+                    match &mut message.place {
+                        Place::InFlight { lease, .. } => *lease = (*lease).min(latest),
+                        place @ Place::Blocked
+                            if policy.poison != Poison::Block
+                                || message.failures <= policy.max_redelivery_count =>
+                        {
+                            *place = Place::Waiting;
+                        }
+                        _ => {}
+                    }
+                }
+                self.config.failure = policy.clone();
+            }
+            Input::SideDone { offset, ok } => {
+                let due = self.now.plus(1_000);
+                if let Some(message) =
+                    self.messages.get_mut(&offset.0).filter(|m| m.place == Place::SideWrite)
+                {
+                    if *ok {
+                        self.finish(offset.0);
+                    } else if offset.0 < self.log_start {
+                        self.lose(offset.0);
+                    } else {
+                        (message.place, message.due) = (Place::SideRetry, due);
+                    }
+                }
+            }
+        }
+        self.elect();
+    }
+
+    fn join(&mut self, join: &Join) {
+        let known = self.members.iter().position(|member| member.name == join.name_hash);
+        let others = self.members.iter().find(|m| m.name != join.name_hash && m.link != Link::Leaving);
+        if let Some(holder) = others.filter(|_| self.config.mode == Mode::Exclusive) {
+            let refusal = Refusal::Exclusive { holder: holder.id };
+            return self.expected.push(Output::Refused { consumer: join.consumer, refusal });
+        }
+        let Some(at) = known else {
+            let (id, name, credit) = (join.consumer, join.name_hash, join.credit);
+            self.members.push(Member {
+                id,
+                name,
+                link: Link::Connected,
+                credit,
+                patterns: vec![b"\0new".into()],
+            });
+            return self.want(self.members.len() - 1, &join.filters);
+        };
+        let old = self.members[at].id;
+        if self.members[at].link == Link::Leaving {
+            self.members[at].patterns = vec![b"\0new".into()];
+        } else {
+            self.return_held(old);
+        }
+        if old != join.consumer {
+            self.expected.push(Output::Replaced { consumer: old });
+            self.members[at].id = join.consumer;
+            for message in self.messages.values_mut() {
+                if let Place::InFlight { consumer, .. } = &mut message.place
+                    && *consumer == old
+                {
+                    *consumer = join.consumer;
+                }
+            }
+        }
+        self.members[at].link = Link::Connected;
+        self.members[at].credit = join.credit;
+        self.want(at, &join.filters);
+    }
+
+    fn want(&mut self, at: usize, filters: &[Bytes]) {
+        let patterns = if self.config.mode == Mode::KeyShared { canonical(filters) } else { vec![] };
+        if self.members[at].patterns == patterns {
+            return;
+        }
+        self.stop_wanting(at);
+        self.retained.retain(|(retained, _)| *retained != patterns);
+        self.members[at].patterns = patterns;
+    }
+
+    /// The last one who wanted this leaves it behind for a while.
+    fn stop_wanting(&mut self, at: usize) {
+        let patterns = self.members[at].patterns.clone();
+        let others = self.members.iter().enumerate().any(|(other, member)| {
+            other != at && member.link != Link::Leaving && member.patterns == patterns
+        });
+        if !others && patterns != [b"\0new"] && self.config.mode == Mode::KeyShared {
+            self.retained.push((patterns, self.now.plus(self.config.filter_grace_ms)));
+        }
+    }
+
+    fn apply_log_start(&mut self, to: i64) {
+        if to <= self.log_start {
+            return;
+        }
+        self.log_start = to;
+        let gone = |place| matches!(place, Place::Blocked | Place::SideRetry);
+        let lost: Vec<i64> =
+            self.messages.range(..to).filter(|(_, m)| gone(m.place)).map(|(&o, _)| o).collect();
+        lost.into_iter().for_each(|offset| self.lose(offset));
+    }
+
+    fn apply_time(&mut self) {
+        let ends: Vec<(Millis, i64)> = self
+            .messages
+            .iter()
+            .filter_map(|(&offset, message)| match message.place {
+                Place::InFlight { lease, .. } if lease <= self.now => Some((lease, offset)),
+                _ => None,
+            })
+            .collect();
+        for (_, offset) in ends {
+            self.fail(offset, Cause::AckTimeout, true, Some(0), None);
+        }
+        let over = |member: &&Member| matches!(member.link, Link::Lost { until } if until <= self.now);
+        let over: Vec<ConsumerId> = self.members.iter().filter(over).map(|member| member.id).collect();
+        over.into_iter().for_each(|consumer| self.expel(consumer));
+        self.retained.retain(|&(_, until)| until > self.now);
+        let again: Vec<i64> = (self.messages.iter())
+            .filter(|(_, message)| message.place == Place::SideRetry && message.due <= self.now)
+            .map(|(&offset, _)| offset)
+            .collect();
+        again.into_iter().for_each(|offset| self.side_write(offset));
+    }
+
+    fn take_in(&mut self, input: &Input, read_to: i64, log: &[Option<u8>]) {
+        for offset in self.next_read..read_to {
+            if self.done.contains(&offset) {
+                continue;
+            }
+            let record = log.get(offset as usize).copied().flatten().filter(|_| offset >= self.log_start);
+            let Some(key) = record else {
+                self.messages.remove(&offset);
+                self.done.insert(offset);
+                continue;
+            };
+            let offered =
+                matches!(input, Input::Records { base, end, .. } if (base.0..end.0).contains(&offset));
+            assert!(offered, "offset {offset} was passed over without being read");
+            let (due, place) = (Millis(0), Place::Unread);
+            let (cause, reason) = (Cause::Nack, None);
+            let fresh = Message { key, place, token: None, attempts: 0, failures: 0, due, cause, reason };
+            let message = self.messages.entry(offset).or_insert(fresh);
+            message.place = Place::Waiting;
+            message.due = message.due.min(self.now.plus(self.config.failure.max_redelivery_delay_ms));
+        }
+        self.next_read = self.next_read.max(read_to);
+    }
+
+    /// Messages that nothing is before: the oldest of each key, or each by itself.
+    fn heads(&self) -> Vec<i64> {
+        let mut keys = BTreeSet::new();
+        let read = self.messages.iter().filter(|(_, message)| message.place != Place::Unread);
+        read.filter(|(_, m)| self.config.mode != Mode::KeyShared || keys.insert(m.key))
+            .map(|(&o, _)| o)
+            .collect()
+    }
+
+    /// Heads that were lost or used up come to their end.
+    fn settle(&mut self) {
+        loop {
+            let waiting = |offset: &i64| self.messages[offset].place == Place::Waiting;
+            let max = self.config.failure.max_redelivery_count;
+            let ends = |offset: &i64| *offset < self.log_start || self.messages[offset].failures > max;
+            let Some(offset) = self.heads().into_iter().find(|offset| waiting(offset) && ends(offset)) else {
+                return;
+            };
+            if offset < self.log_start {
+                self.lose(offset);
+                continue;
+            }
+            let message = self.messages.get_mut(&offset).unwrap();
+            let (attempts, cause) = (u32::from(message.attempts), message.cause);
+            match self.config.failure.poison {
+                Poison::Block => {
+                    message.place = Place::Blocked;
+                    self.expected.push(Output::Blocked { offset: Offset(offset), attempts, cause });
+                }
+                Poison::DeadLetter => self.side_write(offset),
+                Poison::Drop => {
+                    self.expected.push(Output::Dropped { offset: Offset(offset), attempts, cause });
+                    self.finish(offset);
+                }
+            }
+        }
+    }
+
+    fn side_write(&mut self, offset: i64) {
+        let message = self.messages.get_mut(&offset).unwrap();
+        message.place = Place::SideWrite;
+        self.expected.push(Output::DeadLetter {
+            offset: Offset(offset),
+            attempts: message.attempts.into(),
+            cause: message.cause,
+            reason: message.reason.clone(),
+        });
+    }
+
+    /// Whom a key belongs to: the best of those who want it.
+    fn owner(&self, key: u8) -> Option<&Member> {
+        let slot = (u128::from(self.config.slots) * (key_hash(key).0 >> 96) >> 32) as u32;
+        let wanting = |m: &&Member| m.link != Link::Leaving && matches(&m.patterns, key);
+        self.members.iter().filter(wanting).max_by_key(|member| rank(slot, member.name))
+    }
+
+    fn held(&self, consumer: ConsumerId) -> Vec<i64> {
+        let held = self.messages.iter().filter(
+            |(_, message)| matches!(message.place, Place::InFlight { consumer: holder, .. } if holder == consumer),
+        );
+        held.map(|(&offset, _)| offset).collect()
+    }
+
+    fn can_take(&self, member: &Member) -> bool {
+        member.link == Link::Connected && self.held(member.id).len() < member.credit as usize
+    }
+
+    /// Who may be given this head now, by the rules of order and place.
+    fn takers(&self, offset: i64) -> Vec<&Member> {
+        let message = &self.messages[&offset];
+        if message.place != Place::Waiting || message.due > self.now {
+            return vec![];
+        }
+        let mut before = self.messages.range(..offset).map(|(_, message)| message);
+        let active = self.active.and_then(|name| self.members.iter().find(|member| member.name == name));
+        let takers: Vec<&Member> = match self.config.mode {
+            Mode::KeyShared => self.owner(message.key).into_iter().collect(),
+            _ if before
+                .any(|m| m.place == Place::Blocked || m.place == Place::Waiting && m.due <= self.now) =>
+            {
+                vec![]
+            }
+            Mode::Shared => self.members.iter().collect(),
+            Mode::Exclusive | Mode::Failover => {
+                let others_hold = self
+                    .members
+                    .iter()
+                    .any(|other| Some(other.name) != self.active && !self.held(other.id).is_empty());
+                active.into_iter().filter(|_| !others_hold).collect()
+            }
+        };
+        takers.into_iter().filter(|member| self.can_take(member)).collect()
+    }
+
+    fn deliver(&mut self, consumer: ConsumerId, offset: i64, token: Token, attempt: u32) {
+        assert!(self.messages.contains_key(&offset), "offset {offset} is not there to be delivered");
+        assert!(
+            self.heads().contains(&offset),
+            "offset {offset} is delivered before an older one of its key"
+        );
+        let allowed = self.takers(offset).iter().any(|member| member.id == consumer);
+        assert!(allowed, "consumer {consumer} may not be given {offset}: {:?}", self.messages[&offset]);
+        assert!(
+            token.raw() > self.last_token && token.raw() >> 40 == self.epoch.get().into(),
+            "tokens ascend"
+        );
+        self.last_token = token.raw();
+        let lease = self.now.plus(self.config.failure.ack_timeout_ms);
+        let message = self.messages.get_mut(&offset).unwrap();
+        message.attempts += 1;
+        assert_eq!(attempt, message.attempts.into());
+        (message.token, message.place) = (Some(token), Place::InFlight { consumer, lease });
+    }
+
+    fn pass_over(&mut self) {
+        let connected = self.members.iter().any(|member| member.link == Link::Connected);
+        if !connected || self.config.mode != Mode::KeyShared || self.config.unmatched == Unmatched::Hold {
+            return;
+        }
+        let unwanted = |model: &Self, key| {
+            let wanted = model.members.iter().any(|m| m.link != Link::Leaving && matches(&m.patterns, key));
+            !wanted && !model.retained.iter().any(|(patterns, _)| matches(patterns, key))
+        };
+        loop {
+            let ready = |m: &Message| m.place == Place::Waiting && m.due <= self.now && unwanted(self, m.key);
+            let Some(offset) = self.heads().into_iter().find(|offset| ready(&self.messages[offset])) else {
+                return;
+            };
+            if self.config.unmatched == Unmatched::Skip {
+                self.expected.push(Output::Skipped { offset: Offset(offset) });
+                self.finish(offset);
+                self.settle();
+            } else {
+                self.messages.get_mut(&offset).unwrap().cause = Cause::Unmatched;
+                self.side_write(offset);
+            }
+        }
+    }
+
+    fn assert_nothing_left(&self) {
+        for offset in self.heads() {
+            let takers = self.takers(offset);
+            assert!(takers.is_empty(), "{offset} could be delivered to {takers:?} and was not");
+        }
+    }
+
+    fn forget_drained(&mut self) {
+        let drained: Vec<ConsumerId> = (self.members.iter())
+            .filter(|member| member.link == Link::Leaving && self.held(member.id).is_empty())
+            .map(|member| member.id)
+            .collect();
+        for consumer in drained {
+            self.expected.push(Output::Drained { consumer });
+            self.members.retain(|member| member.id != consumer);
+        }
+    }
+
+    fn ack(&mut self, offset: i64, token: Option<Token>) {
+        let Some(message) = self.messages.get(&offset) else { return };
+        let same = token.is_some() && token == message.token;
+        let counts = match message.place {
+            Place::InFlight { .. } => same || token.is_none(),
+            Place::Waiting | Place::Blocked => same,
+            _ => false,
+        };
+        if counts {
+            self.finish(offset);
+        }
+    }
+
+    fn fail(&mut self, offset: i64, cause: Cause, counts: bool, wait: Option<u64>, reason: Option<String>) {
+        let policy = self.config.failure.clone();
+        let message = self.messages.get_mut(&offset).unwrap();
+        message.place = Place::Waiting;
+        if counts {
+            (message.failures, message.cause, message.reason) = (message.failures + 1, cause, reason);
+        }
+        let doubled = match policy.backoff {
+            Backoff::Fixed => policy.base_redelivery_delay_ms,
+            Backoff::Exponential => policy.base_redelivery_delay_ms << (message.failures.max(1) - 1),
+        };
+        let wait = wait.map_or(0, |least| doubled.max(least).min(policy.max_redelivery_delay_ms));
+        message.due = self.now.plus(wait);
+        if offset < self.log_start {
+            self.lose(offset);
+        }
+    }
+
+    fn return_held(&mut self, consumer: ConsumerId) {
+        let ordered = matches!(self.config.mode, Mode::Exclusive | Mode::Failover);
+        for (nth, offset) in self.held(consumer).into_iter().enumerate() {
+            let counts = self.config.failure.disconnects == Disconnects::Count && (nth == 0 || !ordered);
+            self.fail(offset, Cause::Disconnect, counts, None, None);
+        }
+    }
+
+    fn expel(&mut self, consumer: ConsumerId) {
+        self.return_held(consumer);
+        let at = self.find(consumer).unwrap();
+        self.stop_wanting(at);
+        self.members.remove(at);
+        self.elect();
+    }
+
+    fn elect(&mut self) {
+        let connected = |member: &&Member| member.link == Link::Connected;
+        let stays = self.members.iter().filter(connected).any(|member| Some(member.name) == self.active);
+        if !stays {
+            self.active = self.members.iter().find(connected).map(|member| member.name);
+        }
+    }
+
+    pub(crate) fn find(&self, consumer: ConsumerId) -> Option<usize> {
+        self.members.iter().position(|member| member.id == consumer)
+    }
+
+    fn lose(&mut self, offset: i64) {
+        self.expected.push(Output::Lost { offset: Offset(offset) });
+        self.finish(offset);
+    }
+
+    fn finish(&mut self, offset: i64) {
+        self.messages.remove(&offset).expect("a message is done once");
+        assert!(self.done.insert(offset));
+    }
+
+    /// The lowest offset that is not done.
+    pub(crate) fn cursor(&self) -> i64 {
+        (0..).find(|offset| !self.done.contains(offset)).unwrap()
+    }
+}
