@@ -239,6 +239,9 @@ fn unanswered(request: &str) -> Failure {
     Failure::Failed(format!("the broker's answer to {request} leaves out what was asked for"))
 }
 
+/// The cause at the end of the chain, which is what a person needs.
 fn one_line(error: &KrafkaError) -> String {
-    error.to_string().replace('\n', " ")
+    let text = error.to_string().replace('\n', " ");
+    let cause = text.rsplit_once("last error: ").map_or(text.as_str(), |(_, cause)| cause);
+    cause.trim_start_matches("network error: ").to_owned()
 }

@@ -8,9 +8,11 @@ use crate::{
 };
 use clap::{Args, ValueEnum};
 use keyway_record::TopicName;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     collections::BTreeMap,
     io::{self, BufWriter, Write},
+    os::fd::AsFd,
     time::Duration,
 };
 use tokio::time::Instant;
@@ -141,6 +143,9 @@ impl Consume {
             }
             out.flush().map_err(|error| Failure::of_stdout(&error))?;
             progress.advance(records);
+            if records.is_empty() && is_closed(&io::stdout()) {
+                return Err(Failure::of_stdout(&io::ErrorKind::BrokenPipe.into()));
+            }
             if Some(progress.printed) == self.count {
                 return Ok(());
             }
@@ -188,6 +193,12 @@ impl Consume {
             )),
         }
     }
+}
+
+/// Whether the reader of the pipe has gone, which a write would tell only once there is something to write.
+fn is_closed(pipe: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(pipe, PollFlags::empty())];
+    poll(&mut fds, Some(&Timespec::default())).is_ok() && fds[0].revents().contains(PollFlags::ERR)
 }
 
 impl Progress {

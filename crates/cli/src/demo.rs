@@ -77,7 +77,7 @@ async fn run_orders(kafka: SocketAddr, grpc: SocketAddr) -> Result<Verdict, Fail
         workers.push(start_worker(index, grpc, deliveries.clone()).await?);
     }
     drop(deliveries);
-    produce_orders(&client, &topic).await?;
+    produce_orders(client, topic).await?;
     let mut verdict = Verdict::new(WORKERS, ORDERS, STEPS.len());
     let deadline = tokio::time::Instant::now() + ARRIVAL_MAX;
     while !verdict.is_complete() {
@@ -95,8 +95,8 @@ async fn run_orders(kafka: SocketAddr, grpc: SocketAddr) -> Result<Verdict, Fail
 }
 
 /// One step of every order, then the next: keys interleave as they do in life.
-async fn produce_orders(client: &Client, topic: &TopicName) -> Result<(), Failure> {
-    let producer = client.producer(Acks::All).await?;
+async fn produce_orders(client: Client, topic: TopicName) -> Result<(), Failure> {
+    let producer = client.producer(topic, Acks::All).await?;
     let mut sent = Vec::with_capacity(ORDERS * STEPS.len());
     for step in 0..STEPS.len() {
         for order in 0..ORDERS {
@@ -106,7 +106,7 @@ async fn produce_orders(client: &Client, topic: &TopicName) -> Result<(), Failur
                 value: step.to_string().into(),
                 headers: vec![],
             };
-            sent.push(producer.enqueue(topic, record).await?);
+            sent.push(producer.enqueue(record).await?);
         }
     }
     for delivery in sent {

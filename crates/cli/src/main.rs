@@ -13,7 +13,7 @@ mod stop_signal;
 mod topic;
 
 use crate::failure::Failure;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, error::ErrorKind};
 use std::{future::Future, io::IsTerminal, process::ExitCode, time::Duration};
 use tracing_subscriber::EnvFilter;
 
@@ -52,7 +52,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return wrong_usage(&error),
+    };
     let outcome = start_log(&cli.log).and_then(|()| match cli.command {
         Command::Serve(serve) => serve.run(),
         Command::Produce(produce) => block_on(produce.run()),
@@ -64,6 +67,17 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// Help goes out as it is; an error as one line, like every other error.
+fn wrong_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit();
+    }
+    let text = error.to_string();
+    let paragraphs = text.trim_start_matches("error: ").split("\n\n").filter(|part| !part.starts_with("Usage:"));
+    let words = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    Failure::Usage(paragraphs.map(words).collect::<Vec<_>>().join("; ").replace("; For more", "; for more")).report()
 }
 
 fn start_log(filter: &str) -> Result<(), Failure> {

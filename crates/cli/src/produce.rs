@@ -123,9 +123,9 @@ impl Produce {
 
     async fn open(&self) -> Result<Producer, Failure> {
         let client = Client::connect(&self.connect, MissingTopics::Create).await?;
-        let producer = client.producer(self.acks).await?;
+        let producer = client.producer(self.topic.clone(), self.acks).await?;
         if let Some(partition) = self.partition {
-            let partitions = producer.partitions(&self.topic).await?;
+            let partitions = producer.partitions().await?;
             if !partitions.contains(&partition) {
                 let (topic, count) = (&self.topic, partitions.len());
                 return Err(Failure::NotFound(format!(
@@ -155,7 +155,7 @@ impl Produce {
                 settled = in_flight.settle_first(&self.topic), if !in_flight.deliveries.is_empty() => settled?,
                 line = lines.recv(), if has_room => match line {
                     Some(Ok(line)) => {
-                        let delivery = producer.enqueue(&self.topic, self.record(line)).await?;
+                        let delivery = producer.enqueue(self.record(line)).await?;
                         in_flight.deliveries.push_back(delivery);
                     }
                     Some(Err(error)) => {

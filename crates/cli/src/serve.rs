@@ -13,9 +13,9 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
 
 const AFTER_HELP: &str = "\
-A record that was acknowledged (Kafka acks=all, Danube reliable) is on disk: kill -9 and power cuts lose none.
-SIGTERM or Ctrl-C stops within 10 s and loses nothing; a second one stops at once, and still loses nothing that was
-acknowledged.
+What was acknowledged (Kafka acks=all, Danube reliable) is on disk: neither
+kill -9 nor a power cut loses it. SIGTERM and Ctrl-C finish what is under way
+and stop within 10 s; a second one stops at once.
 
 Examples:
   keyway serve

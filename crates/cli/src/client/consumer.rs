@@ -1,7 +1,6 @@
 //! Receiving records.
 
-use super::{Client, Failure, Record, TopicInfo, failure};
-use crate::client::Connect;
+use super::{Client, Connect, Failure, Record, TopicInfo, failure};
 use krafka::{
     ConsumerRecord,
     consumer::{AutoOffsetReset, OffsetAndMetadata, TopicPartition},

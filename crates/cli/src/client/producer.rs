@@ -1,7 +1,6 @@
 //! Sending records.
 
-use super::{Client, Failure, failure};
-use crate::client::Connect;
+use super::{Client, Connect, Failure, TopicInfo, failure};
 use bytes::Bytes;
 use keyway_record::TopicName;
 use krafka::producer::{DeliveryHandle, RecordMetadata};
@@ -26,10 +25,12 @@ pub(crate) enum Acks {
     None,
 }
 
-/// Sends records in the order in which it gets them.
+/// Sends records to one topic in the order in which it gets them.
 pub(crate) struct Producer {
     producer: krafka::producer::Producer,
-    connect: Arc<Connect>,
+    client: Client,
+    topic: TopicName,
+    acks: Acks,
 }
 
 /// A record on its way; resolves to the partition and, unless `acks` is 0, the offset.
@@ -48,8 +49,8 @@ pub(crate) struct NewRecord {
 }
 
 impl Client {
-    /// A producer; idempotent where `acks` is [`Acks::All`].
-    pub(crate) async fn producer(&self, acks: Acks) -> Result<Producer, Failure> {
+    /// A producer for `topic`; idempotent where `acks` is [`Acks::All`].
+    pub(crate) async fn producer(self, topic: TopicName, acks: Acks) -> Result<Producer, Failure> {
         let producer = self
             .kafka
             .producer()
@@ -67,31 +68,37 @@ impl Client {
             .build()
             .await
             .map_err(self.failed())?;
-        Ok(Producer { producer, connect: Arc::clone(&self.connect) })
+        Ok(Producer { producer, client: self, topic, acks })
     }
 }
 
 impl Producer {
     /// Takes a record in, which waits while too many bytes are on their way.
-    pub(crate) async fn enqueue(&self, topic: &TopicName, record: NewRecord) -> Result<Delivery, Failure> {
-        let mut sent = krafka::Record::new(topic.as_str(), record.value);
+    pub(crate) async fn enqueue(&self, record: NewRecord) -> Result<Delivery, Failure> {
+        let mut sent = krafka::Record::new(self.topic.as_str(), record.value);
         sent.partition = record.partition;
         sent.key = record.key;
         sent.headers = record.headers;
-        let handle = self.producer.enqueue(sent).await.map_err(|error| failure(&error, &self.connect))?;
-        Ok(Delivery { handle, connect: Arc::clone(&self.connect) })
+        let handle = self.producer.enqueue(sent).await.map_err(self.client.failed())?;
+        Ok(Delivery { handle, connect: Arc::clone(&self.client.connect) })
     }
 
     /// The topic's partitions, ascending; creates the topic if the client may.
-    pub(crate) async fn partitions(&self, topic: &TopicName) -> Result<Vec<i32>, Failure> {
-        let partitions = self.producer.partitions_for(topic.as_str()).await;
-        let partitions = partitions.map_err(|error| failure(&error, &self.connect))?;
+    pub(crate) async fn partitions(&self) -> Result<Vec<i32>, Failure> {
+        let partitions = self.producer.partitions_for(self.topic.as_str()).await.map_err(self.client.failed())?;
         Ok(partitions.iter().map(|partition| partition.partition).collect())
     }
 
     /// Sends what was taken in and stops.
     pub(crate) async fn close(self) -> Result<(), Failure> {
-        self.producer.close().await.map_err(|error| failure(&error, &self.connect))
+        self.producer.close().await.map_err(self.client.failed())?;
+        if self.acks == Acks::None {
+            // The client calls a record sent before the socket has it. A broker answers in order, so its answer to a
+            // later question on the same connection says that it has read the records.
+            let topic = TopicInfo { name: self.topic.clone(), partitions: self.partitions().await? };
+            self.client.ends(&topic).await?;
+        }
+        Ok(())
     }
 }
 
