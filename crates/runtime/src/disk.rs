@@ -1,12 +1,7 @@
 //! Files: positioned reads, appends, flushes, and what a log needs of a folder.
 
 use rustix::fs::FlockOperation;
-use std::{
-    fs, io,
-    os::unix::fs::FileExt,
-    path::Path,
-    sync::Arc,
-};
+use std::{fs, io, os::unix::fs::FileExt, path::Path, sync::Arc};
 
 /// Where files live. All calls block; they belong on the log's own threads or where a short wait is fine.
 pub trait Disk: Send + Sync {
@@ -115,8 +110,8 @@ impl Disk for RealDisk {
     }
 
     fn lock_folder(&self, folder: &Path) -> io::Result<Box<dyn FolderLock>> {
-        
-        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(folder.join(LOCK_FILE))?;
+        let file =
+            fs::OpenOptions::new().write(true).create(true).truncate(false).open(folder.join(LOCK_FILE))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         file.set_len(0)?;
         file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)?;
@@ -165,7 +160,6 @@ impl File for RealFile {
 /// Released by the operating system when the file closes, however the process ends.
 struct RealFolderLock {
     _file: fs::File,
-
 }
 
 impl FolderLock for RealFolderLock {}

@@ -1,1 +1,43 @@
 //! The local-file engine: one write-ahead log for everything, segments behind it.
+//!
+//! ```text
+//!   append ──► staging ──► one commit ──► write-ahead log (flushed) ──► high watermarks, waiters
+//!     │                                                                      │
+//!     └──────────────► memory: the newest batches of every log ◄── read ─────┘
+//!                               │ in large chunks, later
+//!                               ▼
+//!                 segments/<topic>-<partition>.<log id>/<base offset>.log
+//! ```
+//!
+//! | file | what | owner |
+//! |---|---|---|
+//! | `lock` | the process that has the folder | `keyway_runtime::Disk` |
+//! | `manifest.0`, `manifest.1` | what a checkpoint knows | `manifest` |
+//! | `wal/*.wal` | the write-ahead log: a ring of chained blocks | `wal`, `wal::block`, `wal::entry` |
+//! | `segments/*/*.log` | record batches, verbatim | `segment` |
+//!
+//! **Invariant**: nobody is told that a record is safe, and nobody sees it, before the block that holds it is flushed.
+//! **Invariant**: appending does no I/O and waits for nobody; segments are never written or flushed on the way to an ack.
+//! **Invariant**: a write or flush of the write-ahead log that failed is never tried again.
+//! **Invariant**: recovery reads the manifest and the write-ahead log, and no segment.
+
+mod checkpoint;
+mod commit;
+mod engine;
+mod error;
+mod manifest;
+mod open_files;
+mod options;
+mod partition;
+mod progress;
+mod read;
+mod recover;
+mod segment;
+mod staging;
+mod store;
+mod wal;
+mod write_behind;
+
+pub use error::{Failure, OpenError};
+pub use options::{Drive, Options};
+pub use store::{SegmentStore, Stats};

@@ -1,0 +1,373 @@
+//! What the parts of a store share, and the two loops that drive it.
+//!
+//! Locks, in the order in which they may be taken: checkpointer, committer, partitions, one log's state, staging or
+//! arena. Those who wait are woken after the locks are released.
+
+use crate::{
+    Failure, Options,
+    checkpoint::Checkpointer,
+    commit::Committer,
+    open_files::OpenFiles,
+    partition::{Freed, Log, SegmentEntry},
+    progress::Progress,
+    staging::{Levels, Staging},
+    wal::entry::LogId,
+};
+use keyway_log::{StoreError, Ticket};
+use keyway_record::{Offset, TopicPartition};
+use keyway_runtime::{Clock, Disk};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// How long the commit thread looks for more before it sleeps: a wake-up costs the producer about as much.
+const SPIN: Duration = Duration::from_micros(0);
+
+/// Pause after a segment could not be written, before it is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) struct Engine {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) folder: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) staging: Arc<Staging>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) files: OpenFiles,
+    pub(crate) counters: Counters,
+    pub(crate) committer: Mutex<Committer>,
+    pub(crate) checkpointer: Mutex<Checkpointer>,
+    partitions: Mutex<Partitions>,
+    arena: Mutex<Arena>,
+    duties: Mutex<Duties>,
+    writer: Condvar,
+    ended: AtomicBool,
+}
+
+/// The partitions that exist.
+pub(crate) struct Partitions {
+    pub(crate) logs: BTreeMap<TopicPartition, Arc<Log>>,
+    pub(crate) next_log: LogId,
+}
+
+/// Durable batches in memory.
+#[derive(Default)]
+pub(crate) struct Arena {
+    /// In the order of their commits: what is forgotten first.
+    pub(crate) oldest: VecDeque<(Arc<Log>, Offset)>,
+    /// Logs with something to write behind.
+    pub(crate) dirty: Vec<Arc<Log>>,
+    /// Paths inside the data folder that are removed once no manifest refers to them.
+    pub(crate) garbage: Vec<String>,
+}
+
+/// What the writer thread has to do.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Duties {
+    /// Move batches to segments.
+    pub(crate) write: bool,
+    pub(crate) checkpoint: bool,
+    /// Prepare a file for the write-ahead log.
+    pub(crate) prepare: bool,
+    stop: bool,
+}
+
+impl Duties {
+    /// What there is to do, which then is no longer asked for.
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self { stop: self.stop, ..Self::default() })
+    }
+}
+
+/// Counts since the store was opened.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) commits: AtomicU64,
+    pub(crate) flushes: AtomicU64,
+    pub(crate) committed_bytes: AtomicU64,
+    pub(crate) checkpoints: AtomicU64,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        folder: PathBuf,
+        options: Options,
+        committer: Committer,
+        checkpointer: Checkpointer,
+        next_log: LogId,
+    ) -> Self {
+        Self {
+            files: OpenFiles::new(disk.clone(), options.open_files_max),
+            staging: Arc::new(Staging::new(&options)),
+            disk,
+            clock,
+            folder,
+            options,
+            progress: Arc::default(),
+            counters: Counters::default(),
+            committer: Mutex::new(committer),
+            checkpointer: Mutex::new(checkpointer),
+            partitions: Mutex::new(Partitions { logs: BTreeMap::new(), next_log }),
+            arena: Mutex::default(),
+            duties: Mutex::default(),
+            writer: Condvar::new(),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn segments_folder(&self) -> PathBuf {
+        self.folder.join(crate::segment::FOLDER)
+    }
+
+    pub(crate) fn partitions(&self) -> MutexGuard<'_, Partitions> {
+        self.partitions.lock().expect("no panic under the lock")
+    }
+
+    pub(crate) fn arena(&self) -> MutexGuard<'_, Arena> {
+        self.arena.lock().expect("no panic under the lock")
+    }
+
+    pub(crate) fn logs(&self) -> Vec<Arc<Log>> {
+        self.partitions().logs.values().cloned().collect()
+    }
+
+    /// Commits one block of what is staged. `false` if there was nothing, or the store has failed.
+    pub(crate) fn commit_step(&self) -> bool {
+        let mut committer = self.committer.lock().expect("no panic under the lock");
+        if self.has_ended() {
+            return false;
+        }
+        match committer.step(self) {
+            Ok(done) => done,
+            Err(failure) => {
+                drop(committer);
+                self.fail(failure);
+                false
+            }
+        }
+    }
+
+    /// Commits until `ticket` is durable.
+    pub(crate) fn commit_until(&self, ticket: Ticket) -> Result<(), Failure> {
+        while !self.progress.has_reached(ticket, keyway_log::Durability::Durable) {
+            if !self.commit_step() && self.has_ended() {
+                return Err(self.progress.failure().unwrap_or_else(Failure::closed));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what the writer has to do. `false` if there was nothing or the disk refused; then it is tried again later.
+    pub(crate) fn write_step(&self) -> bool {
+        let duties = self.duties().take();
+        if !(duties.write || duties.checkpoint || duties.prepare) || self.has_ended() {
+            return false;
+        }
+        if duties.prepare {
+            self.prepare_file();
+        }
+        let mut checkpointer = self.checkpointer.lock().expect("no panic under the lock");
+        let done = if duties.checkpoint {
+            checkpointer.checkpoint(self)
+        } else if duties.write {
+            checkpointer.write_behind(self).map_err(Failed::Retry)
+        } else {
+            Ok(())
+        };
+        drop(checkpointer);
+        match done {
+            Ok(()) => {
+                self.forget_oldest();
+                true
+            }
+            Err(Failed::Retry(error)) => {
+                tracing::warn!(%error, "a segment could not be written; its records stay in memory and in the write-ahead log");
+                self.demand(|again| {
+                    again.write |= duties.write;
+                    again.checkpoint |= duties.checkpoint;
+                });
+                false
+            }
+            Err(Failed::Stop(failure)) => {
+                self.fail(failure);
+                false
+            }
+        }
+    }
+
+    /// The commit thread. Returns once it is told to stop or the store has failed.
+    pub(crate) fn run_commits(&self) {
+        let _guard = FailOnPanic(self);
+        let mut spin = Duration::ZERO;
+        while self.staging.park(spin) && !self.has_ended() {
+            self.commit_step();
+            spin = SPIN;
+        }
+    }
+
+    /// The writer thread. Returns once it is told to stop or the store has failed.
+    pub(crate) fn run_writes(&self) {
+        let _guard = FailOnPanic(self);
+        loop {
+            let mut duties = self.duties();
+            while !(duties.stop || duties.write || duties.checkpoint || duties.prepare) {
+                duties = self.writer.wait(duties).expect("no panic under the lock");
+            }
+            if duties.stop || self.has_ended() {
+                return;
+            }
+            drop(duties);
+            if !self.write_step() {
+                let duties = self.duties();
+                let stopped = |duties: &mut Duties| !duties.stop;
+                let waited = self.writer.wait_timeout_while(duties, RETRY_PAUSE, stopped);
+                drop(waited.expect("no panic under the lock"));
+            }
+        }
+    }
+
+    /// Lets both threads end after what they are doing.
+    pub(crate) fn stop_threads(&self) {
+        self.staging.stop();
+        self.duties().stop = true;
+        self.writer.notify_all();
+    }
+
+    /// Gives the writer something to do.
+    pub(crate) fn demand(&self, change: impl FnOnce(&mut Duties)) {
+        change(&mut self.duties());
+        self.writer.notify_all();
+    }
+
+    /// Asks for what the levels ask for.
+    pub(crate) fn demand_for(&self, levels: &Levels, prepare: bool) {
+        let write = levels.unwritten >= self.options.arena_bytes_max / 2;
+        let checkpoint = levels.wal >= self.options.checkpoint_bytes;
+        if write || checkpoint || prepare {
+            self.demand(|duties| {
+                duties.write |= write;
+                duties.checkpoint |= checkpoint;
+                duties.prepare |= prepare;
+            });
+        }
+    }
+
+    /// Keeps count of memory that came free.
+    pub(crate) fn free(&self, freed: Freed) {
+        if freed.memory > 0 || freed.unwritten > 0 {
+            self.staging.change(|levels| {
+                levels.memory -= freed.memory;
+                levels.unwritten -= freed.unwritten;
+            });
+        }
+    }
+
+    /// Drops the oldest batches that are in segments from memory until the arena's bound is kept.
+    pub(crate) fn forget_oldest(&self) {
+        while self.staging.levels().memory > self.options.arena_bytes_max {
+            let Some((log, next)) = self.arena().oldest.pop_front() else { return };
+            match log.evict(next) {
+                Some(freed) => self.free(freed),
+                None => {
+                    self.arena().oldest.push_front((log, next));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Has the files of segments that were given up removed after the next checkpoint.
+    pub(crate) fn discard_segments(&self, entries: &[SegmentEntry]) {
+        entries.iter().for_each(|entry| self.files.close(&entry.segment));
+        let paths = entries.iter().map(|entry| entry.segment.path.as_path());
+        self.discard(paths.map(|path| self.inside(path)).collect());
+    }
+
+    /// Has a deleted partition's folder removed after the next checkpoint.
+    pub(crate) fn discard_folder(&self, log: &Log) {
+        self.discard(vec![self.inside(&log.folder())]);
+    }
+
+    fn discard(&self, garbage: Vec<String>) {
+        if !garbage.is_empty() {
+            self.arena().garbage.extend(garbage);
+            self.demand(|duties| duties.checkpoint = true);
+        }
+    }
+
+    fn inside(&self, path: &std::path::Path) -> String {
+        let path = path.strip_prefix(&self.folder).expect("all files are in the data folder");
+        path.to_str().expect("our own names are UTF-8").to_owned()
+    }
+
+    /// Whether the store was closed or has failed.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    /// Stops for good: nothing more is taken in, and nobody is told that anything is durable.
+    pub(crate) fn fail(&self, failure: Failure) {
+        if !self.has_ended() {
+            tracing::error!(%failure, "the log has stopped");
+        }
+        self.end(Some(failure));
+    }
+
+    pub(crate) fn end(&self, failure: Option<Failure>) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.staging.close();
+        self.progress.end(failure);
+        self.logs().iter().for_each(|log| log.wake_all());
+    }
+
+    fn prepare_file(&self) {
+        let committer = || self.committer.lock().expect("no panic under the lock");
+        let Some(preparation) = committer().wal.wanted_file() else { return };
+        let prepared = preparation.run().and_then(|file| committer().wal.add(&preparation, file));
+        if let Err(error) = prepared {
+            // Commits make a file for themselves when they need one.
+            tracing::warn!(%error, "a file for the write-ahead log could not be prepared");
+        }
+    }
+
+    fn duties(&self) -> MutexGuard<'_, Duties> {
+        self.duties.lock().expect("no panic under the lock")
+    }
+}
+
+/// Why the writer could not finish.
+pub(crate) enum Failed {
+    /// Nothing is lost: the write-ahead log has it.
+    Retry(std::io::Error),
+    /// What is on the disk is not known any more.
+    Stop(Failure),
+}
+
+impl Failed {
+    pub(crate) fn into_store_error(self) -> StoreError {
+        match self {
+            Self::Retry(error) => StoreError::Io(error),
+            Self::Stop(failure) => StoreError::Io(failure.to_io()),
+        }
+    }
+}
+
+/// A loop that panics must not leave anyone waiting.
+struct FailOnPanic<'a>(&'a Engine);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let error = std::io::Error::other("a thread of the log panicked");
+            self.0.fail(Failure::new("running the log", &error));
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The manifest: what a checkpoint knows of the store. Recovery begins with it.
+//!
+//! Two files, `manifest.0` and `manifest.1`, written in turn: a torn write leaves the other one. The valid one with the
+//! greater generation counts.
+//!
+//! | at | part | type |
+//! |---|---|---|
+//! | 0 | magic, `KMAN` | 4 bytes |
+//! | 4 | version, 1 | u16 |
+//! | 6 | zero | u16 |
+//! | 8 | store id | 16 bytes |
+//! | 24 | generation: +1 for each checkpoint | u64 |
+//! | 32 | body length, bytes | u32 |
+//! | 36 | CRC-32C of bytes 0 to 36 and the body | u32 |
+//! | 40 | body | bytes |
+//!
+//! | body | type |
+//! |---|---|
+//! | write-ahead log position: slot, byte, epoch, sequence, CRC of the block before | u32, u64, u64, u64, u32 |
+//! | next log id | u32 |
+//! | number of partitions, then for each: | u32 |
+//! | – log id | u32 |
+//! | – partition index, topic id, topic name | i32, 16 bytes, text |
+//! | – start offset, next offset | i64, i64 |
+//! | – number of segments, then for each: base offset, next offset, bytes, max timestamp | u32; i64, i64, u64, i64 |
+//! | – producer states ([`keyway_log::producers`]) | u32 length, bytes |
+//! | number of files and folders that await removal, then for each: path inside the data folder | u32; text |
+//!
+//! All big-endian; text is a u16 length and UTF-8.
+
+use crate::{
+    OpenError,
+    wal::{
+        Position,
+        block::{Link, StoreId},
+        entry::LogId,
+    },
+};
+use bytes::{Buf, BufMut, Bytes};
+use keyway_record::{Offset, PartitionId, Timestamp, TopicId, TopicName, TopicPartition};
+use keyway_runtime::{Disk, OpenMode};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+const MAGIC: [u8; 4] = *b"KMAN";
+const VERSION: u16 = 1;
+const HEADER_LEN: usize = 40;
+const CRC_AT: usize = 36;
+
+/// Longest manifest that is read: a bound against a length field gone bad. 1,000 times what 10,000 partitions take.
+const LEN_MAX: u64 = 1 << 31;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Manifest {
+    pub(crate) store_id: StoreId,
+    pub(crate) generation: u64,
+    /// Where replay begins.
+    pub(crate) position: Position,
+    pub(crate) next_log: LogId,
+    pub(crate) partitions: Vec<PartitionState>,
+    /// Paths inside the data folder that nothing refers to any more.
+    pub(crate) garbage: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct PartitionState {
+    pub(crate) log: LogId,
+    pub(crate) partition: TopicPartition,
+    pub(crate) start: Offset,
+    pub(crate) next: Offset,
+    pub(crate) segments: Vec<SegmentState>,
+    pub(crate) producers: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SegmentState {
+    pub(crate) base: Offset,
+    /// Offset after the last record.
+    pub(crate) next: Offset,
+    pub(crate) len: u64,
+    pub(crate) max_timestamp: Timestamp,
+}
+
+/// Why bytes are not a manifest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum ManifestError {
+    #[error("damaged")]
+    Damaged,
+    #[error("version {0}")]
+    Version(u16),
+}
+
+impl Manifest {
+    /// The newest valid manifest in `folder`, if there is one.
+    pub(crate) fn read(disk: &dyn Disk, folder: &Path) -> Result<Option<Self>, OpenError> {
+        let mut newest: Option<Self> = None;
+        for slot in 0..2 {
+            let path = path(folder, slot);
+            let file = match disk.open(&path, OpenMode::Existing) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(OpenError::io("open", path)(error)),
+            };
+            let read = || {
+                let len = file.len()?.min(LEN_MAX);
+                let mut bytes = vec![0; usize::try_from(len).expect("2 GiB fit")];
+                let count = file.read_at(&mut bytes, 0)?;
+                bytes.truncate(count);
+                io::Result::Ok(Bytes::from(bytes))
+            };
+            let bytes = read().map_err(OpenError::io("read", &path))?;
+            match Self::decode(bytes) {
+                Ok(manifest) => match &newest {
+                    Some(other) if other.store_id != manifest.store_id => {
+                        return Err(OpenError::Foreign { path });
+                    }
+                    Some(other) if other.generation > manifest.generation => {}
+                    _ => newest = Some(manifest),
+                },
+                Err(ManifestError::Version(found)) => {
+                    return Err(OpenError::Version { path, found, supported: VERSION });
+                }
+                Err(ManifestError::Damaged) => {}
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Writes the manifest over the older one and makes it durable.
+    pub(crate) fn write(&self, disk: &dyn Disk, folder: &Path) -> io::Result<()> {
+        let file = disk.open(&path(folder, self.generation % 2), OpenMode::Create)?;
+        file.write_at(&self.encode(), 0)?;
+        file.sync()?;
+        // Only its first two writes make a file, but whether they did is not known here.
+        disk.sync_folder(folder)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = vec![0; HEADER_LEN];
+        let link = self.position.link;
+        out.put_u32(self.position.slot);
+        out.put_u64(self.position.at);
+        out.put_u64(link.epoch);
+        out.put_u64(link.sequence);
+        out.put_u32(link.previous);
+        out.put_u32(self.next_log.0);
+        put_count(&mut out, self.partitions.len());
+        for state in &self.partitions {
+            out.put_u32(state.log.0);
+            out.put_i32(state.partition.partition.0);
+            out.put_slice(&state.partition.topic_id.0);
+            put_text(&mut out, state.partition.topic.as_str());
+            out.put_i64(state.start.0);
+            out.put_i64(state.next.0);
+            put_count(&mut out, state.segments.len());
+            for segment in &state.segments {
+                out.put_i64(segment.base.0);
+                out.put_i64(segment.next.0);
+                out.put_u64(segment.len);
+                out.put_i64(segment.max_timestamp.0);
+            }
+            put_count(&mut out, state.producers.len());
+            out.put_slice(&state.producers);
+        }
+        put_count(&mut out, self.garbage.len());
+        for path in &self.garbage {
+            put_text(&mut out, path);
+        }
+        let body_len = u32::try_from(out.len() - HEADER_LEN).expect("a manifest stays below 4 GiB");
+        let mut header = &mut out[..HEADER_LEN];
+        header.put_slice(&MAGIC);
+        header.put_u16(VERSION);
+        header.put_u16(0);
+        header.put_slice(&self.store_id.0);
+        header.put_u64(self.generation);
+        header.put_u32(body_len);
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&out[..CRC_AT]), &out[HEADER_LEN..]);
+        out[CRC_AT..HEADER_LEN].copy_from_slice(&crc.to_be_bytes());
+        out
+    }
+
+    fn decode(bytes: Bytes) -> Result<Self, ManifestError> {
+        let damaged = ManifestError::Damaged;
+        if bytes.len() < HEADER_LEN || bytes[..4] != MAGIC {
+            return Err(damaged);
+        }
+        let mut header = bytes.slice(4..HEADER_LEN);
+        let version = header.get_u16();
+        header.advance(2);
+        let mut store_id = StoreId([0; 16]);
+        header.copy_to_slice(&mut store_id.0);
+        let generation = header.get_u64();
+        let end = HEADER_LEN + header.get_u32() as usize;
+        let stated = header.get_u32();
+        if bytes.len() < end {
+            return Err(damaged);
+        }
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..CRC_AT]), &bytes[HEADER_LEN..end]);
+        // Every version keeps the header's shape, so that a newer one is named and not taken for damage.
+        match (crc == stated, version == VERSION) {
+            (false, _) => Err(damaged),
+            (true, false) => Err(ManifestError::Version(version)),
+            (true, true) => {
+                Self::decode_body(store_id, generation, bytes.slice(HEADER_LEN..end)).ok_or(damaged)
+            }
+        }
+    }
+
+    fn decode_body(store_id: StoreId, generation: u64, mut body: Bytes) -> Option<Self> {
+        let rest = &mut body;
+        let slot = rest.try_get_u32().ok()?;
+        let at = rest.try_get_u64().ok()?;
+        let epoch = rest.try_get_u64().ok()?;
+        let sequence = rest.try_get_u64().ok()?;
+        let previous = rest.try_get_u32().ok()?;
+        let position = Position { slot, at, link: Link { epoch, sequence, previous } };
+        let next_log = LogId(rest.try_get_u32().ok()?);
+        let mut partitions = Vec::new();
+        for _ in 0..rest.try_get_u32().ok()? {
+            partitions.push(take_partition(rest)?);
+        }
+        let mut garbage = Vec::new();
+        for _ in 0..rest.try_get_u32().ok()? {
+            garbage.push(take_text(rest)?);
+        }
+        rest.is_empty().then_some(Self { store_id, generation, position, next_log, partitions, garbage })
+    }
+}
+
+fn take_partition(rest: &mut Bytes) -> Option<PartitionState> {
+    let log = LogId(rest.try_get_u32().ok()?);
+    let partition = PartitionId(rest.try_get_i32().ok()?);
+    let mut topic_id = TopicId::ZERO;
+    rest.try_copy_to_slice(&mut topic_id.0).ok()?;
+    let topic = TopicName::new(&take_text(rest)?).ok()?;
+    let partition = TopicPartition { topic, topic_id, partition };
+    let start = Offset(rest.try_get_i64().ok()?);
+    let next = Offset(rest.try_get_i64().ok()?);
+    let mut segments = Vec::new();
+    for _ in 0..rest.try_get_u32().ok()? {
+        segments.push(SegmentState {
+            base: Offset(rest.try_get_i64().ok()?),
+            next: Offset(rest.try_get_i64().ok()?),
+            len: rest.try_get_u64().ok()?,
+            max_timestamp: Timestamp(rest.try_get_i64().ok()?),
+        });
+    }
+    let producers_len = rest.try_get_u32().ok()? as usize;
+    let producers = (rest.len() >= producers_len).then(|| rest.split_to(producers_len).to_vec())?;
+    Some(PartitionState { log, partition, start, next, segments, producers })
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) {
+    out.put_u32(u32::try_from(count).expect("far below 2^32"));
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.put_u16(u16::try_from(text.len()).expect("names and paths are short"));
+    out.put_slice(text.as_bytes());
+}
+
+fn take_text(rest: &mut Bytes) -> Option<String> {
+    let len = usize::from(rest.try_get_u16().ok()?);
+    let bytes = (rest.len() >= len).then(|| rest.split_to(len))?;
+    String::from_utf8(bytes.to_vec()).ok()
+}
+
+fn path(folder: &Path, slot: u64) -> PathBuf {
+    folder.join(format!("manifest.{slot}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    prop_compose! {
+        fn any_segment()(base: i64, next: i64, len: u64, max: i64) -> SegmentState {
+            SegmentState { base: Offset(base), next: Offset(next), len, max_timestamp: Timestamp(max) }
+        }
+    }
+
+    prop_compose! {
+        fn any_partition()(
+            log: u32, topic in "[a-z.]{3,9}", id: [u8; 16], index: i32, start: i64, next: i64,
+            segments in prop::collection::vec(any_segment(), 0..4),
+            producers in prop::collection::vec(any::<u8>(), 0..50),
+        ) -> PartitionState {
+            let topic = TopicName::new(&topic).unwrap();
+            let partition = TopicPartition { topic, topic_id: TopicId(id), partition: PartitionId(index) };
+            PartitionState { log: LogId(log), partition, start: Offset(start), next: Offset(next), segments, producers }
+        }
+    }
+
+    prop_compose! {
+        fn any_manifest()(
+            id: [u8; 16], generation: u64, slot: u32, at: u64, epoch: u64, sequence: u64, previous: u32, next: u32,
+            partitions in prop::collection::vec(any_partition(), 0..4),
+            garbage in prop::collection::vec("[a-z/]{0,30}", 0..3),
+        ) -> Manifest {
+            let position = Position { slot, at, link: Link { epoch, sequence, previous } };
+            Manifest { store_id: StoreId(id), generation, position, next_log: LogId(next), partitions, garbage }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn manifests_come_back(manifest in any_manifest()) {
+            prop_assert_eq!(Manifest::decode(manifest.encode().into()), Ok(manifest));
+        }
+
+        #[test]
+        fn a_flipped_bit_or_a_cut_is_found(manifest in any_manifest(), place: prop::sample::Index) {
+            let bytes = manifest.encode();
+            let bit = place.index(bytes.len() * 8);
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            prop_assert_eq!(Manifest::decode(flipped.into()), Err(ManifestError::Damaged));
+            prop_assert_eq!(Manifest::decode(Bytes::from(bytes).slice(..bit / 8)), Err(ManifestError::Damaged));
+        }
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let link = Link { epoch: 1, sequence: 1, previous: 0 };
+        let position = Position { slot: 0, at: 0, link };
+        let (store_id, next_log) = (StoreId([1; 16]), LogId(0));
+        let manifest = Manifest {
+            store_id,
+            generation: 1,
+            position,
+            next_log,
+            partitions: Vec::new(),
+            garbage: Vec::new(),
+        };
+        let mut bytes = manifest.encode();
+        bytes[5] = 2;
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..CRC_AT]), &bytes[HEADER_LEN..]);
+        bytes[CRC_AT..HEADER_LEN].copy_from_slice(&crc.to_be_bytes());
+        assert_eq!(Manifest::decode(bytes.into()), Err(ManifestError::Version(2)));
+    }
+}

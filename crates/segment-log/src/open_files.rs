@@ -1,0 +1,77 @@
+//! The segment files that are open: at most so many, the one used longest ago is closed first.
+
+use crate::{segment::Segment, wal::entry::LogId};
+use keyway_record::Offset;
+use keyway_runtime::{Disk, File, OpenMode};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+pub(crate) struct OpenFiles {
+    disk: Arc<dyn Disk>,
+    max: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    files: BTreeMap<(LogId, Offset), HeldFile>,
+    uses: u64,
+}
+
+struct HeldFile {
+    file: Arc<dyn File>,
+    segment: Arc<Segment>,
+    last_use: u64,
+}
+
+impl OpenFiles {
+    pub(crate) fn new(disk: Arc<dyn Disk>, max: usize) -> Self {
+        Self { disk, max: max.max(1), held: Mutex::default() }
+    }
+
+    /// The segment's file, opened if it is not.
+    pub(crate) fn open(&self, segment: &Arc<Segment>, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let key = (segment.log, segment.base);
+        if let Some(file) = self.held().use_file(key) {
+            return Ok(file);
+        }
+        let file = self.disk.open(&segment.path, mode)?;
+        let mut held = self.held();
+        held.uses += 1;
+        let last_use = held.uses;
+        held.files.insert(key, HeldFile { file: file.clone(), segment: segment.clone(), last_use });
+        let closed = if held.files.len() > self.max { held.take_oldest() } else { None };
+        drop(held);
+        if let Some(closed) = closed {
+            closed.segment.forget_index();
+        }
+        Ok(file)
+    }
+
+    /// Closes the file of a segment that is given up.
+    pub(crate) fn close(&self, segment: &Segment) {
+        self.held().files.remove(&(segment.log, segment.base));
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().expect("no panic under the lock")
+    }
+}
+
+impl Held {
+    fn use_file(&mut self, key: (LogId, Offset)) -> Option<Arc<dyn File>> {
+        self.uses += 1;
+        let held = self.files.get_mut(&key)?;
+        held.last_use = self.uses;
+        Some(held.file.clone())
+    }
+
+    fn take_oldest(&mut self) -> Option<HeldFile> {
+        let (key, _) = self.files.iter().min_by_key(|(_, held)| held.last_use)?;
+        let key = *key;
+        self.files.remove(&key)
+    }
+}

@@ -1,0 +1,57 @@
+//! What can be set on a store.
+
+/// Settings of a store. All sizes are bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Memory for batches: those not yet in a segment, and with what is left the tail that readers find in memory.
+    /// Appends meet [`keyway_log::AppendError::Full`] when batches that are not yet in a segment fill it.
+    /// Taken as it is used. Default 64 MiB.
+    pub arena_bytes_max: usize,
+    /// Batches taken in and not yet durable; beyond it appends meet `Full`. Default 16 MiB: about 10 ms of a disk
+    /// that writes 1.6 GB/s.
+    pub staging_bytes_max: usize,
+    /// Most bytes in one commit; one larger batch goes alone. Default 2 MiB: beyond 1 MiB the disk's bandwidth
+    /// decides, and everyone in the commit waits for all of it.
+    pub commit_bytes_max: usize,
+    /// Length of a write-ahead log file. Default 16 MiB.
+    pub wal_file_bytes: u64,
+    /// Write-ahead log written since the last checkpoint that starts the next one; bounds the time that recovery takes.
+    /// Default 64 MiB.
+    pub checkpoint_bytes: u64,
+    /// Write-ahead log not yet covered by a checkpoint; beyond it appends meet `Full`. Default 256 MiB.
+    pub wal_bytes_max: u64,
+    /// A segment is closed before it grows past this. Default 1 GiB, as Kafka's `segment.bytes`.
+    pub segment_bytes: u64,
+    /// Segment files held open. Default 1,000.
+    pub open_files_max: usize,
+    /// How long a silent idempotent producer is remembered. Default 1 day, as Kafka's `producer.id.expiration.ms`.
+    pub producer_expiration_ms: i64,
+    /// Who does the work. Default [`Drive::Threads`].
+    pub drive: Drive,
+}
+
+/// Who commits and writes behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Drive {
+    /// Two threads of the store's own.
+    Threads,
+    /// The caller, by [`crate::SegmentStore::step`]: the same operations in the same order on every run.
+    Steps,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            arena_bytes_max: 64 << 20,
+            staging_bytes_max: 16 << 20,
+            commit_bytes_max: 2 << 20,
+            wal_file_bytes: 16 << 20,
+            checkpoint_bytes: 64 << 20,
+            wal_bytes_max: 256 << 20,
+            segment_bytes: 1 << 30,
+            open_files_max: 1_000,
+            producer_expiration_ms: keyway_log::producers::EXPIRATION_MS_DEFAULT,
+            drive: Drive::Threads,
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! One partition: what is in memory of it, and how appends, trims and waits go.
+
+use crate::{
+    engine::Engine,
+    segment::{Segment, Span},
+    staging::Staged,
+    wal::entry::{Entry, LogId},
+};
+use keyway_log::{
+    AppendError, Appended, Bounds, BoxFuture, PartitionLog, ReadError, ReadLimit, Slice, Ticket,
+    producers::{ProducerStates, Verdict},
+    waiters::{Place, Waiters},
+};
+use keyway_record::{LeaderEpoch, Offset, ProducerId, RecordBatch, Timestamp, TopicPartition};
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard},
+    task::{Context, Poll, Waker},
+};
+
+pub(crate) struct Log {
+    pub(crate) id: LogId,
+    pub(crate) partition: TopicPartition,
+    pub(crate) engine: Arc<Engine>,
+    state: Mutex<State>,
+}
+
+/// ```text
+///   start        tail's front     written       high watermark       end
+///     |  segments    |  segments and  |  memory and  |  memory, staged |
+///     |              |  memory        |  durable     |                 |
+/// ```
+pub(crate) struct State {
+    pub(crate) start: Offset,
+    pub(crate) end: Offset,
+    pub(crate) high_watermark: Offset,
+    /// Everything before this offset is in the segments, or was trimmed.
+    pub(crate) written: Offset,
+    /// The newest batches: all from `written` on, and what of the others still is in memory.
+    pub(crate) tail: VecDeque<RecordBatch>,
+    pub(crate) segments: Vec<SegmentEntry>,
+    pub(crate) producers: ProducerStates,
+    pub(crate) last_ticket: Ticket,
+    pub(crate) deleted: bool,
+    /// The log is in the list of those to be written behind.
+    pub(crate) dirty: bool,
+    waiters: Waiters<Offset>,
+}
+
+/// A segment as far as it is written.
+#[derive(Clone)]
+pub(crate) struct SegmentEntry {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) next: Offset,
+    pub(crate) len: u64,
+    pub(crate) max_timestamp: Timestamp,
+}
+
+/// Bytes of memory that came free.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Freed {
+    pub(crate) memory: usize,
+    /// The part of it that was not yet in a segment.
+    pub(crate) unwritten: usize,
+}
+
+impl Log {
+    pub(crate) fn new(
+        id: LogId,
+        partition: TopicPartition,
+        engine: Arc<Engine>,
+        producers: ProducerStates,
+    ) -> Self {
+        let state = State {
+            start: Offset::ZERO,
+            end: Offset::ZERO,
+            high_watermark: Offset::ZERO,
+            written: Offset::ZERO,
+            tail: VecDeque::new(),
+            segments: Vec::new(),
+            producers,
+            last_ticket: Ticket::default(),
+            deleted: false,
+            dirty: false,
+            waiters: Waiters::new(),
+        };
+        Self { id, partition, engine, state: Mutex::new(state) }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic under the lock")
+    }
+
+    /// The partition's folder.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.engine.segments_folder().join(crate::segment::folder_name(&self.partition, self.id))
+    }
+
+    /// Moves the high watermark after a commit. `true` if the log was not known to have something to write behind.
+    pub(crate) fn commit(&self, high_watermark: Offset) -> bool {
+        let mut state = self.state();
+        if state.deleted {
+            return false;
+        }
+        assert!(state.high_watermark <= high_watermark && high_watermark <= state.end);
+        state.high_watermark = high_watermark;
+        let wakers = state.waiters.take_below(high_watermark);
+        let newly_dirty = !state.dirty;
+        state.dirty = true;
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        newly_dirty
+    }
+
+    /// Gives up everything; the entry that makes it durable is staged in the same moment, so that nothing comes after it.
+    pub(crate) fn delete(self: &Arc<Self>) -> Option<Freed> {
+        let mut state = self.state();
+        let entry = Entry::Delete { log: self.id };
+        self.engine.staging.push_control(Staged { entry, log: self.clone() })?;
+        let freed = state.give_up();
+        let segments = std::mem::take(&mut state.segments);
+        let wakers = state.waiters.take_all();
+        drop(state);
+        segments.iter().for_each(|entry| self.engine.files.close(&entry.segment));
+        wakers.into_iter().for_each(Waker::wake);
+        Some(freed)
+    }
+
+    /// Wakes everyone who waits, for good.
+    pub(crate) fn wake_all(&self) {
+        let wakers = self.state().waiters.take_all();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Forgets batches before `next` that are in the segments; `None` if one of them is not, yet.
+    pub(crate) fn evict(&self, next: Offset) -> Option<Freed> {
+        let mut state = self.state();
+        if !state.tail.is_empty() && next > state.written {
+            return None;
+        }
+        let mut freed = Freed::default();
+        while state.tail.front().is_some_and(|batch| batch.next_offset() <= next) {
+            let batch = state.tail.pop_front().expect("there is a front");
+            freed.memory += batch.bytes().len();
+        }
+        Some(freed)
+    }
+
+    fn append(
+        self: &Arc<Self>,
+        batch: &RecordBatch,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<Appended, AppendError> {
+        let mut state = self.state();
+        if state.deleted {
+            return Err(AppendError::Deleted);
+        }
+        match state.producers.check(batch) {
+            Verdict::Append => {}
+            Verdict::Duplicate { base_offset, last_offset, .. } => {
+                return Ok(Appended { base_offset, last_offset, ticket: state.last_ticket, duplicate: true });
+            }
+            Verdict::Reject(error) => return Err(error.into()),
+        }
+        let placed = batch.placed(state.end, leader_epoch);
+        let (base_offset, last_offset) = (placed.base_offset(), placed.last_offset());
+        assert!(base_offset == state.end, "offsets are dense");
+        let entry = Entry::Data { log: self.id, batch: placed.clone() };
+        let staged = Staged { entry, log: self.clone() };
+        let ticket = self.engine.staging.push_data(staged, placed.bytes().len())?;
+        if placed.producer_id() != ProducerId::NONE {
+            state.producers.record(&placed, Timestamp(self.engine.clock.wall_ms()));
+        }
+        state.end = placed.next_offset();
+        state.tail.push_back(placed);
+        state.last_ticket = ticket;
+        Ok(Appended { base_offset, last_offset, ticket, duplicate: false })
+    }
+
+    fn trim(self: &Arc<Self>, before: Offset) -> Result<Ticket, AppendError> {
+        let mut state = self.state();
+        if state.deleted {
+            return Err(AppendError::Deleted);
+        }
+        let start = before.min(state.high_watermark).max(state.start);
+        let entry = Entry::Trim { log: self.id, start };
+        let staged = Staged { entry, log: self.clone() };
+        let ticket = self.engine.staging.push_control(staged).ok_or(AppendError::Closed)?;
+        state.last_ticket = ticket;
+        let (freed, dropped) = state.trim(start);
+        drop(state);
+        self.engine.free(freed);
+        self.engine.discard_segments(&dropped);
+        Ok(ticket)
+    }
+}
+
+impl State {
+    /// Moves the start, and gives up what lies wholly before it.
+    pub(crate) fn trim(&mut self, start: Offset) -> (Freed, Vec<SegmentEntry>) {
+        assert!(self.start <= start && start <= self.high_watermark);
+        self.start = start;
+        let mut freed = Freed::default();
+        while self.tail.front().is_some_and(|batch| batch.next_offset() <= start) {
+            let batch = self.tail.pop_front().expect("there is a front");
+            let len = batch.bytes().len();
+            freed.memory += len;
+            if batch.next_offset() > self.written {
+                freed.unwritten += len;
+                self.written = batch.next_offset();
+            }
+        }
+        let whole = self.segments.iter().take_while(|entry| entry.next <= start).count();
+        (freed, self.segments.drain(..whole).collect())
+    }
+
+    /// Forgets all records, for good.
+    pub(crate) fn give_up(&mut self) -> Freed {
+        self.deleted = true;
+        let memory = self.tail.iter().map(|batch| batch.bytes().len()).sum();
+        let unwritten = self.unwritten_bytes(self.end);
+        self.tail = VecDeque::new();
+        Freed { memory, unwritten }
+    }
+
+    /// Bytes in memory from `written` on and before `until`.
+    pub(crate) fn unwritten_bytes(&self, until: Offset) -> usize {
+        let first = self.tail.partition_point(|batch| batch.base_offset() < self.written);
+        let unwritten = self.tail.iter().skip(first).take_while(|batch| batch.next_offset() <= until);
+        unwritten.map(|batch| batch.bytes().len()).sum()
+    }
+
+    /// Takes in a batch that recovery found, durable as it is. `false` if it is there already.
+    pub(crate) fn restore(&mut self, batch: RecordBatch, now: Timestamp) -> bool {
+        if batch.base_offset() < self.end {
+            return false;
+        }
+        assert!(batch.base_offset() == self.end, "the caller refuses gaps");
+        self.producers.record(&batch, now);
+        self.end = batch.next_offset();
+        self.high_watermark = self.end;
+        self.tail.push_back(batch);
+        true
+    }
+}
+
+impl SegmentEntry {
+    /// Notes that a batch was written at the end.
+    pub(crate) fn grow(&mut self, span: Span) {
+        assert!(self.next == span.base, "offsets in a segment are dense");
+        self.next = span.next;
+        self.len += span.len;
+        self.max_timestamp = self.max_timestamp.max(span.max_timestamp);
+    }
+}
+
+/// What callers hold of a [`Log`].
+pub(crate) struct Handle(pub(crate) Arc<Log>);
+
+impl PartitionLog for Handle {
+    fn append(&self, batch: &RecordBatch, leader_epoch: LeaderEpoch) -> Result<Appended, AppendError> {
+        self.0.append(batch, leader_epoch)
+    }
+
+    fn read(&self, from: Offset, limit: ReadLimit) -> Result<Slice, ReadError> {
+        self.0.read(from, limit)
+    }
+
+    fn bounds(&self) -> Bounds {
+        let state = self.0.state();
+        Bounds { start: state.start, high_watermark: state.high_watermark, end: state.end }
+    }
+
+    fn wait_past(&self, offset: Offset) -> BoxFuture<'static, ()> {
+        Box::pin(WaitPast { log: self.0.clone(), offset, place: Place::default() })
+    }
+
+    fn find(&self, time: Timestamp) -> Result<Option<Offset>, ReadError> {
+        self.0.find(time)
+    }
+
+    fn trim(&self, before: Offset) -> Result<Ticket, AppendError> {
+        self.0.trim(before)
+    }
+}
+
+struct WaitPast {
+    log: Arc<Log>,
+    offset: Offset,
+    place: Place<Offset>,
+}
+
+impl Future for WaitPast {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Self { log, offset, place } = self.get_mut();
+        let mut state = log.state();
+        if state.high_watermark > *offset || state.deleted || log.engine.has_ended() {
+            return Poll::Ready(());
+        }
+        state.waiters.wait(place, *offset, context.waker());
+        Poll::Pending
+    }
+}
+
+impl Drop for WaitPast {
+    fn drop(&mut self) {
+        self.log.state().waiters.leave(&mut self.place);
+    }
+}

@@ -1,0 +1,163 @@
+//! How far the commits have come, and who waits for them.
+
+use crate::Failure;
+use keyway_log::{
+    BoxFuture, Durability, StoreError, Ticket,
+    waiters::{Place, Waiters},
+};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// Greatest ticket that was written, and that is durable. Stored under the lock, read without it.
+    written: AtomicU64,
+    durable: AtomicU64,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    written: Waiters<Ticket>,
+    durable: Waiters<Ticket>,
+    failed: Waiters<()>,
+    failure: Option<Failure>,
+    ended: bool,
+}
+
+impl Progress {
+    /// Completes everyone who waits for `ticket` or an earlier one.
+    pub(crate) fn reach(&self, ticket: Ticket, durability: Durability) {
+        let mut waiting = self.waiting();
+        let (reached, waiters) = match durability {
+            Durability::Written => (&self.written, &mut waiting.written),
+            Durability::Durable => (&self.durable, &mut waiting.durable),
+        };
+        reached.store(ticket.0, Ordering::Release);
+        let wakers = waiters.take_below(Ticket(ticket.0 + 1));
+        drop(waiting);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn has_reached(&self, ticket: Ticket, durability: Durability) -> bool {
+        let reached = match durability {
+            Durability::Written => &self.written,
+            Durability::Durable => &self.durable,
+        };
+        reached.load(Ordering::Acquire) >= ticket.0
+    }
+
+    /// No ticket will be reached any more; `failure` says why if it is the disk's fault. The first call counts.
+    pub(crate) fn end(&self, failure: Option<Failure>) {
+        let mut waiting = self.waiting();
+        if waiting.ended {
+            return;
+        }
+        waiting.ended = true;
+        let mut wakers = waiting.written.take_all();
+        wakers.extend(waiting.durable.take_all());
+        if failure.is_some() {
+            wakers.extend(waiting.failed.take_all());
+        }
+        waiting.failure = failure;
+        drop(waiting);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        self.waiting().failure.clone()
+    }
+
+    /// As [`keyway_log::LogStore::wait`].
+    pub(crate) fn wait(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        durability: Durability,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        if self.has_reached(ticket, durability) {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        Box::pin(Wait { progress: self.clone(), ticket, durability, place: Place::default() })
+    }
+
+    /// Resolves once the store has failed; never if it does not.
+    pub(crate) fn failed(self: &Arc<Self>) -> BoxFuture<'static, Failure> {
+        Box::pin(Failed { progress: self.clone(), place: Place::default() })
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().expect("no panic under the lock")
+    }
+}
+
+impl Waiting {
+    fn of(&mut self, durability: Durability) -> &mut Waiters<Ticket> {
+        match durability {
+            Durability::Written => &mut self.written,
+            Durability::Durable => &mut self.durable,
+        }
+    }
+}
+
+struct Wait {
+    progress: Arc<Progress>,
+    ticket: Ticket,
+    durability: Durability,
+    place: Place<Ticket>,
+}
+
+impl Future for Wait {
+    type Output = Result<(), StoreError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { progress, ticket, durability, place } = self.get_mut();
+        let mut waiting = progress.waiting();
+        if progress.has_reached(*ticket, *durability) {
+            return Poll::Ready(Ok(()));
+        }
+        if waiting.ended {
+            let failure = waiting.failure.as_ref().map(Failure::to_io);
+            return Poll::Ready(Err(failure.map_or(StoreError::Closed, StoreError::Io)));
+        }
+        waiting.of(*durability).wait(place, *ticket, context.waker());
+        Poll::Pending
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let mut waiting = self.progress.waiting();
+        waiting.of(self.durability).leave(&mut self.place);
+    }
+}
+
+struct Failed {
+    progress: Arc<Progress>,
+    place: Place<()>,
+}
+
+impl Future for Failed {
+    type Output = Failure;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Failure> {
+        let Self { progress, place } = self.get_mut();
+        let mut waiting = progress.waiting();
+        if let Some(failure) = &waiting.failure {
+            return Poll::Ready(failure.clone());
+        }
+        waiting.failed.wait(place, (), context.waker());
+        Poll::Pending
+    }
+}
+
+impl Drop for Failed {
+    fn drop(&mut self) {
+        self.progress.waiting().failed.leave(&mut self.place);
+    }
+}

@@ -1,0 +1,122 @@
+//! Reading one partition: from memory where the tail is, from the segments before it.
+
+use crate::{
+    partition::{Log, SegmentEntry, State},
+    segment::Reading,
+};
+use keyway_log::{ReadError, ReadLimit, Slice};
+use keyway_record::{Offset, Timestamp};
+use keyway_runtime::OpenMode;
+use std::io;
+
+/// What a read does next, decided under the lock.
+enum Step {
+    Done,
+    Segment { entry: SegmentEntry, until: Offset },
+}
+
+impl Log {
+    /// As [`keyway_log::PartitionLog::read`].
+    pub(crate) fn read(&self, from: Offset, limit: ReadLimit) -> Result<Slice, ReadError> {
+        let mut slice = Slice { pieces: Vec::new(), next: from };
+        loop {
+            let step = self.next_step(from, limit, &mut slice)?;
+            let Step::Segment { entry, until } = step else { return Ok(slice) };
+            match self.read_segment(&entry, until, limit, &mut slice) {
+                Ok(Reading::Open) => {}
+                Ok(Reading::Full) => return Ok(slice),
+                // The next read meets the error again.
+                Err(_) if !slice.is_empty() => return Ok(slice),
+                Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                    // A trim or a deletion was faster, which the next look at the state tells; or the file is lost.
+                    let state = self.state();
+                    if !state.deleted && state.start <= from {
+                        return Err(ReadError::Io(error));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn next_step(&self, from: Offset, limit: ReadLimit, slice: &mut Slice) -> Result<Step, ReadError> {
+        let state = self.state();
+        if state.deleted {
+            return Err(ReadError::Deleted);
+        }
+        let (start, high_watermark) = (state.start, state.high_watermark);
+        if from < start || from > high_watermark {
+            return Err(ReadError::OutOfRange { offset: from, start, high_watermark });
+        }
+        if slice.next >= high_watermark {
+            return Ok(Step::Done);
+        }
+        if state.tail.front().is_some_and(|front| front.base_offset() <= slice.next) {
+            state.read_tail(limit, slice);
+            return Ok(Step::Done);
+        }
+        let index = state.segments.partition_point(|entry| entry.next <= slice.next);
+        match state.segments.get(index) {
+            Some(entry) if entry.segment.base <= slice.next => {
+                Ok(Step::Segment { entry: entry.clone(), until: entry.next.min(high_watermark) })
+            }
+            _ if !slice.is_empty() => Ok(Step::Done),
+            _ => Err(ReadError::Corrupt { offset: slice.next, reason: "no segment holds it".into() }),
+        }
+    }
+
+    fn read_segment(
+        &self,
+        entry: &SegmentEntry,
+        until: Offset,
+        limit: ReadLimit,
+        slice: &mut Slice,
+    ) -> Result<Reading, ReadError> {
+        let file = self.engine.files.open(&entry.segment, OpenMode::Existing)?;
+        entry.segment.read(file.as_ref(), entry.len, (slice.next, until), limit.bytes_max, slice)
+    }
+
+    /// As [`keyway_log::PartitionLog::find`].
+    pub(crate) fn find(&self, time: Timestamp) -> Result<Option<Offset>, ReadError> {
+        let (start, segments, in_tail) = {
+            let state = self.state();
+            if state.deleted {
+                return Err(ReadError::Deleted);
+            }
+            let mut readable =
+                state.tail.iter().take_while(|batch| batch.next_offset() <= state.high_watermark);
+            let in_tail =
+                readable.find(|batch| batch.max_timestamp() >= time).map(|batch| batch.base_offset());
+            let tail_base = state.tail.front().map_or(state.end, |batch| batch.base_offset());
+            let earlier =
+                |entry: &&SegmentEntry| entry.segment.base < tail_base && entry.max_timestamp >= time;
+            let segments: Vec<_> = state.segments.iter().filter(earlier).cloned().collect();
+            (state.start, segments, in_tail)
+        };
+        for entry in segments {
+            let file = self.engine.files.open(&entry.segment, OpenMode::Existing)?;
+            if let Some(found) = entry.segment.find(file.as_ref(), entry.len, start, time)? {
+                return Ok(Some(found.max(start)));
+            }
+        }
+        Ok(in_tail.map(|found| found.max(start)))
+    }
+}
+
+impl State {
+    /// Adds batches from memory, from `slice.next` on.
+    fn read_tail(&self, limit: ReadLimit, slice: &mut Slice) {
+        let mut bytes_left = limit.bytes_max.saturating_sub(slice.len());
+        let first = self.tail.partition_point(|batch| batch.next_offset() <= slice.next);
+        for batch in self.tail.iter().skip(first) {
+            let len = batch.bytes().len();
+            let readable = batch.next_offset() <= self.high_watermark;
+            if !readable || (len > bytes_left && !slice.is_empty()) {
+                break;
+            }
+            bytes_left = bytes_left.saturating_sub(len);
+            slice.pieces.push(batch.bytes().clone());
+            slice.next = batch.next_offset();
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Opening a data folder: the manifest, then the write-ahead log from its checkpoint on. Segments are not looked at.
+
+use crate::{
+    OpenError, Options,
+    checkpoint::Checkpointer,
+    commit::Committer,
+    engine::Engine,
+    manifest::{Manifest, PartitionState},
+    partition::{Log, SegmentEntry},
+    segment::{self, Segment},
+    wal::{
+        self, Wal,
+        block::StoreId,
+        entry::{Entry, LogId},
+    },
+};
+use keyway_log::producers::ProducerStates;
+use keyway_record::{RecordBatch, Timestamp};
+use keyway_runtime::{Disk, FolderLock, LOCK_FILE, OpenMode, World};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// A store that has read everything back and may begin.
+pub(crate) fn open(
+    world: &World,
+    folder: PathBuf,
+    options: Options,
+) -> Result<(Arc<Engine>, Box<dyn FolderLock>), OpenError> {
+    let disk = &world.disk;
+    disk.create_folder(&folder).map_err(OpenError::io("create", &folder))?;
+    let lock = lock(disk.as_ref(), &folder)?;
+    let (manifest, wal) = match Manifest::read(disk.as_ref(), &folder)? {
+        Some(manifest) => {
+            let wal = Wal::open(
+                disk.clone(),
+                folder.join(wal::FOLDER),
+                manifest.store_id,
+                options.wal_file_bytes,
+                manifest.position,
+            )?;
+            (manifest, wal)
+        }
+        None => create(world, &folder, &options)?,
+    };
+    let committer = Committer::new(wal);
+    let checkpointer = Checkpointer::new(manifest.store_id, manifest.generation);
+    let (disk, clock) = (disk.clone(), world.clock.clone());
+    let engine = Engine::new(disk, clock, folder, options, committer, checkpointer, manifest.next_log);
+    let engine = Arc::new(engine);
+    Recovery::begin(engine.clone(), manifest)?.replay()?;
+    Ok((engine, lock))
+}
+
+fn lock(disk: &dyn Disk, folder: &Path) -> Result<Box<dyn FolderLock>, OpenError> {
+    disk.lock_folder(folder).map_err(|error| {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return OpenError::io("lock", folder)(error);
+        }
+        let holder = disk.open(&folder.join(LOCK_FILE), OpenMode::Existing).and_then(|file| {
+            let mut text = vec![0; 20];
+            let count = file.read_at(&mut text, 0)?;
+            Ok(String::from_utf8_lossy(&text[..count]).trim().parse().ok())
+        });
+        OpenError::Locked { folder: folder.into(), holder: holder.ok().flatten() }
+    })
+}
+
+/// Makes a new store. The manifest comes last: a folder without one has never acknowledged anything.
+fn create(world: &World, folder: &Path, options: &Options) -> Result<(Manifest, Wal), OpenError> {
+    let disk = &world.disk;
+    let wal_folder = folder.join(wal::FOLDER);
+    match wal::holds_blocks(disk.as_ref(), &wal_folder) {
+        Ok(false) => {}
+        Ok(true) => return Err(OpenError::NoManifest { folder: folder.into() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(OpenError::io("read", &wal_folder)(error)),
+    }
+    let store_id = StoreId(world.entropy.bytes());
+    let wal = Wal::create(disk.clone(), wal_folder.clone(), store_id, options.wal_file_bytes)
+        .map_err(OpenError::io("create", &wal_folder))?;
+    disk.create_folder(&folder.join(segment::FOLDER)).map_err(OpenError::io("create", folder))?;
+    let manifest = Manifest {
+        store_id,
+        generation: 1,
+        position: wal.position(),
+        next_log: LogId(0),
+        partitions: Vec::new(),
+        garbage: Vec::new(),
+    };
+    manifest.write(disk.as_ref(), folder).map_err(OpenError::io("write the manifest in", folder))?;
+    if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        disk.sync_folder(parent).map_err(OpenError::io("sync", parent))?;
+    }
+    Ok((manifest, wal))
+}
+
+struct Recovery {
+    engine: Arc<Engine>,
+    logs: BTreeMap<LogId, Arc<Log>>,
+    now: Timestamp,
+}
+
+impl Recovery {
+    /// The partitions as the manifest knows them.
+    fn begin(engine: Arc<Engine>, manifest: Manifest) -> Result<Self, OpenError> {
+        let now = Timestamp(engine.clock.wall_ms());
+        let mut logs = BTreeMap::new();
+        for state in manifest.partitions {
+            logs.insert(state.log, restore(&engine, state)?);
+        }
+        if !manifest.garbage.is_empty() {
+            engine.arena().garbage = manifest.garbage;
+            engine.demand(|duties| duties.checkpoint = true);
+        }
+        Ok(Self { engine, logs, now })
+    }
+
+    fn replay(mut self) -> Result<(), OpenError> {
+        let engine = self.engine.clone();
+        let mut committer = engine.committer.lock().expect("nobody else is here yet");
+        committer.wal.replay(|entry| self.apply(entry))?;
+        let wal_bytes = committer.wal.live_bytes();
+        drop(committer);
+        let logs = self.logs.into_values().map(|log| (log.partition.clone(), log));
+        engine.partitions().logs = logs.collect();
+        let levels = engine.staging.change(|levels| levels.wal = wal_bytes);
+        engine.demand_for(&levels, false);
+        Ok(())
+    }
+
+    fn apply(&mut self, entry: Entry) -> Result<(), String> {
+        let id = entry.log();
+        let next_log = self.engine.partitions().next_log;
+        if let Entry::Create { partition, .. } = entry {
+            if id >= next_log {
+                let expiration_ms = self.engine.options.producer_expiration_ms;
+                let producers = ProducerStates::new(expiration_ms);
+                self.logs.insert(id, Arc::new(Log::new(id, partition, self.engine.clone(), producers)));
+                self.engine.partitions().next_log = LogId(id.0 + 1);
+            }
+            return Ok(());
+        }
+        let Some(log) = self.logs.get(&id).cloned() else {
+            // The manifest is newer than this entry: it knows that the log was deleted later.
+            return if id < next_log { Ok(()) } else { Err(format!("log {id} was never created")) };
+        };
+        match entry {
+            Entry::Create { .. } => unreachable!("handled above"),
+            Entry::Data { batch, .. } => self.append(&log, &batch),
+            Entry::Delete { .. } => {
+                self.logs.remove(&id);
+                let freed = log.state().give_up();
+                self.engine.free(freed);
+                self.engine.discard_folder(&log);
+                Ok(())
+            }
+            Entry::Trim { start, .. } => {
+                let mut state = log.state();
+                if start > state.high_watermark {
+                    return Err(format!(
+                        "log {id} was trimmed to {start} and ends at {}",
+                        state.high_watermark
+                    ));
+                }
+                let start = start.max(state.start);
+                let (freed, dropped) = state.trim(start);
+                drop(state);
+                self.engine.free(freed);
+                self.engine.discard_segments(&dropped);
+                Ok(())
+            }
+        }
+    }
+
+    fn append(&self, log: &Arc<Log>, batch: &RecordBatch) -> Result<(), String> {
+        let mut state = log.state();
+        if batch.base_offset() > state.end {
+            let (base, end) = (batch.base_offset(), state.end);
+            return Err(format!("log {} goes on at {base} and ends at {end}", log.id));
+        }
+        // A copy: what was read is a whole block, and must not stay in memory for the sake of one batch.
+        let batch = batch.placed(batch.base_offset(), batch.leader_epoch());
+        let (len, next) = (batch.bytes().len(), batch.next_offset());
+        if !state.restore(batch, self.now) {
+            return Ok(());
+        }
+        let newly_dirty = !std::mem::replace(&mut state.dirty, true);
+        drop(state);
+        let mut arena = self.engine.arena();
+        arena.oldest.push_back((log.clone(), next));
+        if newly_dirty {
+            arena.dirty.push(log.clone());
+        }
+        drop(arena);
+        let levels = self.engine.staging.change(|levels| {
+            levels.memory += len;
+            levels.unwritten += len;
+        });
+        if levels.unwritten > self.engine.options.arena_bytes_max {
+            let mut checkpointer = self.engine.checkpointer.lock().expect("nobody else is here yet");
+            checkpointer
+                .write_behind(&self.engine)
+                .map_err(|error| format!("a segment cannot be written: {error}"))?;
+            self.engine.forget_oldest();
+        }
+        Ok(())
+    }
+}
+
+fn restore(engine: &Arc<Engine>, stored: PartitionState) -> Result<Arc<Log>, OpenError> {
+    let expiration_ms = engine.options.producer_expiration_ms;
+    let producers = if stored.producers.is_empty() {
+        Ok(ProducerStates::new(expiration_ms))
+    } else {
+        ProducerStates::decode(&stored.producers, expiration_ms)
+    };
+    let producers = producers.map_err(|error| OpenError::Corrupt {
+        path: engine.folder.clone(),
+        position: 0,
+        reason: format!("the manifest's producers of {}: {error}", stored.partition),
+    })?;
+    let log = Log::new(stored.log, stored.partition, engine.clone(), producers);
+    let folder = log.folder();
+    let mut state = log.state();
+    state.start = stored.start;
+    state.end = stored.next;
+    state.high_watermark = stored.next;
+    state.written = stored.next;
+    let segments_count = stored.segments.len();
+    for (index, segment) in stored.segments.into_iter().enumerate() {
+        let entry = SegmentEntry {
+            segment: Arc::new(Segment::new(stored.log, segment.base, &folder)),
+            next: segment.next,
+            len: segment.len,
+            max_timestamp: segment.max_timestamp,
+        };
+        if index + 1 < segments_count {
+            entry.segment.seal();
+        }
+        state.segments.push(entry);
+    }
+    drop(state);
+    Ok(Arc::new(log))
+}

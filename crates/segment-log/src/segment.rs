@@ -1,0 +1,351 @@
+//! One segment: a file of whole record batches, one after the other, as Kafka lays them out.
+//!
+//! `segments/orders-0.17/00000000000000000042.log`: the folder is topic, partition and log id (which tells two lives of
+//! a partition apart), the file name the base offset of its first batch. The file is nothing but record batches v2,
+//! verbatim; offsets inside are dense. What lies behind the length that the manifest states is not part of it: recovery
+//! writes it again from the write-ahead log.
+//!
+//! The sparse index is kept in memory only, one entry per [`INDEX_SPACING`] bytes. It grows as the segment is written;
+//! of a segment that this process did not write it is built, as far as a read needs it, from the batch headers.
+
+use crate::wal::entry::LogId;
+use bytes::{Bytes, BytesMut};
+use keyway_log::{ReadError, Slice};
+use keyway_record::{Offset, RecordBatch, Timestamp, TopicPartition, batch::HEADER_LEN};
+use keyway_runtime::File;
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Name of the folder inside the data folder.
+pub(crate) const FOLDER: &str = "segments";
+
+/// Bytes of segment per index entry: 1 GiB takes 1.5 MiB of index, and a seek reads at most this too much.
+const INDEX_SPACING: u64 = 16 * 1024;
+
+/// Bytes read at a time to look at headers.
+const WALK_LEN: usize = 64 * 1024;
+
+/// Most bytes in one read of batches.
+const READ_LEN_MAX: usize = 1 << 20;
+
+/// Longest part of a topic name in a folder name: file systems allow 255 bytes, and the log id makes it unique.
+const TOPIC_LEN_MAX: usize = 230;
+
+pub(crate) struct Segment {
+    pub(crate) log: LogId,
+    pub(crate) base: Offset,
+    pub(crate) path: PathBuf,
+    sealed: AtomicBool,
+    /// The file holds nothing behind what this process wrote or the manifest states.
+    cut: AtomicBool,
+    index: Mutex<Index>,
+}
+
+struct Index {
+    entries: Vec<IndexEntry>,
+    /// Bytes from the front that the index knows.
+    covered: u64,
+    /// Offset after them, and their largest timestamp.
+    next: Offset,
+    max_timestamp: Timestamp,
+}
+
+#[derive(Clone, Copy)]
+struct IndexEntry {
+    position: u64,
+    offset: Offset,
+    /// Largest timestamp before `position`.
+    max_before: Timestamp,
+}
+
+/// What a batch's header says of its place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Span {
+    pub(crate) base: Offset,
+    pub(crate) next: Offset,
+    pub(crate) len: u64,
+    pub(crate) max_timestamp: Timestamp,
+}
+
+/// Whether a read may go on with what follows the segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reading {
+    Full,
+    Open,
+}
+
+/// Name of a partition's folder inside [`FOLDER`].
+pub(crate) fn folder_name(partition: &TopicPartition, log: LogId) -> String {
+    let topic = partition.topic.as_str();
+    let topic = &topic[..topic.len().min(TOPIC_LEN_MAX)];
+    format!("{topic}-{}.{log}", partition.partition)
+}
+
+impl Segment {
+    pub(crate) fn new(log: LogId, base: Offset, folder: &Path) -> Self {
+        let path = folder.join(format!("{:020}.log", base.0));
+        let index = Index { entries: Vec::new(), covered: 0, next: base, max_timestamp: Timestamp(i64::MIN) };
+        Self {
+            log,
+            base,
+            path,
+            sealed: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+            index: Mutex::new(index),
+        }
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    /// No more is written to the segment; its index may be forgotten.
+    pub(crate) fn seal(&self) {
+        self.sealed.store(true, Ordering::Relaxed);
+    }
+
+    /// Gives back the index's memory if it can be built again and nobody adds to it.
+    pub(crate) fn forget_index(&self) {
+        if self.sealed.load(Ordering::Relaxed) {
+            let mut index = self.index();
+            *index = Index {
+                entries: Vec::new(),
+                covered: 0,
+                next: self.base,
+                max_timestamp: Timestamp(i64::MIN),
+            };
+        }
+    }
+
+    /// Notes batches that were written at `position`, unless the index does not reach up to there.
+    pub(crate) fn note_written(&self, position: u64, spans: impl Iterator<Item = Span>) {
+        let mut index = self.index();
+        if index.covered == position {
+            spans.for_each(|span| index.push(span));
+        }
+    }
+
+    /// Adds the batches from the one that holds `from` up to `until` to `slice`, as [`keyway_log::PartitionLog::read`]
+    /// says. `len` is the segment's length; `from` lies in it.
+    pub(crate) fn read(
+        &self,
+        file: &dyn File,
+        len: u64,
+        (from, until): (Offset, Offset),
+        bytes_max: usize,
+        slice: &mut Slice,
+    ) -> Result<Reading, ReadError> {
+        let (mut position, mut expected) = self.locate(file, len, from)?;
+        let mut bytes_left = bytes_max.saturating_sub(slice.len());
+        let mut chunk_len = (bytes_left + INDEX_SPACING as usize).min(READ_LEN_MAX);
+        loop {
+            let chunk = read_chunk(file, position, chunk_len.max(HEADER_LEN), len)?;
+            let mut at = 0;
+            let mut kept: Option<usize> = None;
+            let reading = loop {
+                let rest = chunk.slice(at..);
+                let nothing_yet = slice.is_empty() && kept.is_none();
+                let span = match Span::peek(&rest, expected, len - position - at as u64) {
+                    Ok(Some(span)) => span,
+                    Ok(None) => break Reading::Open,
+                    Err(error) if nothing_yet => return Err(error),
+                    // What is good is served; the next read meets the damage.
+                    Err(_) => break Reading::Full,
+                };
+                if span.base >= until {
+                    break Reading::Full;
+                }
+                let wanted = span.next > from;
+                if wanted && span.len as usize > bytes_left && !nothing_yet {
+                    break Reading::Full;
+                }
+                if span.len > rest.len() as u64 {
+                    break Reading::Open;
+                }
+                if wanted {
+                    if let Err(error) = RecordBatch::parse_first(&rest) {
+                        if nothing_yet {
+                            return Err(corrupt(expected, &error));
+                        }
+                        break Reading::Full;
+                    }
+                    kept.get_or_insert(at);
+                    bytes_left = bytes_left.saturating_sub(span.len as usize);
+                }
+                at += span.len as usize;
+                expected = span.next;
+            };
+            if let Some(start) = kept {
+                slice.pieces.push(chunk.slice(start..at));
+                slice.next = expected;
+                return Ok(reading);
+            }
+            if reading == Reading::Full {
+                return Ok(reading);
+            }
+            // What is wanted begins behind the chunk or is longer than it.
+            position += at as u64;
+            let header = read_chunk(file, position, HEADER_LEN, len)?;
+            let Some(span) = Span::peek(&header, expected, len - position)? else {
+                return Err(corrupt(expected, &"the segment ends early"));
+            };
+            chunk_len = (span.len as usize).max(chunk_len);
+            if (chunk.len() - at) as u64 >= span.len {
+                return Err(corrupt(expected, &"the segment changed while it was read"));
+            }
+        }
+    }
+
+    /// Base offset of the first batch that ends behind `start` and has a timestamp of `time` or later.
+    pub(crate) fn find(
+        &self,
+        file: &dyn File,
+        len: u64,
+        start: Offset,
+        time: Timestamp,
+    ) -> Result<Option<Offset>, ReadError> {
+        let mut index = self.index();
+        cover(&mut index, file, len, |index| index.max_timestamp >= time && index.next > start)?;
+        let by_time = index.entries.partition_point(|entry| entry.max_before < time);
+        let by_start = index.entries.partition_point(|entry| entry.offset <= start);
+        // The entries before both points are certain to come too early.
+        let entry = by_time.max(by_start).saturating_sub(1);
+        let Some(entry) = index.entries.get(entry).copied() else { return Ok(None) };
+        drop(index);
+        let mut found = None;
+        walk(file, len, entry.position, entry.offset, |span| {
+            if span.max_timestamp >= time && span.next > start {
+                found = Some(span.base);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(found)
+    }
+
+    /// A place at or before the batch that holds `offset`, and the offset there.
+    fn locate(&self, file: &dyn File, len: u64, offset: Offset) -> Result<(u64, Offset), ReadError> {
+        let mut index = self.index();
+        cover(&mut index, file, len, |index| index.next > offset)?;
+        let after = index.entries.partition_point(|entry| entry.offset <= offset);
+        match after.checked_sub(1).map(|before| index.entries[before]) {
+            Some(entry) => Ok((entry.position, entry.offset)),
+            None => Err(corrupt(offset, &"the segment is empty")),
+        }
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().expect("no panic under the lock")
+    }
+}
+
+impl Index {
+    fn push(&mut self, span: Span) {
+        assert!(span.base == self.next, "offsets in a segment are dense");
+        if self.entries.last().is_none_or(|last| self.covered - last.position >= INDEX_SPACING) {
+            let max_before = self.max_timestamp;
+            self.entries.push(IndexEntry { position: self.covered, offset: span.base, max_before });
+        }
+        self.covered += span.len;
+        self.next = span.next;
+        self.max_timestamp = self.max_timestamp.max(span.max_timestamp);
+    }
+}
+
+impl Span {
+    pub(crate) fn of(batch: &RecordBatch) -> Self {
+        Self {
+            base: batch.base_offset(),
+            next: batch.next_offset(),
+            len: batch.bytes().len() as u64,
+            max_timestamp: batch.max_timestamp(),
+        }
+    }
+
+    /// Reads a header that must be that of the batch at `expected` with at most `len_max` bytes; `None` if the header
+    /// is not wholly there.
+    fn peek(bytes: &[u8], expected: Offset, len_max: u64) -> Result<Option<Self>, ReadError> {
+        if bytes.len() < HEADER_LEN {
+            return Ok(None);
+        }
+        let len = RecordBatch::stated_len(bytes).map_err(|error| corrupt(expected, &error))? as u64;
+        if len > len_max {
+            return Err(corrupt(expected, &format_args!("a batch of {len} bytes where {len_max} are left")));
+        }
+        let base = i64::from_be_bytes(bytes[..8].try_into().expect("8 bytes"));
+        let delta = i32::from_be_bytes(bytes[23..27].try_into().expect("4 bytes"));
+        let max_timestamp = i64::from_be_bytes(bytes[35..43].try_into().expect("8 bytes"));
+        // The batch's own checksum does not cover its base offset; that offsets are dense does.
+        if base != expected.0 || delta < 0 {
+            return Err(corrupt(expected, &format_args!("a batch of offset {base}, {delta} further")));
+        }
+        let next = expected.plus(i64::from(delta) + 1);
+        Ok(Some(Self { base: expected, next, len, max_timestamp: Timestamp(max_timestamp) }))
+    }
+}
+
+/// Extends the index until it is `enough` or knows the whole segment.
+fn cover(
+    index: &mut Index,
+    file: &dyn File,
+    len: u64,
+    enough: impl Fn(&Index) -> bool,
+) -> Result<(), ReadError> {
+    if enough(index) {
+        return Ok(());
+    }
+    let (covered, next) = (index.covered, index.next);
+    walk(file, len, covered, next, |span| {
+        index.push(span);
+        if enough(index) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+}
+
+/// Visits the headers from `position` on, where offset `expected` lies.
+fn walk(
+    file: &dyn File,
+    len: u64,
+    mut position: u64,
+    mut expected: Offset,
+    mut visit: impl FnMut(Span) -> ControlFlow<()>,
+) -> Result<(), ReadError> {
+    while position < len {
+        let chunk = read_chunk(file, position, WALK_LEN, len)?;
+        let mut at = 0;
+        while at < chunk.len() as u64 {
+            let Some(span) = Span::peek(&chunk[at as usize..], expected, len - position - at)? else { break };
+            if visit(span).is_break() {
+                return Ok(());
+            }
+            at += span.len;
+            expected = span.next;
+        }
+        if at == 0 {
+            return Err(corrupt(expected, &"the segment ends early"));
+        }
+        position += at;
+    }
+    Ok(())
+}
+
+fn read_chunk(file: &dyn File, position: u64, chunk_len: usize, len: u64) -> Result<Bytes, ReadError> {
+    let chunk_len = chunk_len.min(usize::try_from(len - position).unwrap_or(usize::MAX));
+    let mut chunk = BytesMut::zeroed(chunk_len);
+    let count = file.read_at(&mut chunk, position)?;
+    chunk.truncate(count);
+    Ok(chunk.freeze())
+}
+
+fn corrupt(offset: Offset, reason: &dyn std::fmt::Display) -> ReadError {
+    ReadError::Corrupt { offset, reason: reason.to_string() }
+}

@@ -1,0 +1,238 @@
+//! What was taken in and awaits its commit, and the bounds on what may be taken in.
+
+use crate::{
+    Options,
+    partition::Log,
+    wal::entry::{Entry, PREFIX_LEN},
+};
+use keyway_log::{
+    AppendError, BoxFuture, Ticket,
+    waiters::{Place, Waiters},
+};
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+/// One entry on its way into the write-ahead log.
+pub(crate) struct Staged {
+    pub(crate) entry: Entry,
+    /// The log whose high watermark the commit moves.
+    pub(crate) log: Arc<Log>,
+}
+
+pub(crate) struct Staging {
+    queue: Mutex<Queue>,
+    committer: Condvar,
+    bounds: Bounds,
+}
+
+struct Bounds {
+    staged_bytes_max: usize,
+    unwritten_bytes_max: usize,
+    wal_bytes_max: u64,
+}
+
+#[derive(Default)]
+struct Queue {
+    staged: VecDeque<Staged>,
+    last_ticket: u64,
+    levels: Levels,
+    room: Waiters<()>,
+    /// Nothing more is taken in.
+    closed: bool,
+    /// The commit thread sleeps and must be woken.
+    parked: bool,
+    /// The commit thread must end.
+    stopped: bool,
+}
+
+/// How full everything is, bytes.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Levels {
+    /// Taken in and not yet durable.
+    pub(crate) staged: usize,
+    /// In memory and not yet in a segment.
+    pub(crate) unwritten: usize,
+    /// In memory at all.
+    pub(crate) memory: usize,
+    /// Write-ahead log that no checkpoint covers.
+    pub(crate) wal: u64,
+}
+
+impl Staging {
+    pub(crate) fn new(options: &Options) -> Self {
+        let bounds = Bounds {
+            staged_bytes_max: options.staging_bytes_max,
+            unwritten_bytes_max: options.arena_bytes_max,
+            wal_bytes_max: options.wal_bytes_max,
+        };
+        Self { queue: Mutex::default(), committer: Condvar::new(), bounds }
+    }
+
+    /// Takes in a batch, unless there is no room for it.
+    pub(crate) fn push_data(&self, staged: Staged, len: usize) -> Result<Ticket, AppendError> {
+        let mut queue = self.queue();
+        if queue.closed {
+            return Err(AppendError::Closed);
+        }
+        // One batch may exceed a bound, so that every batch gets in at last.
+        if !self.bounds.leave_room(&queue.levels) {
+            return Err(AppendError::Full);
+        }
+        queue.levels.staged += len;
+        queue.levels.unwritten += len;
+        queue.levels.memory += len;
+        Ok(self.push(queue, staged))
+    }
+
+    /// Takes in an entry without records; there is always room for it. `None` if the store is closed.
+    pub(crate) fn push_control(&self, staged: Staged) -> Option<Ticket> {
+        let queue = self.queue();
+        (!queue.closed).then(|| self.push(queue, staged))
+    }
+
+    fn push(&self, mut queue: MutexGuard<'_, Queue>, staged: Staged) -> Ticket {
+        queue.last_ticket += 1;
+        let ticket = Ticket(queue.last_ticket);
+        queue.staged.push_back(staged);
+        let parked = std::mem::take(&mut queue.parked);
+        drop(queue);
+        if parked {
+            self.committer.notify_one();
+        }
+        ticket
+    }
+
+    /// Moves up to `bytes_max` bytes of entries, at least one, to `taken`; returns the last one's ticket.
+    pub(crate) fn take(&self, bytes_max: usize, taken: &mut Vec<Staged>) -> Option<Ticket> {
+        let mut queue = self.queue();
+        let mut bytes = 0;
+        while let Some(staged) = queue.staged.front() {
+            bytes += PREFIX_LEN + staged.batch_len();
+            if bytes > bytes_max && !taken.is_empty() {
+                break;
+            }
+            taken.extend(queue.staged.pop_front());
+        }
+        (!taken.is_empty()).then(|| Ticket(queue.last_ticket - queue.staged.len() as u64))
+    }
+
+    /// The ticket of the newest entry.
+    pub(crate) fn last_ticket(&self) -> Ticket {
+        Ticket(self.queue().last_ticket)
+    }
+
+    /// Changes the levels and wakes those who wait for room if there is some now.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Levels)) -> Levels {
+        let mut queue = self.queue();
+        change(&mut queue.levels);
+        let levels = queue.levels;
+        let wakers = if self.bounds.leave_room(&levels) { queue.room.take_all() } else { Vec::new() };
+        drop(queue);
+        wakers.into_iter().for_each(Waker::wake);
+        levels
+    }
+
+    pub(crate) fn levels(&self) -> Levels {
+        self.queue().levels
+    }
+
+    /// Refuses everything from now on.
+    pub(crate) fn close(&self) {
+        let mut queue = self.queue();
+        queue.closed = true;
+        let wakers = queue.room.take_all();
+        drop(queue);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue().closed
+    }
+
+    /// Lets the commit thread end.
+    pub(crate) fn stop(&self) {
+        self.queue().stopped = true;
+        self.committer.notify_all();
+    }
+
+    /// Blocks the commit thread until something is staged; `false` once it must end. Looks again and again for up to
+    /// `spin` before it sleeps.
+    pub(crate) fn park(&self, spin: Duration) -> bool {
+        let deadline = (!spin.is_zero()).then(|| Instant::now() + spin);
+        loop {
+            let mut queue = self.queue();
+            if queue.stopped {
+                return false;
+            }
+            if !queue.staged.is_empty() {
+                return true;
+            }
+            if deadline.is_some_and(|deadline| Instant::now() < deadline) {
+                drop(queue);
+                std::thread::yield_now();
+                continue;
+            }
+            queue.parked = true;
+            while queue.staged.is_empty() && !queue.stopped {
+                queue = self.committer.wait(queue).expect("no panic under the lock");
+            }
+            queue.parked = false;
+        }
+    }
+
+    /// As [`keyway_log::LogStore::room`].
+    pub(crate) fn room(self: &Arc<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(Room { staging: self.clone(), place: Place::default() })
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("no panic under the lock")
+    }
+}
+
+impl Staged {
+    pub(crate) fn batch_len(&self) -> usize {
+        match &self.entry {
+            Entry::Data { batch, .. } => batch.bytes().len(),
+            Entry::Create { .. } | Entry::Delete { .. } | Entry::Trim { .. } => 0,
+        }
+    }
+}
+
+impl Bounds {
+    fn leave_room(&self, levels: &Levels) -> bool {
+        levels.staged < self.staged_bytes_max
+            && levels.unwritten < self.unwritten_bytes_max
+            && levels.wal < self.wal_bytes_max
+    }
+}
+
+struct Room {
+    staging: Arc<Staging>,
+    place: Place<()>,
+}
+
+impl Future for Room {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Self { staging, place } = self.get_mut();
+        let mut queue = staging.queue();
+        if queue.closed || staging.bounds.leave_room(&queue.levels) {
+            return Poll::Ready(());
+        }
+        queue.room.wait(place, (), context.waker());
+        Poll::Pending
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.staging.queue().room.leave(&mut self.place);
+    }
+}
