@@ -17,7 +17,7 @@ use keyway_record::{LeaderEpoch, Offset, PartitionId, TopicName};
 use std::collections::VecDeque;
 
 const SEEDS: u64 = 10_000;
-const STEPS: usize = 70;
+const STEPS: usize = 150;
 const SESSION_MS: [i32; 2] = [6_000, 20_000];
 const REBALANCE_MS: [i32; 3] = [0, 5_000, 60_000];
 
@@ -86,6 +86,8 @@ struct World {
     replaced: BTreeMap<MemberId, MemberId>,
     /// When anything was last heard of, or said to, a member.
     contact: BTreeMap<MemberId, (Millis, i32)>,
+    /// Until when a member's last heartbeat keeps it in a stable group.
+    safe_until: BTreeMap<MemberId, Millis>,
     offsets_asked: i64,
 }
 
@@ -111,6 +113,7 @@ impl World {
             agreed: BTreeMap::new(),
             replaced: BTreeMap::new(),
             contact: BTreeMap::new(),
+            safe_until: BTreeMap::new(),
             offsets_asked: 0,
         }
     }
@@ -239,6 +242,8 @@ impl World {
             let known = |id: &MemberId| self.lives(id).any(|id| agreed.members.contains(id));
             assert!(agreed.leader.as_ref().is_some_and(known), "the leader is one of the members");
             assert!(agreed.joined.iter().all(known), "the leader knows everyone");
+            let came = |id: &MemberId| agreed.joined.contains(id) || id.as_str().starts_with('i');
+            assert!(agreed.members.iter().all(came), "only static members may be late");
         }
         let shown: Vec<_> = self.group.offsets().iter().map(|(_, p, c)| (p.0, c.offset.0)).collect();
         assert_eq!(shown, offsets_of(&self.durable), "what is shown is exactly what is durable");
@@ -276,6 +281,7 @@ impl World {
         self.group.check();
         self.open.clear();
         self.contact.clear();
+        self.safe_until.clear();
         self.clients.iter_mut().filter(|c| c.stage == Stage::Waiting).for_each(|c| c.stage = Stage::Out);
         self.agreed.clear();
         self.replaced.clear();
@@ -300,7 +306,8 @@ impl World {
         if !assigned.is_empty() {
             let members = assigned.keys().cloned().collect();
             let (protocol, leader) = (Some(stored.protocol), stored.leader);
-            let agreed = Agreed { protocol, leader, members, joined: Vec::new(), assigned };
+            let joined = assigned.keys().cloned().collect();
+            let agreed = Agreed { protocol, leader, members, joined, assigned };
             self.agreed.insert(self.generation, agreed);
         }
     }
@@ -311,10 +318,20 @@ impl World {
         let until = Millis(self.now.0 + self.dice.below(longest) as u64);
         while let Some(deadline) = self.group.next_deadline().filter(|deadline| *deadline <= until) {
             self.now = if self.dice.below(4) == 0 { until } else { self.now.max(deadline) };
-            self.step(Input::Tick);
-            self.judge_silence();
+            self.tick();
         }
         self.now = until;
+    }
+
+    fn tick(&mut self) {
+        let all_settled = matches!(self.group.phase, Phase::Stable { sync_deadline: None });
+        let before: Vec<MemberId> = self.group.members.keys().cloned().collect();
+        self.step(Input::Tick);
+        for id in before.iter().filter(|id| all_settled && !self.group.members.contains_key(*id)) {
+            let safe = self.safe_until.get(id).is_some_and(|until| *until > self.now);
+            assert!(!safe, "{id} was heard of and is expelled");
+        }
+        self.judge_silence();
     }
 
     /// After a tick nobody is left who was silent for a session and waits for nothing.
@@ -379,7 +396,9 @@ impl World {
         let mut assignments = Vec::new();
         for id in &c.members {
             let part = Bytes::from(format!("{generation}:{id}:{}", self.dice.below(100)));
-            assignments.push((id.clone(), part));
+            if self.dice.below(8) > 0 {
+                assignments.push((id.clone(), part));
+            }
         }
         let completing = self.group.state() == State::CompletingRebalance;
         let leads = self.group.leader.as_ref() == Some(&c.member_id);
@@ -427,6 +446,7 @@ impl World {
         };
         if matches!(expected, E::None | E::RebalanceInProgress) {
             self.hear(&c, &c.member_id);
+            self.safe_until.insert(c.member_id.clone(), self.now.after(c.session_timeout_ms));
         }
         let (member_id, instance_id) = (c.member_id.clone(), c.instance_id.clone());
         let heartbeat = Heartbeat { member_id, instance_id, generation: Generation(generation) };
@@ -541,8 +561,7 @@ impl World {
         for _ in 0..1_000 {
             let Some(deadline) = self.group.next_deadline() else { break };
             self.now = self.now.max(deadline);
-            self.step(Input::Tick);
-            self.judge_silence();
+            self.tick();
             self.confirm(true);
         }
         assert!(self.open.is_empty(), "{:?} wait for ever", self.open);
