@@ -75,9 +75,11 @@ fn wrong_usage(error: &clap::Error) -> ExitCode {
         error.exit();
     }
     let text = error.to_string();
-    let paragraphs = text.trim_start_matches("error: ").split("\n\n").filter(|part| !part.starts_with("Usage:"));
+    let paragraphs =
+        text.trim_start_matches("error: ").split("\n\n").filter(|part| !part.starts_with("Usage:"));
     let words = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
-    Failure::Usage(paragraphs.map(words).collect::<Vec<_>>().join("; ").replace("; For more", "; for more")).report()
+    Failure::Usage(paragraphs.map(words).collect::<Vec<_>>().join("; ").replace("; For more", "; for more"))
+        .report()
 }
 
 fn start_log(filter: &str) -> Result<(), Failure> {

@@ -85,7 +85,8 @@ impl Producer {
 
     /// The topic's partitions, ascending; creates the topic if the client may.
     pub(crate) async fn partitions(&self) -> Result<Vec<i32>, Failure> {
-        let partitions = self.producer.partitions_for(self.topic.as_str()).await.map_err(self.client.failed())?;
+        let partitions =
+            self.producer.partitions_for(self.topic.as_str()).await.map_err(self.client.failed())?;
         Ok(partitions.iter().map(|partition| partition.partition).collect())
     }
 
