@@ -48,7 +48,7 @@ fn cut_messages_end_in_an_error() {
 #[test]
 fn damaged_messages_neither_panic_nor_take_memory() {
     let all: Vec<_> = golden::all().collect();
-    for_seeds(40, |rng| {
+    for_seeds(200, |rng| {
         for golden in &all {
             let mut bytes = golden.bytes.to_vec();
             damage(rng, &mut bytes);

@@ -46,7 +46,7 @@ fn comes_back<M: Message>(api: ApiKey, bytes: Bytes, version: i16) {
 #[test]
 fn random_messages_of_every_version_come_back_byte_for_byte() {
     let messages = facts::all();
-    for_seeds(20, |rng| {
+    for_seeds(100, |rng| {
         for message in &messages {
             let api = ApiKey::of_code(message.api).expect("an API of ours");
             for version in message.versions.clone() {
@@ -63,7 +63,7 @@ fn random_messages_of_every_version_come_back_byte_for_byte() {
 #[test]
 fn unknown_tagged_fields_are_skipped() {
     let messages = facts::all();
-    for_seeds(20, |rng| {
+    for_seeds(100, |rng| {
         for message in &messages {
             let api = ApiKey::of_code(message.api).expect("an API of ours");
             for version in message.versions.clone().filter(|version| message.flexible.contains(version)) {

@@ -6,6 +6,7 @@
 mod facts;
 mod generate;
 mod import;
+mod module;
 mod rust;
 mod versions;
 
@@ -49,7 +50,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 type File = (String, String);
 
 fn check() -> anyhow::Result<()> {
-    for (name, text) in generate::generate(&facts_dir())? {
+    let files = generate::generate(&facts_dir())?;
+    for entry in fs::read_dir(code_dir())? {
+        let path = entry?.path();
+        ensure!(files.iter().any(|(name, _)| path.ends_with(name)), "{} has no facts", path.display());
+    }
+    for (name, text) in files {
         let path = code_dir().join(name);
         let committed = fs::read_to_string(&path).unwrap_or_default();
         ensure!(committed == text, "{} is not current: run cargo xtask messages generate", path.display());
@@ -80,8 +86,21 @@ fn kafka_wire() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn the_committed_messages_are_those_of_the_facts() {
-        super::check().unwrap();
+        check().unwrap();
+    }
+
+    #[test]
+    fn facts_are_read_whole() {
+        for entry in fs::read_dir(facts_dir()).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.ends_with("apis.txt") {
+                let text = fs::read_to_string(&path).unwrap();
+                assert_eq!(facts::Api::of_text(&text).unwrap().to_text(), text, "{}", path.display());
+            }
+        }
     }
 }
