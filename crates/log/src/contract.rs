@@ -11,7 +11,7 @@ pub mod reopen;
 pub mod threads;
 pub mod waiting;
 
-use crate::{Durability, LogStore, PartitionLog, ReadLimit, Slice, Ticket};
+use crate::{AppendError, Appended, Durability, LogStore, PartitionLog, ReadLimit, Slice, Ticket};
 use bytes::Bytes;
 use keyway_record::{
     LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Record, RecordBatch, Timestamp, TopicId,
@@ -119,11 +119,21 @@ fn builder(count: usize, value_len: usize, time: i64) -> BatchBuilder {
 /// The first epoch.
 pub const EPOCH: LeaderEpoch = LeaderEpoch(0);
 
+/// Appends `batch`, as soon as there is room for it.
+pub fn append(store: &dyn LogStore, log: &dyn PartitionLog, batch: &RecordBatch) -> Appended {
+    loop {
+        match log.append(batch, EPOCH) {
+            Err(AppendError::Full) => block_on(store.room()),
+            appended => return appended.expect("an open log takes the batch"),
+        }
+    }
+}
+
 /// Appends batches of one record each with the given times and waits until they are durable.
 pub fn fill(store: &dyn LogStore, log: &dyn PartitionLog, times: impl IntoIterator<Item = i64>) {
     let mut last = Ticket::default();
     for time in times {
-        last = log.append(&batch(1, 20, time), EPOCH).expect("there is room").ticket;
+        last = append(store, log, &batch(1, 20, time)).ticket;
     }
     durable(store, last);
 }

@@ -20,6 +20,7 @@ use keyway_record::{Offset, Timestamp};
 use keyway_runtime::OpenMode;
 use std::{
     io,
+    path::Path,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -143,12 +144,16 @@ impl Checkpointer {
                 _ => engine.disk.remove_folder(&path),
             };
             match removed {
-                Ok(()) => _ = path.parent().map(|parent| self.unsynced.folders.insert(parent.into())),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "unused files could not be removed")
+                    tracing::warn!(path = %path.display(), %error, "unused files could not be removed");
+                    continue;
                 }
             }
+            // The next manifest says nothing of it any more, so the removal must be durable before that.
+            self.unsynced.folders.retain(|folder| !folder.starts_with(&path));
+            self.unsynced.folders.extend(path.parent().map(Path::to_path_buf));
         }
     }
 }

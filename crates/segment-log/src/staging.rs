@@ -177,8 +177,9 @@ impl Staging {
                 std::thread::yield_now();
                 continue;
             }
-            queue.parked = true;
             while queue.staged.is_empty() && !queue.stopped {
+                // Again each time: a checkpoint may have committed what this thread was woken for.
+                queue.parked = true;
                 queue = self.committer.wait(queue).expect("no panic under the lock");
             }
             queue.parked = false;

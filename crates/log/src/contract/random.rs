@@ -116,12 +116,7 @@ fn append(model: &mut Model, log: &Arc<dyn PartitionLog>, store: &dyn LogStore, 
         model.next_sequence += count as i32;
         sent
     };
-    let appended = loop {
-        match log.append(&sent, EPOCH) {
-            Err(crate::AppendError::Full) => super::block_on(store.room()),
-            appended => break appended.unwrap(),
-        }
-    };
+    let appended = super::append(store, log.as_ref(), &sent);
     assert_eq!(appended.base_offset, Offset(model.end));
     assert!(!appended.duplicate);
     model.end += count as i64;

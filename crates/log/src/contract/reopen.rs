@@ -1,6 +1,6 @@
 //! What outlives the process.
 
-use super::{EPOCH, Home, batch, batch_of, durable, fill, partition, read_all};
+use super::{EPOCH, Home, append, batch, batch_of, durable, fill, partition, read_all};
 use crate::{Bounds, StoreError};
 use keyway_record::Offset;
 
@@ -16,7 +16,7 @@ pub fn what_was_waited_for_is_kept(home: &Home) {
         assert_eq!(log.bounds(), Bounds { start: Offset(0), high_watermark: end, end });
         for time in 0..50 {
             let batch = batch(2, 300, time);
-            let appended = log.append(&batch, EPOCH).unwrap();
+            let appended = append(store.as_ref(), log.as_ref(), &batch);
             expected.push(batch.placed(appended.base_offset, EPOCH));
             if time % 7 == 0 || time == 49 {
                 durable(store.as_ref(), appended.ticket);
@@ -32,7 +32,7 @@ pub fn a_close_keeps_everything(home: &Home) {
         let log = store.open(&partition("a")).or_else(|_| store.create(&partition("a"))).unwrap();
         assert_eq!(log.bounds().high_watermark, Offset(life * 30));
         for _ in 0..30 {
-            log.append(&batch(1, 500, 5), EPOCH).unwrap();
+            append(store.as_ref(), log.as_ref(), &batch(1, 500, 5));
         }
         store.close().unwrap();
     }

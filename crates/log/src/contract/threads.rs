@@ -1,7 +1,7 @@
 //! Many threads at once.
 
-use super::{EPOCH, Home, batch_of, block_on, durable, partition};
-use crate::{AppendError, PartitionLog, ReadLimit};
+use super::{Home, append, batch_of, block_on, durable, partition};
+use crate::{PartitionLog, ReadLimit};
 use keyway_record::{Offset, ProducerId};
 use std::{collections::BTreeMap, sync::Arc, thread};
 
@@ -20,12 +20,7 @@ pub fn appenders_and_readers_keep_order(home: &Home) {
                 for sequence in 0..BATCHES {
                     for log in &logs {
                         let batch = batch_of(id, 0, sequence, 1);
-                        let appended = loop {
-                            match log.append(&batch, EPOCH) {
-                                Err(AppendError::Full) => block_on(store.room()),
-                                appended => break appended.expect("an open log"),
-                            }
-                        };
+                        let appended = append(store.as_ref(), log.as_ref(), &batch);
                         if (sequence + id as i32) % 3 == 0 {
                             durable(store.as_ref(), appended.ticket);
                             assert!(log.bounds().high_watermark > appended.last_offset);

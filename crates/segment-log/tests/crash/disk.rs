@@ -1,0 +1,391 @@
+//! A disk in memory that keeps apart what is durable and what is not, and that crashes or fails at a chosen operation.
+//!
+//! After a power cut each write that was not synced is there, is torn, or is not, whatever came after it; each creation,
+//! rename and removal in a folder that was not synced happened or did not. After a kill everything is there, and still
+//! not durable.
+
+use keyway_log::contract::random::Random;
+use keyway_runtime::{Disk, File, FolderLock, OpenMode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+/// What devices write as one.
+const SECTOR: usize = 512;
+
+#[derive(Clone)]
+pub struct CrashDisk(Arc<Mutex<State>>);
+
+struct State {
+    inodes: Vec<Inode>,
+    names: BTreeMap<PathBuf, Node>,
+    durable_names: BTreeMap<PathBuf, Node>,
+    operations: u64,
+    fault: Option<Fault>,
+    crashed: bool,
+    /// The operation under way is the one that the plan names.
+    at_fault: bool,
+    /// What the fault hit.
+    hit: Option<Hit>,
+    random: Random,
+    life: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Node {
+    Folder,
+    File(usize),
+}
+
+#[derive(Default)]
+struct Inode {
+    current: Vec<u8>,
+    durable: Vec<u8>,
+    pending: Vec<Change>,
+}
+
+#[derive(Clone)]
+enum Change {
+    Write { at: usize, bytes: Vec<u8> },
+    Truncate { len: usize },
+}
+
+/// What happens at an operation, counted from 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Nothing works from this operation on.
+    Crash(u64),
+    /// This operation fails, and no other. A failed sync loses what it should have made durable.
+    Error(u64),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hit {
+    pub operation: &'static str,
+    pub path: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    Kill,
+    PowerCut,
+}
+
+impl CrashDisk {
+    pub fn new(seed: u64) -> Self {
+        let root = BTreeMap::from([(PathBuf::from("/"), Node::Folder)]);
+        Self(Arc::new(Mutex::new(State {
+            inodes: Vec::new(),
+            names: root.clone(),
+            durable_names: root,
+            operations: 0,
+            fault: None,
+            crashed: false,
+            at_fault: false,
+            hit: None,
+            random: Random::new(seed),
+            life: 0,
+        })))
+    }
+
+    /// Plans a fault, counted in operations from now.
+    pub fn plan(&self, fault: Option<Fault>) {
+        let mut state = self.state();
+        let now = state.operations;
+        state.fault = fault.map(|fault| match fault {
+            Fault::Crash(at) => Fault::Crash(now + at),
+            Fault::Error(at) => Fault::Error(now + at),
+        });
+        state.hit = None;
+    }
+
+    /// Operations so far that change something.
+    pub fn operations(&self) -> u64 {
+        self.state().operations
+    }
+
+    pub fn hit(&self) -> Option<Hit> {
+        self.state().hit.clone()
+    }
+
+    pub fn has_crashed(&self) -> bool {
+        self.state().crashed
+    }
+
+    /// The machine or the process starts again.
+    pub fn restart(&self, ending: Ending) {
+        let mut state = self.state();
+        state.crashed = false;
+        state.fault = None;
+        state.life += 1;
+        if ending == Ending::PowerCut {
+            state.lose_power();
+        }
+    }
+
+    /// The bytes of a file, to be changed under the store's feet.
+    pub fn change(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state();
+        let Some(Node::File(inode)) = state.names.get(path).copied() else { panic!("no file {path:?}") };
+        change(&mut state.inodes[inode].current);
+        state.inodes[inode].durable = state.inodes[inode].current.clone();
+    }
+
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.state().names.keys().cloned().collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl State {
+    /// Counts an operation; `Err` if the plan says so. On a crash the operation may have happened in part.
+    fn operation(&mut self, operation: &'static str, path: &Path, life: u64) -> io::Result<()> {
+        self.at_fault = false;
+        if self.crashed || life != self.life {
+            return Err(io::Error::other("crashed"));
+        }
+        let now = self.operations;
+        self.operations += 1;
+        let planned = match self.fault {
+            Some(Fault::Crash(at)) => at == now,
+            Some(Fault::Error(at)) => at == now,
+            None => false,
+        };
+        if !planned {
+            return Ok(());
+        }
+        self.at_fault = true;
+        self.crashed = matches!(self.fault, Some(Fault::Crash(_)));
+        self.hit = Some(Hit { operation, path: path.into() });
+        Err(io::Error::other("injected"))
+    }
+
+    fn apply(&mut self, inode: usize, change: Change) {
+        let inode = &mut self.inodes[inode];
+        change.apply(&mut inode.current);
+        inode.pending.push(change);
+    }
+
+    fn lose_power(&mut self) {
+        for index in 0..self.inodes.len() {
+            let pending = std::mem::take(&mut self.inodes[index].pending);
+            for change in pending {
+                if let Some(change) = self.survivor(change) {
+                    change.apply(&mut self.inodes[index].durable);
+                }
+            }
+            self.inodes[index].current = self.inodes[index].durable.clone();
+        }
+        let paths: BTreeSet<PathBuf> = self.names.keys().chain(self.durable_names.keys()).cloned().collect();
+        let mut names = BTreeMap::new();
+        for path in paths {
+            let (before, after) = (self.durable_names.get(&path).copied(), self.names.get(&path).copied());
+            let node = if before == after || self.random.below(2) == 0 { before } else { after };
+            // What lies in a folder that is lost is lost with it.
+            let has_parent = path.parent().is_none_or(|parent| names.contains_key(parent));
+            if let (Some(node), true) = (node, has_parent) {
+                names.insert(path, node);
+            }
+        }
+        self.names = names.clone();
+        self.durable_names = names;
+    }
+
+    fn survivor(&mut self, change: Change) -> Option<Change> {
+        match (self.random.below(3), change) {
+            (0, _) => None,
+            (1, Change::Write { at, bytes }) => {
+                // Some sectors of it, in any order: here a range.
+                let sectors = bytes.len().div_ceil(SECTOR) as u64;
+                let first = self.random.below(sectors.max(1)) as usize * SECTOR;
+                let last =
+                    (first + (1 + self.random.below(sectors.max(1)) as usize) * SECTOR).min(bytes.len());
+                let first = if self.random.below(2) == 0 { 0 } else { first };
+                Some(Change::Write { at: at + first, bytes: bytes[first..last].to_vec() })
+            }
+            (_, change) => Some(change),
+        }
+    }
+}
+
+impl Change {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Self::Write { at, bytes } => {
+                if content.len() < at + bytes.len() {
+                    content.resize(at + bytes.len(), 0);
+                }
+                content[*at..at + bytes.len()].copy_from_slice(bytes);
+            }
+            Self::Truncate { len } => content.resize(*len, 0),
+        }
+    }
+}
+
+impl Disk for CrashDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let mut state = self.state();
+        if state.crashed {
+            return Err(io::Error::other("crashed"));
+        }
+        let inode = match (state.names.get(path).copied(), mode) {
+            (Some(Node::File(inode)), _) => inode,
+            (None, OpenMode::Create) if state.names.contains_key(path.parent().unwrap()) => {
+                let life = state.life;
+                state.operation("open", path, life)?;
+                state.inodes.push(Inode::default());
+                let inode = state.inodes.len() - 1;
+                state.names.insert(path.into(), Node::File(inode));
+                inode
+            }
+            _ => return Err(io::ErrorKind::NotFound.into()),
+        };
+        let life = state.life;
+        drop(state);
+        Ok(Arc::new(CrashFile { disk: self.clone(), inode, path: path.into(), life }))
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let missing = path.ancestors().any(|folder| !state.names.contains_key(folder));
+        if missing {
+            let life = state.life;
+            state.operation("create_folder", path, life)?;
+            for folder in path.ancestors() {
+                state.names.entry(folder.into()).or_insert(Node::Folder);
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let state = self.state();
+        if !state.names.contains_key(folder) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let inside = state.names.keys().filter(|path| path.parent() == Some(folder));
+        Ok(inside.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let life = state.life;
+        state.operation("rename", to, life)?;
+        let node = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.names.insert(to.into(), node);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let life = state.life;
+        state.operation("remove", path, life)?;
+        state.names.remove(path).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let life = state.life;
+        state.operation("remove_folder", path, life)?;
+        if !state.names.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.names.retain(|name, _| !name.starts_with(path));
+        Ok(())
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let life = state.life;
+        state.operation("sync_folder", folder, life)?;
+        if !state.names.contains_key(folder) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let inside = |path: &PathBuf| path.parent() == Some(folder);
+        let gone: Vec<PathBuf> = state
+            .durable_names
+            .keys()
+            .filter(|path| inside(path) && !state.names.contains_key(*path))
+            .cloned()
+            .collect();
+        for path in gone {
+            state.durable_names.retain(|name, _| !name.starts_with(&path));
+        }
+        let now: Vec<_> =
+            state.names.iter().filter(|(path, _)| inside(path)).map(|(p, n)| (p.clone(), *n)).collect();
+        state.durable_names.extend(now);
+        Ok(())
+    }
+
+    fn lock_folder(&self, _: &Path) -> io::Result<Box<dyn FolderLock>> {
+        struct Lock;
+        impl FolderLock for Lock {}
+        Ok(Box::new(Lock))
+    }
+}
+
+struct CrashFile {
+    disk: CrashDisk,
+    inode: usize,
+    path: PathBuf,
+    life: u64,
+}
+
+impl CrashFile {
+    fn change(&self, operation: &'static str, change: Change) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let done = state.operation(operation, &self.path, self.life);
+        // What fails may have happened, in part or whole.
+        if done.is_ok() || (state.at_fault && state.random.below(2) == 0) {
+            state.apply(self.inode, change);
+        }
+        done
+    }
+}
+
+impl File for CrashFile {
+    fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+        let state = self.disk.state();
+        let content = &state.inodes[self.inode].current;
+        let at = usize::try_from(at).unwrap().min(content.len());
+        let count = bytes.len().min(content.len() - at);
+        bytes[..count].copy_from_slice(&content[at..at + count]);
+        Ok(count)
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.change("write", Change::Write { at: usize::try_from(at).unwrap(), bytes: bytes.to_vec() })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let done = state.operation("sync", &self.path, self.life);
+        let crashed = state.crashed || self.life != state.life;
+        let inode = &mut state.inodes[self.inode];
+        match &done {
+            Ok(()) => {
+                for change in std::mem::take(&mut inode.pending) {
+                    change.apply(&mut inode.durable);
+                }
+            }
+            // The operating system marks what it could not write as clean.
+            Err(_) if !crashed => inode.pending.clear(),
+            Err(_) => {}
+        }
+        done
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.change("truncate", Change::Truncate { len: usize::try_from(len).unwrap() })
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.disk.state().inodes[self.inode].current.len() as u64)
+    }
+}

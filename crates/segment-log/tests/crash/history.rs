@@ -1,0 +1,267 @@
+//! A random workload, and what a store may look like after a crash: some prefix of what was done, with everything in it
+//! that somebody was told is durable.
+
+use super::disk::CrashDisk;
+use keyway_log::{
+    AppendError, Bounds, Durability, LogStore, Ticket,
+    contract::{EPOCH, WakeCount, batch, batch_of, partition, random::Random, read_all},
+};
+use keyway_record::{Offset, RecordBatch, TopicPartition};
+use keyway_runtime::{RealClock, RealNetwork, World};
+use keyway_segment_log::{Drive, OpenError, Options, SegmentStore};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, task::Context};
+
+/// Everything happens within a few dozen operations.
+pub fn options() -> Options {
+    Options {
+        arena_bytes_max: 12_000,
+        staging_bytes_max: 8_000,
+        commit_bytes_max: 4_000,
+        wal_file_bytes: 16 << 10,
+        checkpoint_bytes: 40_000,
+        wal_bytes_max: 80_000,
+        segment_bytes: 6_000,
+        open_files_max: 2,
+        drive: Drive::Steps,
+        ..Options::default()
+    }
+}
+
+pub fn folder() -> PathBuf {
+    "/data".into()
+}
+
+pub fn open(disk: &CrashDisk) -> Result<SegmentStore, OpenError> {
+    struct Fixed;
+    impl keyway_runtime::Entropy for Fixed {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(7);
+        }
+    }
+    let world = World {
+        clock: Arc::new(RealClock::new()),
+        disk: Arc::new(disk.clone()),
+        network: Arc::new(RealNetwork),
+        entropy: Arc::new(Fixed),
+    };
+    SegmentStore::open(&world, folder(), options())
+}
+
+/// One thing that was done. Each takes one ticket.
+#[derive(Clone, Debug)]
+enum Effect {
+    Create(TopicPartition),
+    Delete(TopicPartition),
+    Append(TopicPartition, RecordBatch),
+    Trim(TopicPartition, Offset),
+}
+
+/// A partition as it should be.
+#[derive(Clone, Default)]
+struct Expected {
+    start: Offset,
+    end: Offset,
+    batches: Vec<RecordBatch>,
+    /// The idempotent producer's last batch.
+    last_numbered: Option<RecordBatch>,
+}
+
+type Partitions = BTreeMap<TopicPartition, Expected>;
+
+/// What is known of a store over all its lives.
+#[derive(Default)]
+pub struct History {
+    /// As it was when the store was opened last.
+    before: Partitions,
+    /// What was done since: the ticket of `effects[i]` is `i + 1`.
+    effects: Vec<Effect>,
+    /// How many of them somebody was told are durable.
+    durable: usize,
+    /// Producers' next sequence numbers, by partition. A new life of a partition begins with 0.
+    sequences: BTreeMap<TopicPartition, i32>,
+}
+
+impl Effect {
+    fn apply(&self, partitions: &mut Partitions) {
+        match self {
+            Self::Create(target) => _ = partitions.insert(target.clone(), Expected::default()),
+            Self::Delete(target) => _ = partitions.remove(target),
+            Self::Append(target, batch) => {
+                let expected = partitions.get_mut(target).unwrap();
+                expected.end = batch.next_offset();
+                expected.batches.push(batch.clone());
+                if batch.producer_id().0 >= 0 {
+                    expected.last_numbered = Some(batch.clone());
+                }
+            }
+            Self::Trim(target, start) => {
+                let expected = partitions.get_mut(target).unwrap();
+                expected.start = expected.start.max(*start);
+            }
+        }
+    }
+}
+
+impl History {
+    /// Does `count` random things. Stops early once the store has ended.
+    pub fn run(&mut self, store: &SegmentStore, random: &mut Random, count: usize) {
+        for _ in 0..count {
+            if !self.act(store, random) {
+                return;
+            }
+            self.note_durable(store);
+        }
+    }
+
+    /// Asks which effects are durable, as those who wait for them do.
+    pub fn note_durable(&mut self, store: &SegmentStore) {
+        let (_, waker) = WakeCount::new();
+        while self.durable < self.effects.len() {
+            let ticket = Ticket(self.durable as u64 + 1);
+            let mut wait = store.wait(ticket, Durability::Durable);
+            match wait.as_mut().poll(&mut Context::from_waker(&waker)) {
+                std::task::Poll::Ready(Ok(())) => self.durable += 1,
+                _ => return,
+            }
+        }
+    }
+
+    /// `false` if the store takes nothing in any more.
+    fn act(&mut self, store: &SegmentStore, random: &mut Random) -> bool {
+        let target = partition(["a", "b", "c"][random.below(3) as usize]);
+        let done = match (store.open(&target), random.below(16)) {
+            (Err(_), _) => match store.create(&target) {
+                Ok(_) => {
+                    self.sequences.insert(target.clone(), 0);
+                    Some(Effect::Create(target))
+                }
+                Err(_) => return false,
+            },
+            (Ok(_), 0) if random.below(2) == 0 => match store.delete(&target) {
+                Ok(()) => Some(Effect::Delete(target)),
+                Err(_) => return false,
+            },
+            (Ok(log), 0 | 1) => {
+                let bounds = log.bounds();
+                let before = Offset(random.below(bounds.end.0 as u64 + 2) as i64);
+                match log.trim(before) {
+                    Ok(_) => Some(Effect::Trim(target, before.min(bounds.high_watermark))),
+                    Err(_) => return false,
+                }
+            }
+            (Ok(_), 2..=6) => {
+                store.step();
+                None
+            }
+            (Ok(_), 7) if random.below(4) == 0 => {
+                _ = store.checkpoint();
+                None
+            }
+            (Ok(log), _) => {
+                let count = random.below(3) as usize + 1;
+                let sent = if random.below(2) == 0 {
+                    batch(count, random.below(1_500) as usize, random.below(100) as i64)
+                } else {
+                    batch_of(5, 0, self.sequences[&target], count)
+                };
+                match log.append(&sent, EPOCH) {
+                    Ok(appended) => {
+                        assert!(!appended.duplicate);
+                        assert_eq!(appended.ticket, Ticket(self.effects.len() as u64 + 1));
+                        if sent.producer_id().0 >= 0 {
+                            *self.sequences.get_mut(&target).unwrap() += count as i32;
+                        }
+                        Some(Effect::Append(target, sent.placed(appended.base_offset, EPOCH)))
+                    }
+                    Err(AppendError::Full) => {
+                        store.step();
+                        None
+                    }
+                    Err(AppendError::Closed) => return false,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        self.effects.extend(done);
+        true
+    }
+
+    /// Checks a store that was opened again, and goes on from what it has.
+    pub fn check(&mut self, store: &SegmentStore) {
+        let mut expected = self.before.clone();
+        self.effects[..self.durable].iter().for_each(|effect| effect.apply(&mut expected));
+        let mut found = None;
+        let mut later = self.effects[self.durable..].iter();
+        loop {
+            if matches(&expected, store) {
+                found = Some(expected.clone());
+                // Trims may change nothing; the longest prefix serves as well as the shortest.
+            }
+            match later.next() {
+                Some(effect) => effect.apply(&mut expected),
+                None => break,
+            }
+        }
+        let Some(found) = found else {
+            panic!(
+                "after {} durable effects of {:#?} the store has {:#?}",
+                self.durable,
+                self.effects.iter().map(Effect::summary).collect::<Vec<_>>(),
+                store
+                    .list()
+                    .iter()
+                    .map(|each| (each.to_string(), store.open(each).unwrap().bounds()))
+                    .collect::<Vec<_>>(),
+            );
+        };
+        for (target, expected) in &found {
+            expected.check(store, target);
+            let next = expected
+                .last_numbered
+                .as_ref()
+                .map_or(0, |batch| batch.base_sequence() + batch.record_count() as i32);
+            self.sequences.insert(target.clone(), next);
+        }
+        self.before = found;
+        self.effects.clear();
+        self.durable = 0;
+    }
+}
+
+impl Effect {
+    fn summary(&self) -> String {
+        match self {
+            Self::Append(target, batch) => {
+                format!("append {target} {}..{}", batch.base_offset(), batch.next_offset())
+            }
+            Self::Create(target) => format!("create {target}"),
+            Self::Delete(target) => format!("delete {target}"),
+            Self::Trim(target, start) => format!("trim {target} {start}"),
+        }
+    }
+}
+
+fn matches(expected: &Partitions, store: &SegmentStore) -> bool {
+    let bounds = |each: &Expected| Bounds { start: each.start, high_watermark: each.end, end: each.end };
+    store.list().iter().eq(expected.keys())
+        && expected.iter().all(|(target, each)| store.open(target).unwrap().bounds() == bounds(each))
+}
+
+impl Expected {
+    fn check(&self, store: &SegmentStore, target: &TopicPartition) {
+        let log = store.open(target).unwrap();
+        let readable = self.batches.iter().filter(|batch| batch.next_offset() > self.start);
+        assert!(
+            read_all(log.as_ref(), self.start).iter().eq(readable),
+            "{target}: other records than were sent"
+        );
+        let Some(last) = &self.last_numbered else { return };
+        let again = log.append(last, EPOCH).unwrap();
+        assert_eq!((again.base_offset, again.duplicate), (last.base_offset(), true), "{target}: a retry");
+        let gap = batch_of(5, 0, last.base_sequence() + last.record_count() as i32 + 3, 1);
+        assert!(
+            matches!(log.append(&gap, EPOCH), Err(AppendError::OutOfOrderSequence { .. })),
+            "{target}: a gap"
+        );
+    }
+}

@@ -1,0 +1,260 @@
+//! Crashes at every operation of random workloads, failing operations, damaged files.
+//!
+//! `KEYWAY_CRASH_SEEDS=1000..2000 cargo test -p keyway-segment-log --release --test recovery` runs more; a failure prints
+//! the seed and the operation that repeat it.
+
+mod crash;
+
+use crash::{
+    disk::{CrashDisk, Ending, Fault},
+    history::{self, History, folder},
+};
+use keyway_log::{
+    AppendError, Durability, LogStore, ReadError, ReadLimit,
+    contract::{EPOCH, append, batch, block_on, partition, random::Random, read_all},
+};
+use keyway_record::Offset;
+use keyway_segment_log::OpenError;
+use std::{
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::PathBuf,
+    task::{Context, Waker},
+};
+
+/// Effects in one life of a workload.
+const EFFECTS: usize = 90;
+
+fn seeds(default: Range<u64>) -> Range<u64> {
+    let Ok(text) = std::env::var("KEYWAY_CRASH_SEEDS") else { return default };
+    let (from, to) = text.split_once("..").expect("KEYWAY_CRASH_SEEDS is a range like 0..100");
+    from.parse().unwrap()..to.parse().unwrap()
+}
+
+/// Runs `case` at every operation of every seed until it says that the fault came too late; returns the number of runs.
+fn at_every_operation(default: Range<u64>, case: impl Fn(u64, u64) -> bool) -> u64 {
+    let alone: Option<u64> = std::env::var("KEYWAY_CRASH_AT").ok().map(|at| at.parse().unwrap());
+    let mut runs = 0;
+    for seed in seeds(default) {
+        for at in alone.map_or(0..u64::MAX, |at| at..at + 1) {
+            runs += 1;
+            match catch_unwind(AssertUnwindSafe(|| case(seed, at))) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(panic) => {
+                    eprintln!("KEYWAY_CRASH_SEEDS={seed}..{} KEYWAY_CRASH_AT={at} repeats it", seed + 1);
+                    resume_unwind(panic);
+                }
+            }
+        }
+    }
+    runs
+}
+
+/// One crash in the first life at operation `at`, then one somewhere in each of two more lives, recovery included.
+fn crash_and_recover(seed: u64, at: u64) -> bool {
+    let mut random = Random::new(seed);
+    let mut choices = Random::new(seed.wrapping_mul(31).wrapping_add(at));
+    let disk = CrashDisk::new(seed ^ at << 32);
+    let mut history = History::default();
+    let mut hit = false;
+    for life in 0..4 {
+        let fault = match life {
+            0 => Some(Fault::Crash(at)),
+            1 | 2 => Some(Fault::Crash(choices.below(120))),
+            _ => None,
+        };
+        disk.plan(fault);
+        match history::open(&disk) {
+            Ok(store) => {
+                history.check(&store);
+                history.run(&store, &mut random, EFFECTS);
+                if life % 2 == 1 && choices.below(2) == 0 {
+                    _ = store.close();
+                    history.note_durable(&store);
+                }
+            }
+            Err(error) => assert!(disk.has_crashed(), "{error}"),
+        }
+        hit |= life == 0 && disk.has_crashed();
+        disk.restart(if choices.below(4) == 0 { Ending::Kill } else { Ending::PowerCut });
+    }
+    history.check(&history::open(&disk).unwrap_or_else(|error| panic!("{error}")));
+    hit
+}
+
+#[test]
+fn a_crash_at_any_operation_loses_nothing_that_was_waited_for() {
+    let runs = at_every_operation(0..25, crash_and_recover);
+    println!("{runs} crash points");
+    if std::env::var_os("KEYWAY_CRASH_AT").is_none() && std::env::var_os("KEYWAY_CRASH_SEEDS").is_none() {
+        assert!(runs >= 2_000, "only {runs} crash points");
+    }
+}
+
+/// One operation fails. If it was a write or flush of the write-ahead log, the store stops and says so.
+fn fail_and_recover(seed: u64, at: u64) -> bool {
+    let mut random = Random::new(seed);
+    let disk = CrashDisk::new(seed ^ at << 32);
+    let mut history = History::default();
+    disk.plan(None);
+    let store = history::open(&disk).unwrap();
+    disk.plan(Some(Fault::Error(at)));
+    history.run(&store, &mut random, EFFECTS);
+    let hit = disk.hit();
+    if let Some(hit) = &hit {
+        let in_wal = hit.path.starts_with("/data/wal") && hit.path.extension().is_some_and(|it| it == "wal");
+        let failed = store.failed().as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        if in_wal && matches!(hit.operation, "write" | "sync") {
+            assert!(failed, "{hit:?} went unnoticed");
+        }
+        if failed {
+            for target in store.list() {
+                let log = store.open(&target).unwrap();
+                assert!(matches!(log.append(&batch(1, 10, 5), EPOCH), Err(AppendError::Closed)));
+                block_on(log.wait_past(Offset(i64::MAX)));
+            }
+            block_on(store.room());
+            assert!(store.close().is_err());
+        }
+    }
+    drop(store);
+    disk.restart(Ending::PowerCut);
+    history.check(&history::open(&disk).unwrap_or_else(|error| panic!("{error}")));
+    hit.is_some()
+}
+
+#[test]
+fn an_error_at_any_operation_loses_nothing_that_was_waited_for() {
+    let runs = at_every_operation(100..115, fail_and_recover);
+    println!("{runs} failing operations");
+}
+
+/// A store with some commits in its write-ahead log and no checkpoint behind them, and where the log's blocks begin.
+fn store_with_commits(disk: &CrashDisk, commits: usize) -> PathBuf {
+    let store = history::open(disk).unwrap();
+    store.create(&partition("a")).unwrap();
+    let log = store.open(&partition("a")).unwrap();
+    while store.step() {}
+    for _ in 0..commits {
+        append(&store, log.as_ref(), &batch(1, 100, 5));
+        while store.step() {}
+    }
+    folder().join("wal/000.wal")
+}
+
+#[test]
+fn a_torn_end_is_the_end() {
+    for cut in [1, 60, 150, 250] {
+        let disk = CrashDisk::new(1);
+        let wal = store_with_commits(&disk, 2);
+        // The third block: create, first and second append lie at 0, 4096 and 8192.
+        disk.change(&wal, |bytes| bytes[8192 + cut] ^= 0x10);
+        let store = history::open(&disk).unwrap();
+        let log = store.open(&partition("a")).unwrap();
+        assert_eq!(read_all(log.as_ref(), Offset(0)).len(), if cut < 250 { 1 } else { 2 }, "byte {cut}");
+        let appended = append(&store, log.as_ref(), &batch(1, 100, 5));
+        while store.step() {}
+        drop(store);
+        let store = history::open(&disk).unwrap();
+        let log = store.open(&partition("a")).unwrap();
+        assert_eq!(
+            log.bounds().end,
+            appended.last_offset.next(),
+            "what was written over the torn end counts"
+        );
+    }
+}
+
+#[test]
+fn damage_in_the_middle_is_refused_and_left_alone() {
+    for damaged in [0, 4096, 8192] {
+        let disk = CrashDisk::new(1);
+        let wal = store_with_commits(&disk, 3);
+        for bit in [0, 70, 70 * 8 + 3] {
+            disk.change(&wal, |bytes| bytes[damaged + bit / 8] ^= 1 << (bit % 8));
+            let operations = disk.operations();
+            match history::open(&disk).map(|_| ()) {
+                Err(OpenError::Corrupt { path, position, .. }) => {
+                    assert_eq!((path, position), (wal.clone(), damaged as u64));
+                }
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(disk.operations(), operations, "nothing was changed");
+            disk.change(&wal, |bytes| bytes[damaged + bit / 8] ^= 1 << (bit % 8));
+        }
+        assert!(history::open(&disk).is_ok());
+    }
+}
+
+#[test]
+fn damage_across_files_is_refused() {
+    let disk = CrashDisk::new(1);
+    // Four blocks fill a file of 16 KiB.
+    let wal = store_with_commits(&disk, 9);
+    assert!(disk.paths().contains(&folder().join("wal/001.wal")));
+    disk.change(&wal, |bytes| bytes[12_288 + 100] ^= 1);
+    match history::open(&disk).map(|_| ()) {
+        Err(OpenError::Corrupt { path, position, .. }) => assert_eq!((path, position), (wal, 12_288)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_damaged_manifest_is_replaced_by_the_other_one_or_refused() {
+    let disk = CrashDisk::new(1);
+    store_with_commits(&disk, 2);
+    let store = history::open(&disk).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let newest = folder().join("manifest.0");
+    disk.change(&newest, |bytes| bytes[45] ^= 1);
+    let store = history::open(&disk).unwrap();
+    let log = store.open(&partition("a")).unwrap();
+    assert_eq!(
+        read_all(log.as_ref(), Offset(0)).len(),
+        2,
+        "the older manifest and the write-ahead log know it all"
+    );
+    drop((log, store));
+    disk.change(&folder().join("manifest.1"), |bytes| bytes[45] ^= 1);
+    assert!(matches!(history::open(&disk).map(|_| ()), Err(OpenError::NoManifest { .. })));
+}
+
+#[test]
+fn damaged_segments_are_not_served_and_left_alone() {
+    let disk = CrashDisk::new(1);
+    let store = history::open(&disk).unwrap();
+    let log = store.create(&partition("a")).unwrap();
+    let mut ticket = Default::default();
+    for _ in 0..20 {
+        // Two segments' worth; more would need room.
+        ticket = append(&store, log.as_ref(), &batch(1, 200, 5)).ticket;
+        while store.step() {}
+    }
+    block_on(store.wait(ticket, Durability::Durable)).unwrap();
+    store.close().unwrap();
+    drop((log, store));
+    let segment =
+        disk.paths().into_iter().find(|path| path.ends_with("a-0.0/00000000000000000000.log")).unwrap();
+    let batch_len = batch(1, 200, 5).bytes().len();
+    for bit in 0..batch_len * 8 {
+        // The leader epoch has no checksum in this format.
+        if (12 * 8..16 * 8).contains(&bit) {
+            continue;
+        }
+        let flip = |bytes: &mut Vec<u8>| bytes[3 * batch_len + bit / 8] ^= 1 << (bit % 8);
+        disk.change(&segment, flip);
+        let store = history::open(&disk).unwrap();
+        let log = store.open(&partition("a")).unwrap();
+        let before = log.read(Offset(0), ReadLimit { bytes_max: 100_000 });
+        if let Ok(before) = before {
+            assert_eq!((before.next, before.batches().count()), (Offset(3), 3), "bit {bit}");
+        }
+        match log.read(Offset(3), ReadLimit { bytes_max: 100_000 }) {
+            Err(ReadError::Corrupt { offset, .. }) => assert_eq!(offset, Offset(3), "bit {bit}"),
+            other => panic!("bit {bit}: {other:?}"),
+        }
+        disk.change(&segment, flip);
+    }
+}
