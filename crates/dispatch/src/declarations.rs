@@ -3,7 +3,7 @@
 //! Consumers with the same patterns share one declaration, so many workers of one kind cost one. A declaration outlives
 //! its last consumer by a grace period: only what nobody wants, and nobody wanted a moment ago, is unmatched.
 
-use crate::{FilterIndex, Millis};
+use crate::{FilterIndex, Millis, glob_matches};
 
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -24,6 +24,13 @@ pub(crate) struct Declarations {
     patterns: usize,
     /// The groups that want the key looked at last.
     matched: Vec<u32>,
+}
+
+impl Group {
+    /// Whether one of its patterns wants this key.
+    pub(crate) fn wants(&self, key: &[u8]) -> bool {
+        self.patterns.is_empty() || self.patterns.iter().any(|pattern| glob_matches(pattern, key))
+    }
 }
 
 /// Which consumers a key is for.

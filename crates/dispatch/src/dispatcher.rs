@@ -27,7 +27,7 @@ pub struct Dispatcher {
     pub(crate) log_start: i64,
     pub(crate) entries: Slab<Entry>,
     pub(crate) keys: Slab<Key>,
-    /// By the keys' places.
+    /// By the keys' places; as many as there ever were keys with a text.
     pub(crate) texts: Vec<KeyText>,
     pub(crate) table: KeyTable,
     pub(crate) placement: Placement,
@@ -291,9 +291,10 @@ impl Dispatcher {
     }
 
     fn forget_key(&mut self, index: u32) {
-        let Self { table, keys, .. } = self;
-        table.remove(keys[index].hash, index, |other| keys[other].hash);
-        self.texts[index as usize] = KeyText::EMPTY;
+        self.table.remove(self.keys[index].hash, index);
+        if let Some(text @ KeyText::Long(_)) = self.texts.get_mut(index as usize) {
+            *text = KeyText::EMPTY;
+        }
         self.keys.free(index);
     }
 

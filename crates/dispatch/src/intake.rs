@@ -112,14 +112,19 @@ impl Dispatcher {
             ready: false,
         };
         let index = keys.insert(key);
-        table.insert(record.key, index, |other| keys[other].hash);
-        if index as usize == self.texts.len() {
-            self.texts.push(KeyText::EMPTY);
-        }
-        if let Some(text) = &record.key_text {
-            self.texts[index as usize] = KeyText::new(text);
-        }
+        table.insert(record.key, index);
+        self.set_text(index as usize, record.key_text.as_deref().unwrap_or_default());
         index
+    }
+
+    fn set_text(&mut self, at: usize, text: &[u8]) {
+        if at >= self.texts.len() {
+            if text.is_empty() {
+                return;
+            }
+            self.texts.resize_with(at + 1, || KeyText::EMPTY);
+        }
+        self.texts[at] = KeyText::new(text);
     }
 
     /// The log's start moved: what is older and not in anybody's hands is lost.

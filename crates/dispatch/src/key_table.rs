@@ -1,7 +1,7 @@
 //! From a key's hash to its place in the slab.
 //!
 //! Open addressing, 8 bytes a place (tag and index), at most three quarters full, no tombstones: a removal shifts the
-//! run behind it back. The keys themselves live in the slab; the caller passes how to reach their hashes.
+//! run behind it back. The keys themselves live in the slab; the caller passes how to reach their whole hashes.
 
 use crate::slab::NIL;
 use keyway_record::KeyHash;
@@ -17,25 +17,27 @@ impl KeyTable {
         self.len
     }
 
-    fn home(&self, hash: KeyHash) -> usize {
-        hash.low() as usize & (self.places.len() - 1)
+    /// The hash's low 32 bits: a place's home is theirs, so that moving places never looks at keys.
+    fn tag(hash: KeyHash) -> u32 {
+        hash.low() as u32
     }
 
-    fn tag(hash: KeyHash) -> u32 {
-        (hash.low() >> 32) as u32
+    fn home(&self, tag: u32) -> usize {
+        tag as usize & (self.places.len() - 1)
     }
 
     pub(crate) fn find(&self, hash: KeyHash, hash_of: impl Fn(u32) -> KeyHash) -> Option<u32> {
         if self.len == 0 {
             return None;
         }
-        let mut at = self.home(hash);
+        let wanted = Self::tag(hash);
+        let mut at = self.home(wanted);
         loop {
             let (tag, index) = self.places[at];
             if index == NIL {
                 return None;
             }
-            if tag == Self::tag(hash) && hash_of(index) == hash {
+            if tag == wanted && hash_of(index) == hash {
                 return Some(index);
             }
             at = (at + 1) & (self.places.len() - 1);
@@ -43,30 +45,30 @@ impl KeyTable {
     }
 
     /// The hash is not in the table yet.
-    pub(crate) fn insert(&mut self, hash: KeyHash, index: u32, hash_of: impl Fn(u32) -> KeyHash) {
+    pub(crate) fn insert(&mut self, hash: KeyHash, index: u32) {
         if (self.len + 1) * 4 > self.places.len() * 3 {
             let larger = vec![(0, NIL); (self.places.len() * 2).max(16)];
             let old = std::mem::replace(&mut self.places, larger);
-            for (_, index) in old.into_iter().filter(|&(_, index)| index != NIL) {
-                self.place(hash_of(index), index);
+            for (tag, index) in old.into_iter().filter(|&(_, index)| index != NIL) {
+                self.place(tag, index);
             }
         }
-        self.place(hash, index);
+        self.place(Self::tag(hash), index);
         self.len += 1;
     }
 
-    fn place(&mut self, hash: KeyHash, index: u32) {
-        let mut at = self.home(hash);
+    fn place(&mut self, tag: u32, index: u32) {
+        let mut at = self.home(tag);
         while self.places[at].1 != NIL {
             at = (at + 1) & (self.places.len() - 1);
         }
-        self.places[at] = (Self::tag(hash), index);
+        self.places[at] = (tag, index);
     }
 
     /// The key at `index` is in the table.
-    pub(crate) fn remove(&mut self, hash: KeyHash, index: u32, hash_of: impl Fn(u32) -> KeyHash) {
+    pub(crate) fn remove(&mut self, hash: KeyHash, index: u32) {
         let mask = self.places.len() - 1;
-        let mut hole = self.home(hash);
+        let mut hole = self.home(Self::tag(hash));
         while self.places[hole].1 != index {
             assert!(self.places[hole].1 != NIL, "a live key is in the table");
             hole = (hole + 1) & mask;
@@ -74,14 +76,13 @@ impl KeyTable {
         let mut at = hole;
         loop {
             at = (at + 1) & mask;
-            let (_, index) = self.places[at];
+            let (tag, index) = self.places[at];
             if index == NIL {
                 break;
             }
             // The place may move back to the hole unless its home lies behind the hole.
-            let home = self.home(hash_of(index));
-            if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
-                self.places[hole] = self.places[at];
+            if at.wrapping_sub(self.home(tag)) & mask >= at.wrapping_sub(hole) & mask {
+                self.places[hole] = (tag, index);
                 hole = at;
             }
         }
@@ -105,10 +106,10 @@ mod tests {
             let mut map = BTreeMap::new();
             for (index, add) in steps {
                 if add && !map.contains_key(&index) {
-                    table.insert(hash_of(index), index, hash_of);
+                    table.insert(hash_of(index), index);
                     map.insert(index, ());
                 } else if !add && map.remove(&index).is_some() {
-                    table.remove(hash_of(index), index, hash_of);
+                    table.remove(hash_of(index), index);
                 }
                 prop_assert_eq!(table.len(), map.len());
                 for index in 0..200 {

@@ -244,7 +244,9 @@ impl Dispatcher {
         };
         let declared = self.declarations.get_mut(group);
         declared.members += 1;
-        if let Some(until) = declared.until.take() {
+        if declared.members == 1 {
+            // One that was retained has a timer; one from a former owner has it at the beginning of time.
+            let until = declared.until.take().unwrap_or_default();
             self.timers.remove(&(until, Timer::Declaration(group)));
         }
         self.roster[index].group = group;

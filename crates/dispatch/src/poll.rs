@@ -3,6 +3,7 @@
 use crate::declarations::Wanted;
 use crate::dispatcher::Dispatcher;
 use crate::entry::State;
+use crate::key::KeyText;
 use crate::mutant::Mutant;
 use crate::placement::rank;
 use crate::slab::NIL;
@@ -164,7 +165,8 @@ impl Dispatcher {
         if declarations.all_open() {
             return slot;
         }
-        match declarations.wanted(texts[index as usize].as_bytes()) {
+        let text = texts.get(index as usize).map_or(&[][..], KeyText::as_bytes);
+        match declarations.wanted(text) {
             Wanted::ByOpen => slot,
             Wanted::ByNobody => placement.unmatched(),
             Wanted::By(groups) => {

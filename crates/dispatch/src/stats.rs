@@ -4,9 +4,10 @@ use crate::ConsumerId;
 use crate::consumer::Link;
 use crate::dispatcher::Dispatcher;
 use crate::entry::State;
+use crate::placement::rank;
 use crate::slab::NIL;
 use crate::window::Cell;
-use keyway_record::Offset;
+use keyway_record::{KeyHash, Offset};
 
 /// What the dispatcher counts as it goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -120,6 +121,18 @@ impl Dispatcher {
             consumers: self.consumer_stats(),
             counters: self.counters,
         }
+    }
+
+    /// Which consumer a key's messages go to now, by filters and slots; `None` while there is nobody for it. Only
+    /// Key-Shared places keys.
+    #[must_use]
+    pub fn owner_of(&self, key: &[u8]) -> Option<ConsumerId> {
+        let slot = self.placement.slot_of(KeyHash::of(key));
+        let wanting = self.roster.iter().filter(|(_, member)| {
+            member.is_member() && member.group != NIL && self.declarations.get(member.group).wants(key)
+        });
+        let best = wanting.max_by_key(|(_, member)| rank(slot, member.name_hash));
+        best.map(|(_, member)| member.id)
     }
 
     fn blocked(&self) -> Blocked {

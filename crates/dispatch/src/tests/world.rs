@@ -56,6 +56,8 @@ pub(crate) struct World {
     config: Config,
     now: Millis,
     log: Vec<Option<u8>>,
+    /// First offset that the log still has, whatever the owner was told.
+    log_start: i64,
     keys: u64,
     dispatcher: Dispatcher,
     model: Model,
@@ -112,6 +114,7 @@ impl World {
             gentle,
             now: Millis(10_000),
             log: vec![],
+            log_start: 0,
             keys: random.pick(&[1, 3, 12, 200]),
             dispatcher: Dispatcher::new(config.clone(), epoch),
             model: Model::new(config.clone(), epoch),
@@ -184,7 +187,7 @@ impl World {
         let mut records = vec![];
         let mut read = start;
         while read < end && records.len() < records_max as usize {
-            if let Some(key) = self.log[read].filter(|_| read as i64 >= self.model.log_start) {
+            if let Some(key) = self.log[read].filter(|_| read as i64 >= self.log_start) {
                 let (offset, size) = (Offset(read as i64), self.random.below(1 << 19) as u32);
                 records.push(Arrival { offset, key: key_hash(key), key_text: Some(key_text(key)), size });
             }
@@ -347,6 +350,7 @@ impl World {
 
     fn cut_log(&mut self) {
         let to = Offset(self.random.below(self.log.len() as u64 + 1) as i64);
+        self.log_start = self.log_start.max(to.0);
         self.step(Input::LogStart { to });
     }
 
@@ -381,9 +385,11 @@ impl World {
             None => Dispatcher::new(self.config.clone(), self.epoch),
         };
         self.dispatcher.mutant = self.mutant;
-        let log_start = self.model.log_start;
         self.model.restart(self.now, self.epoch, snapshot.as_ref(), &self.config, &self.log);
-        self.step(Input::LogStart { to: Offset(log_start) });
+        if self.random.one_in(2) {
+            self.start_worker();
+        }
+        self.step(Input::LogStart { to: Offset(self.log_start) });
     }
 
     fn step(&mut self, input: Input) {
@@ -456,7 +462,7 @@ impl World {
         if self.config.mode == Mode::KeyShared {
             let mut waiting = BTreeSet::new();
             for (offset, &key) in self.log.iter().enumerate() {
-                let Some(key) = key.filter(|_| offset as i64 >= self.model.log_start) else { continue };
+                let Some(key) = key.filter(|_| offset as i64 >= self.log_start) else { continue };
                 let is_done = done.contains(&(offset as i64));
                 assert!(!is_done || !waiting.contains(&key), "done offsets of a key are its oldest");
                 if !is_done {
