@@ -1,7 +1,7 @@
 //! What all connections share: one broker's state behind one handle.
 
 use crate::{
-    config::Config, internal_topic::InternalTopicError, kafka::coordinator::Groups,
+    config::Config, internal_topic::InternalTopicError, kafka::ClusterId, kafka::coordinator::Groups,
     kafka::producer_ids::ProducerIdSource, partition::Partition, subscription::Subscriptions, topics::Topics,
 };
 use keyway_log::{AppendError, Appended, LogStore, StoreError};
@@ -22,6 +22,7 @@ pub(crate) struct Node {
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) producer_ids: ProducerIdSource,
+    pub(crate) cluster_id: ClusterId,
     pub(crate) subscriptions: Subscriptions,
     /// Where Kafka clients are told to connect.
     pub(crate) advertised_kafka: (String, u16),
@@ -76,6 +77,7 @@ impl Node {
         let topics = Topics::recover(&config, &world, &store)?;
         let groups = Groups::recover(&config, &world, &store)?;
         let producer_ids = ProducerIdSource::recover(&world, &store)?;
+        let cluster_id = ClusterId::recover(&world, producer_ids.records());
         let subscriptions = Subscriptions::recover(&world, &store)?;
         let advertised_kafka = config
             .advertised_kafka
@@ -89,6 +91,7 @@ impl Node {
             topics,
             groups,
             producer_ids,
+            cluster_id,
             subscriptions,
             advertised_kafka,
             request_bytes,

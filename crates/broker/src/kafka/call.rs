@@ -1,0 +1,63 @@
+//! One request on its way through the front, and the forms that its answer takes.
+
+use super::Head;
+use crate::{connection::Peer, node::Node};
+use futures_util::future::BoxFuture;
+use keyway_kafka_wire::{ByteStr, messages};
+use messages::Response;
+use std::sync::Arc;
+
+/// What a handler may know besides the request's body.
+pub(super) struct Call<'a> {
+    pub(super) node: &'a Arc<Node>,
+    pub(super) peer: &'a Peer,
+    pub(super) head: Head,
+    pub(super) client_id: Option<ByteStr>,
+}
+
+impl Call<'_> {
+    pub(super) fn version(&self) -> i16 {
+        self.head.version
+    }
+}
+
+/// A response, or the promise of one.
+pub(super) enum Answer {
+    Now(Response),
+    Later(BoxFuture<'static, Response>),
+}
+
+macro_rules! answers {
+    ($($api:ident: $response:ident,)*) => {
+        $(impl From<messages::$response> for Answer {
+            fn from(response: messages::$response) -> Self {
+                Self::Now(Response::$api(response))
+            }
+        })*
+    };
+}
+
+answers! {
+    ApiVersions: ApiVersionsResponse,
+    CreatePartitions: CreatePartitionsResponse,
+    CreateTopics: CreateTopicsResponse,
+    DeleteGroups: DeleteGroupsResponse,
+    DeleteRecords: DeleteRecordsResponse,
+    DeleteTopics: DeleteTopicsResponse,
+    DescribeCluster: DescribeClusterResponse,
+    DescribeConfigs: DescribeConfigsResponse,
+    DescribeGroups: DescribeGroupsResponse,
+    FindCoordinator: FindCoordinatorResponse,
+    Heartbeat: HeartbeatResponse,
+    IncrementalAlterConfigs: IncrementalAlterConfigsResponse,
+    InitProducerId: InitProducerIdResponse,
+    JoinGroup: JoinGroupResponse,
+    LeaveGroup: LeaveGroupResponse,
+    ListGroups: ListGroupsResponse,
+    ListOffsets: ListOffsetsResponse,
+    Metadata: MetadataResponse,
+    OffsetCommit: OffsetCommitResponse,
+    OffsetFetch: OffsetFetchResponse,
+    OffsetForLeaderEpoch: OffsetForLeaderEpochResponse,
+    SyncGroup: SyncGroupResponse,
+}

@@ -1,0 +1,58 @@
+//! CreatePartitions: gives topics more partitions.
+
+use super::{call::Call, topic_error};
+use crate::{node::NODE_ID, topics::TopicError};
+use keyway_kafka_wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse, create_partitions::*};
+use keyway_record::{ErrorCode, TopicName};
+use std::collections::BTreeSet;
+
+pub(super) async fn handle(call: &Call<'_>, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
+    let mut seen = BTreeSet::new();
+    let mut results = Vec::with_capacity(request.topics.len());
+    for asked in request.topics {
+        let grown = match seen.insert(asked.name.clone()) {
+            true => grow(call, &asked, request.validate_only).await,
+            false => Err((ErrorCode::InvalidRequest, "the request names the topic twice".to_owned())),
+        };
+        let (error, error_message) = match grown {
+            Ok(()) => (ErrorCode::None, None),
+            Err((error, message)) => (error, Some(message)),
+        };
+        results.push(CreatePartitionsTopicResult {
+            name: asked.name,
+            error_code: error.code(),
+            error_message,
+        });
+    }
+    CreatePartitionsResponse { results, ..Default::default() }
+}
+
+async fn grow(
+    call: &Call<'_>,
+    asked: &CreatePartitionsTopic,
+    validate_only: bool,
+) -> Result<(), (ErrorCode, String)> {
+    let refused = |error: &TopicError| (topic_error::of_change(error), error.to_string());
+    let name = TopicName::new(&asked.name).map_err(|error| topic_error::of_name(&error))?;
+    let Some(topic) = call.node.topics.named(name.as_str()) else {
+        return Err(refused(&TopicError::Unknown(name)));
+    };
+    let (current, max) = (topic.partitions.len() as i32, call.node.config.partitions_per_topic_max);
+    if asked.count > max {
+        return Err(refused(&TopicError::Partitions { given: asked.count, max }));
+    }
+    if asked.count <= current {
+        return Err(refused(&TopicError::NotMore { name, current, given: asked.count }));
+    }
+    if let Some(assignments) = &asked.assignments {
+        let here = assignments.iter().all(|assignment| assignment.broker_ids == [NODE_ID]);
+        if !here || assignments.len() != (asked.count - current) as usize {
+            let message = format!("every new partition must be assigned, to broker {NODE_ID} alone");
+            return Err((ErrorCode::InvalidReplicaAssignment, message));
+        }
+    }
+    if validate_only {
+        return Ok(());
+    }
+    call.node.topics.grow(&name, asked.count).await.map(drop).map_err(|error| refused(&error))
+}

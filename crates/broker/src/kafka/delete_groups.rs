@@ -1,0 +1,30 @@
+//! DeleteGroups: groups without members, with their offsets.
+
+use super::{call::Call, coordinator::Missing};
+use keyway_groups::{GroupId, Input, Reply};
+use keyway_kafka_wire::messages::{
+    DeleteGroupsRequest, DeleteGroupsResponse, delete_groups::DeletableGroupResult,
+};
+use keyway_record::ErrorCode;
+
+pub(super) async fn handle(call: &Call<'_>, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+    let mut results = Vec::with_capacity(request.groups_names.len());
+    for group_id in request.groups_names {
+        let error_code = delete(call, &GroupId::from(group_id.as_str())).await.code();
+        results.push(DeletableGroupResult { group_id, error_code });
+    }
+    DeleteGroupsResponse { results, ..Default::default() }
+}
+
+async fn delete(call: &Call<'_>, group: &GroupId) -> ErrorCode {
+    let asked =
+        call.node.groups.ask(call.node, group, Missing::Leave, |caller| Input::Delete { caller }).await;
+    match asked {
+        Err(error) => error.code(ErrorCode::GroupIdNotFound),
+        Ok(answer) => match answer.await {
+            Ok(Reply::Delete(error)) => error,
+            Ok(other) => unreachable!("a deletion is not answered with {other:?}"),
+            Err(_) => ErrorCode::CoordinatorNotAvailable,
+        },
+    }
+}

@@ -1,0 +1,81 @@
+//! DeleteRecords: gives up the records before an offset.
+
+use super::call::Call;
+use crate::{partition::Partition, topics::Topic};
+use keyway_kafka_wire::messages::{DeleteRecordsRequest, DeleteRecordsResponse, delete_records::*};
+use keyway_log::{AppendError, Durability, Ticket};
+use keyway_record::{ErrorCode, Offset, PartitionId};
+
+/// The offset that stands for everything readable now.
+const HIGH_WATERMARK: i64 = -1;
+
+pub(super) async fn handle(call: &Call<'_>, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+    let mut newest = Ticket::default();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for asked in request.topics {
+        let topic = call.node.topics.named(&asked.name);
+        let mut partitions = Vec::with_capacity(asked.partitions.len());
+        for asked in &asked.partitions {
+            let trimmed = trim(call, topic.as_deref(), asked).await;
+            let (low_watermark, error) = match trimmed {
+                Ok((start, ticket)) => {
+                    newest = newest.max(ticket);
+                    (start.0, ErrorCode::None)
+                }
+                Err(error) => (-1, error),
+            };
+            let partition_index = asked.partition_index;
+            partitions.push(DeleteRecordsPartitionResult {
+                partition_index,
+                low_watermark,
+                error_code: error.code(),
+            });
+        }
+        topics.push(DeleteRecordsTopicResult { name: asked.name, partitions });
+    }
+    if call.node.store.wait(newest, Durability::Durable).await.is_err() {
+        for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            *partition = DeleteRecordsPartitionResult {
+                partition_index: partition.partition_index,
+                low_watermark: -1,
+                error_code: ErrorCode::KafkaStorageError.code(),
+            };
+        }
+    }
+    DeleteRecordsResponse { topics, ..Default::default() }
+}
+
+async fn trim(
+    call: &Call<'_>,
+    topic: Option<&Topic>,
+    asked: &DeleteRecordsPartition,
+) -> Result<(Offset, Ticket), ErrorCode> {
+    let partition = topic.and_then(|topic| topic.partition(PartitionId(asked.partition_index)));
+    let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let bounds = partition.log.bounds();
+    let before = if asked.offset == HIGH_WATERMARK { bounds.high_watermark } else { Offset(asked.offset) };
+    if before < Offset::ZERO || before > bounds.high_watermark {
+        return Err(ErrorCode::OffsetOutOfRange);
+    }
+    if before <= bounds.start {
+        return Ok((bounds.start, Ticket::default()));
+    }
+    let ticket = trim_with_room(call, partition, before).await.map_err(|error| match error {
+        AppendError::Deleted => ErrorCode::UnknownTopicOrPartition,
+        _ => ErrorCode::KafkaStorageError,
+    })?;
+    Ok((partition.log.bounds().start, ticket))
+}
+
+async fn trim_with_room(
+    call: &Call<'_>,
+    partition: &Partition,
+    before: Offset,
+) -> Result<Ticket, AppendError> {
+    loop {
+        match partition.log.trim(before) {
+            Err(AppendError::Full) => call.node.store.room().await,
+            done => return done,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! DeleteTopics, by name or by id. Groups forget the offsets that they committed in a deleted topic.
+
+use super::{
+    call::Call,
+    lookup::{self, TopicRef},
+    topic_error,
+};
+use keyway_kafka_wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse, delete_topics::*};
+use keyway_record::{ErrorCode, TopicId};
+
+pub(super) async fn handle(call: &Call<'_>, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+    let named = |name| DeleteTopicState { name: Some(name), topic_id: TopicId::ZERO };
+    let asked = match call.version() {
+        ..6 => request.topic_names.into_iter().map(named).collect(),
+        _ => request.topics,
+    };
+    let mut responses = Vec::with_capacity(asked.len());
+    for topic in asked {
+        responses.push(delete(call, topic).await);
+    }
+    DeleteTopicsResponse { responses, ..Default::default() }
+}
+
+async fn delete(call: &Call<'_>, asked: DeleteTopicState) -> DeletableTopicResult {
+    let result = |error: ErrorCode, message: Option<String>| DeletableTopicResult {
+        name: asked.name.clone(),
+        topic_id: asked.topic_id,
+        error_code: error.code(),
+        error_message: message,
+    };
+    let reference = match &asked.name {
+        Some(name) if asked.topic_id == TopicId::ZERO => TopicRef::Name(name),
+        None => TopicRef::Id(asked.topic_id),
+        Some(_) => {
+            let message = "a topic is named by its name or by its id, not by both";
+            return result(ErrorCode::InvalidRequest, Some(message.to_owned()));
+        }
+    };
+    let Some(topic) = lookup::topic(call.node, reference) else {
+        return result(reference.unknown(), None);
+    };
+    let deleted = call.node.topics.delete(&topic.name).await;
+    let (error, error_message) = match deleted {
+        Ok(()) => (ErrorCode::None, None),
+        Err(error) => (topic_error::of_change(&error), Some(error.to_string())),
+    };
+    if error == ErrorCode::None {
+        call.node.groups.topic_deleted(call.node, &topic.name).await;
+    }
+    DeletableTopicResult {
+        name: Some(topic.name.to_string()),
+        topic_id: topic.id,
+        error_code: error.code(),
+        error_message,
+    }
+}

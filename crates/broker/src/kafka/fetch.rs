@@ -1,0 +1,257 @@
+//! Fetch: whole batches from the log to the socket, uncopied; waits for records if there are too few. There are no
+//! fetch sessions: every answer is complete and says so with session id 0, as a broker's whose session cache is full.
+
+use super::{
+    Head, Reply,
+    call::Call,
+    lookup::{self, TopicRef},
+    topic_error,
+};
+use crate::{node::Node, partition::Partition};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use keyway_kafka_wire::{
+    ByteStr, Decoder,
+    fetch::{FetchResponse, FetchableTopicResponse, PartitionData},
+    messages::{FetchRequest, fetch::FetchPartition},
+};
+use keyway_log::{ReadError, ReadLimit, Slice};
+use keyway_record::{ErrorCode, Offset, PartitionId, TopicId};
+use keyway_runtime::Millis;
+use std::sync::Arc;
+
+/// Most record bytes of one response; `fetch.max.bytes` of Kafka's brokers.
+const FETCH_BYTES_MAX: usize = 55 * 1024 * 1024;
+
+/// Longest wait for records. A client that is gone is noticed at the end of the wait at the latest.
+const WAIT_MS_MAX: u64 = 30_000;
+
+const READ_COMMITTED: i8 = 1;
+
+/// First version that names topics by id.
+const IDS_FROM: i16 = 13;
+
+pub(super) async fn handle(call: &Call<'_>, mut body: Decoder) -> Reply {
+    let head = call.head;
+    let request = match FetchRequest::decode(&mut body, head.version) {
+        Ok(request) => request,
+        Err(error) => return head.malformed(error),
+    };
+    // Epoch 0 asks for a session and -1 for none; both bring the full list of partitions.
+    if request.session_epoch > 0 {
+        return frame(head, &refused(ErrorCode::FetchSessionIdNotFound));
+    }
+    if request.session_epoch < -1 {
+        return frame(head, &refused(ErrorCode::InvalidFetchSessionEpoch));
+    }
+    let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0).min(WAIT_MS_MAX);
+    let mut fetch = Fetch::new(call.node, head, request);
+    fetch.read_all();
+    if wait_ms == 0 || fetch.wanted.is_empty() || fetch.is_enough() {
+        return frame(head, &fetch.into_response());
+    }
+    let deadline = Millis(call.node.world.clock.now().0 + wait_ms);
+    let node = call.node.clone();
+    let later = async move {
+        fetch.wait(&node, deadline).await;
+        let response = fetch.into_response();
+        response.frame(head.version, head.correlation_id).map_err(|error| tracing::error!("{error}")).ok()
+    };
+    Reply::Later(later.boxed())
+}
+
+fn frame(head: Head, response: &FetchResponse) -> Reply {
+    match response.frame(head.version, head.correlation_id) {
+        Ok(pieces) => Reply::Now(pieces),
+        Err(error) => Reply::Close(format!("a Fetch response cannot be written: {error}")),
+    }
+}
+
+fn refused(error: ErrorCode) -> FetchResponse {
+    FetchResponse { error_code: error.code(), ..Default::default() }
+}
+
+/// One fetch and what was read for it so far.
+struct Fetch {
+    topics: Vec<WantedTopic>,
+    /// The partitions of all topics, in order.
+    wanted: Vec<Wanted>,
+    bytes_min: usize,
+    bytes_max: usize,
+    /// Bytes in the slices of all that is wanted.
+    bytes: usize,
+    failed: bool,
+    committed: bool,
+}
+
+struct WantedTopic {
+    name: ByteStr,
+    id: TopicId,
+    /// How many of [`Fetch::wanted`] are its partitions.
+    partitions: usize,
+}
+
+/// One partition and the batches read from it.
+struct Wanted {
+    index: i32,
+    partition: Result<Arc<Partition>, ErrorCode>,
+    from: Offset,
+    bytes_max: usize,
+    slice: Slice,
+}
+
+impl Fetch {
+    fn new(node: &Node, head: Head, request: FetchRequest) -> Self {
+        let mut fetch = Self {
+            topics: Vec::with_capacity(request.topics.len()),
+            wanted: Vec::new(),
+            bytes_min: usize::try_from(request.min_bytes).unwrap_or(0),
+            bytes_max: usize::try_from(request.max_bytes).unwrap_or(0).min(FETCH_BYTES_MAX),
+            bytes: 0,
+            failed: false,
+            committed: request.isolation_level == READ_COMMITTED,
+        };
+        for asked in request.topics {
+            let named = TopicRef::of(head.version >= IDS_FROM, &asked.topic, asked.topic_id);
+            let topic = lookup::topic(node, named);
+            for partition in &asked.partitions {
+                let found = topic.as_ref().ok_or(named.unknown()).and_then(|topic| {
+                    let found = topic.partition(PartitionId(partition.partition));
+                    let found = found.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+                    topic_error::check_epoch(found, partition.current_leader_epoch)?;
+                    Ok(found.clone())
+                });
+                fetch.wanted.push(Wanted::new(found, partition));
+            }
+            let partitions = asked.partitions.len();
+            fetch.topics.push(WantedTopic { name: asked.topic.into(), id: asked.topic_id, partitions });
+        }
+        fetch
+    }
+
+    fn is_enough(&self) -> bool {
+        self.failed || self.bytes >= self.bytes_min
+    }
+
+    fn read_all(&mut self) {
+        for place in 0..self.wanted.len() {
+            self.read(place);
+        }
+    }
+
+    /// Reads one partition anew, within what the others leave of the response. The first bytes of a response may
+    /// exceed its bounds, so that a large batch never stops a reader.
+    fn read(&mut self, place: usize) {
+        let wanted = &mut self.wanted[place];
+        self.bytes -= wanted.slice.len();
+        wanted.slice = Slice { pieces: Vec::new(), next: wanted.from };
+        let Ok(partition) = &wanted.partition else {
+            self.failed = true;
+            return;
+        };
+        let bytes_max = wanted.bytes_max.min(self.bytes_max.saturating_sub(self.bytes));
+        if bytes_max == 0 && self.bytes > 0 {
+            return;
+        }
+        match read(partition, wanted.from, bytes_max) {
+            Ok(slice) if self.bytes > 0 && slice.len() > bytes_max => {}
+            Ok(slice) => wanted.slice = slice,
+            Err(error) => {
+                wanted.partition = Err(error);
+                self.failed = true;
+            }
+        }
+        self.bytes += wanted.slice.len();
+    }
+
+    /// Returns when there is enough to answer, at the deadline, or when the broker stops.
+    async fn wait(&mut self, node: &Node, deadline: Millis) {
+        let mut readable: FuturesUnordered<BoxFuture<'static, usize>> = FuturesUnordered::new();
+        for place in 0..self.wanted.len() {
+            readable.extend(self.wanted[place].readable(place));
+        }
+        let mut timeout = node.world.clock.sleep_until(deadline);
+        while !self.is_enough() {
+            let place = tokio::select! {
+                biased;
+                Some(place) = readable.next() => place,
+                () = &mut timeout => return,
+                () = node.stopping.cancelled() => return,
+            };
+            let before = self.wanted[place].slice.next;
+            self.read(place);
+            // A log that was closed says so by waking us with nothing new; waiting for it again would spin.
+            if self.wanted[place].slice.next > before {
+                readable.extend(self.wanted[place].readable(place));
+            }
+        }
+    }
+
+    fn into_response(self) -> FetchResponse {
+        let mut wanted = self.wanted.into_iter();
+        let responses = self.topics.into_iter().map(|topic| FetchableTopicResponse {
+            topic: topic.name,
+            topic_id: topic.id,
+            partitions: wanted
+                .by_ref()
+                .take(topic.partitions)
+                .map(|one| one.into_data(self.committed))
+                .collect(),
+        });
+        FetchResponse { responses: responses.collect(), ..Default::default() }
+    }
+}
+
+impl Wanted {
+    fn new(partition: Result<Arc<Partition>, ErrorCode>, asked: &FetchPartition) -> Self {
+        let from = Offset(asked.fetch_offset);
+        Self {
+            index: asked.partition,
+            partition,
+            from,
+            bytes_max: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
+            slice: Slice { pieces: Vec::new(), next: from },
+        }
+    }
+
+    /// Resolves to `place` once there is a record that was not read yet.
+    fn readable(&self, place: usize) -> Option<BoxFuture<'static, usize>> {
+        let partition = self.partition.as_ref().ok()?;
+        Some(partition.log.wait_past(self.slice.next).map(move |()| place).boxed())
+    }
+
+    fn into_data(self, committed: bool) -> PartitionData {
+        let partition = match self.partition {
+            Ok(partition) => partition,
+            Err(error) => {
+                return PartitionData {
+                    partition_index: self.index,
+                    error_code: error.code(),
+                    high_watermark: -1,
+                    ..Default::default()
+                };
+            }
+        };
+        let bounds = partition.log.bounds();
+        PartitionData {
+            partition_index: self.index,
+            high_watermark: bounds.high_watermark.0,
+            // No transaction is ever open.
+            last_stable_offset: bounds.high_watermark.0,
+            log_start_offset: bounds.start.0,
+            aborted_transactions: committed.then(Vec::new),
+            records: self.slice.pieces,
+            ..Default::default()
+        }
+    }
+}
+
+fn read(partition: &Partition, from: Offset, bytes_max: usize) -> Result<Slice, ErrorCode> {
+    match partition.log.read(from, ReadLimit { bytes_max }) {
+        Ok(slice) => Ok(slice),
+        // Appended and not yet durable: nothing to see, but not out of range.
+        Err(ReadError::OutOfRange { start, .. }) if from >= start && from <= partition.log.bounds().end => {
+            Ok(Slice { pieces: Vec::new(), next: from })
+        }
+        Err(error) => Err(topic_error::of_read(partition, &error)),
+    }
+}

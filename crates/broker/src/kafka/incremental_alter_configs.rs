@@ -1,0 +1,119 @@
+//! IncrementalAlterConfigs: sets and unsets configs of topics.
+
+use super::{
+    call::Call,
+    configs::{self, ConfigError, Kind, TopicConfig},
+    describe_configs, topic_error,
+};
+use crate::topics::{Topic, TopicSettings};
+use keyway_kafka_wire::messages::{
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, incremental_alter_configs::*,
+};
+use keyway_record::ErrorCode;
+use std::collections::BTreeSet;
+
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
+
+type Refused = (ErrorCode, String);
+
+pub(super) async fn handle(
+    call: &Call<'_>,
+    request: IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
+    let mut responses = Vec::with_capacity(request.resources.len());
+    for resource in request.resources {
+        let (error, error_message) = match alter(call, &resource, request.validate_only).await {
+            Ok(()) => (ErrorCode::None, None),
+            Err((error, message)) => (error, Some(message)),
+        };
+        responses.push(AlterConfigsResourceResponse {
+            error_code: error.code(),
+            error_message,
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name,
+        });
+    }
+    IncrementalAlterConfigsResponse { responses, ..Default::default() }
+}
+
+async fn alter(call: &Call<'_>, resource: &AlterConfigsResource, validate_only: bool) -> Result<(), Refused> {
+    if resource.resource_type != describe_configs::TOPIC {
+        return Err((ErrorCode::InvalidRequest, "only the configs of topics can be altered".to_owned()));
+    }
+    let Some(topic) = call.node.topics.named(&resource.resource_name) else {
+        let message = format!("topic {:?} does not exist", resource.resource_name);
+        return Err((ErrorCode::UnknownTopicOrPartition, message));
+    };
+    let settings = altered(&topic, &resource.configs)?;
+    if validate_only || settings == topic.settings {
+        return Ok(());
+    }
+    let changed = call.node.topics.set_settings(&topic.name, settings).await;
+    changed.map(drop).map_err(|error| (topic_error::of_change(&error), error.to_string()))
+}
+
+/// The topic's settings with all changes, or why one of them is refused.
+fn altered(topic: &Topic, changes: &[AlterableConfig]) -> Result<TopicSettings, Refused> {
+    let mut settings = topic.settings.clone();
+    let mut seen = BTreeSet::new();
+    for change in changes {
+        let invalid = |error: ConfigError| (ErrorCode::InvalidConfig, error.to_string());
+        if !seen.insert(&change.name) {
+            return Err((ErrorCode::InvalidRequest, format!("the request changes {} twice", change.name)));
+        }
+        let unknown = || invalid(ConfigError::Unknown(change.name.clone()));
+        let config = TopicConfig::named(&change.name).ok_or_else(unknown)?;
+        let current = settings.configs.get(config.name).map_or(config.default_value(), String::as_str);
+        let value = match change.config_operation {
+            SET => change.value.clone(),
+            DELETE => {
+                settings.configs.remove(config.name);
+                continue;
+            }
+            APPEND | SUBTRACT if !matches!(config.kind, Kind::List(_)) => {
+                return Err((ErrorCode::InvalidConfig, format!("{} is not a list", config.name)));
+            }
+            APPEND => Some(joined(current, change.value.as_deref().unwrap_or_default())),
+            SUBTRACT => Some(without(current, change.value.as_deref().unwrap_or_default())),
+            other => return Err((ErrorCode::InvalidRequest, format!("{other} is no operation on a config"))),
+        };
+        let (name, value) = configs::checked(config.name, value.as_deref()).map_err(invalid)?;
+        settings.configs.insert(name, value);
+    }
+    Ok(settings)
+}
+
+fn parts(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
+fn joined(list: &str, more: &str) -> String {
+    let mut all: Vec<&str> = parts(list).collect();
+    for part in parts(more) {
+        if !all.contains(&part) {
+            all.push(part);
+        }
+    }
+    all.join(",")
+}
+
+fn without(list: &str, less: &str) -> String {
+    let less: BTreeSet<&str> = parts(less).collect();
+    parts(list).filter(|part| !less.contains(part)).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_grow_and_shrink_by_their_parts() {
+        assert_eq!(joined("delete", "compact, delete"), "delete,compact");
+        assert_eq!(joined("", "compact"), "compact");
+        assert_eq!(without("delete,compact", "delete"), "compact");
+        assert_eq!(without("delete", "delete"), "");
+    }
+}

@@ -1,0 +1,114 @@
+//! Metadata: the broker, and topics with their partitions. Creates topics on first use.
+
+use super::{authorized_operations, call::Call, topic_error};
+use crate::{
+    node::{NODE_ID, Node},
+    partition::Partition,
+    topics::{Topic, TopicError, TopicSettings},
+};
+use keyway_kafka_wire::messages::{MetadataRequest, MetadataResponse, metadata::*};
+use keyway_record::{ErrorCode, TopicId, TopicName};
+use std::sync::Arc;
+
+pub(super) async fn handle(call: &Call<'_>, request: MetadataRequest) -> MetadataResponse {
+    let node = call.node;
+    let topic_operations =
+        operations(request.include_topic_authorized_operations, authorized_operations::TOPIC);
+    let of_topic = |topic: &Arc<Topic>| described(topic, topic_operations);
+    let topics = match request.topics {
+        None => node.topics.all().iter().map(of_topic).collect(),
+        Some(asked) if asked.is_empty() && call.version() == 0 => {
+            node.topics.all().iter().map(of_topic).collect()
+        }
+        Some(asked) => {
+            let create = request.allow_auto_topic_creation && node.config.auto_create_topics;
+            let mut topics = Vec::with_capacity(asked.len());
+            for topic in asked {
+                let found = match topic.name {
+                    Some(name) => by_name(node, name, create).await,
+                    None => by_id(node, topic.topic_id),
+                };
+                topics.push(found.map_or_else(|missing| missing, |topic| of_topic(&topic)));
+            }
+            topics
+        }
+    };
+    let (host, port) = node.advertised_kafka.clone();
+    MetadataResponse {
+        brokers: vec![MetadataResponseBroker {
+            node_id: NODE_ID,
+            host,
+            port: port.into(),
+            ..Default::default()
+        }],
+        // A client can do without the id; it must not go without the rest because a disk is full.
+        cluster_id: node.cluster_id.get().await.map(str::to_owned).ok(),
+        controller_id: NODE_ID,
+        topics,
+        cluster_authorized_operations: operations(
+            request.include_cluster_authorized_operations,
+            authorized_operations::CLUSTER,
+        ),
+        ..Default::default()
+    }
+}
+
+fn operations(asked: bool, all: i32) -> i32 {
+    if asked { all } else { authorized_operations::NOT_ASKED }
+}
+
+/// The topic of this name, created if it may be; otherwise what is said about it.
+async fn by_name(node: &Node, name: String, create: bool) -> Result<Arc<Topic>, MetadataResponseTopic> {
+    if let Some(topic) = node.topics.named(&name) {
+        return Ok(topic);
+    }
+    let missing = |error: ErrorCode| MetadataResponseTopic {
+        error_code: error.code(),
+        name: Some(name.clone()),
+        topic_authorized_operations: authorized_operations::NOT_ASKED,
+        ..Default::default()
+    };
+    let Ok(topic) = TopicName::new(&name) else { return Err(missing(ErrorCode::InvalidTopicException)) };
+    if !create {
+        return Err(missing(ErrorCode::UnknownTopicOrPartition));
+    }
+    match node.topics.create(topic, node.config.num_partitions, TopicSettings::default()).await {
+        Ok(topic) => Ok(topic),
+        // Someone else's first use came before ours.
+        Err(TopicError::Exists(_)) => {
+            node.topics.named(&name).ok_or_else(|| missing(ErrorCode::UnknownTopicOrPartition))
+        }
+        Err(error) => Err(missing(topic_error::of_change(&error))),
+    }
+}
+
+fn by_id(node: &Node, topic_id: TopicId) -> Result<Arc<Topic>, MetadataResponseTopic> {
+    node.topics.of_id(topic_id).ok_or_else(|| MetadataResponseTopic {
+        error_code: ErrorCode::UnknownTopicId.code(),
+        name: None,
+        topic_id,
+        topic_authorized_operations: authorized_operations::NOT_ASKED,
+        ..Default::default()
+    })
+}
+
+fn described(topic: &Arc<Topic>, topic_authorized_operations: i32) -> MetadataResponseTopic {
+    MetadataResponseTopic {
+        name: Some(topic.name.to_string()),
+        topic_id: topic.id,
+        partitions: topic.partitions.iter().map(|partition| described_partition(partition)).collect(),
+        topic_authorized_operations,
+        ..Default::default()
+    }
+}
+
+fn described_partition(partition: &Partition) -> MetadataResponsePartition {
+    MetadataResponsePartition {
+        partition_index: partition.id.partition.0,
+        leader_id: NODE_ID,
+        leader_epoch: partition.leader_epoch.0,
+        replica_nodes: vec![NODE_ID],
+        isr_nodes: vec![NODE_ID],
+        ..Default::default()
+    }
+}

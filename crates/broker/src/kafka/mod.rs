@@ -1,0 +1,159 @@
+//! The Kafka front: one file per API, and here the way from a frame to its answer.
+
+mod api_versions;
+mod authorized_operations;
+mod call;
+mod cluster_id;
+mod configs;
+pub(crate) mod coordinator;
+mod create_partitions;
+mod create_topics;
+mod delete_groups;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_groups;
+mod fetch;
+mod find_coordinator;
+mod group_call;
+mod heartbeat;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
+mod list_offsets;
+mod lookup;
+mod metadata;
+mod offset_commit;
+mod offset_fetch;
+mod offset_for_leader_epoch;
+mod produce;
+pub(crate) mod producer_ids;
+mod sync_group;
+mod topic_error;
+
+pub(crate) use cluster_id::ClusterId;
+
+use crate::{connection::Peer, node::Node};
+use bytes::Bytes;
+use call::{Answer, Call};
+use futures_util::{FutureExt, future::BoxFuture};
+use keyway_kafka_wire::{
+    ApiKey, Decoder, HeaderError, RequestHeader,
+    messages::{Request, Response},
+    response_frame,
+};
+use std::sync::Arc;
+
+/// What becomes of a request. The pieces of a response are one frame, its length included.
+pub(crate) enum Reply {
+    /// The response.
+    Now(Vec<Bytes>),
+    /// The response comes when the future is done, and keeps its place among the others; `None` for none.
+    Later(BoxFuture<'static, Option<Vec<Bytes>>>),
+    /// The client expects no response.
+    Nothing,
+    /// The connection cannot go on, for this reason.
+    Close(String),
+}
+
+/// Handles one frame. What the request changes has its place in the log when this returns; only waiting is left to
+/// [`Reply::Later`], so the requests of a connection take effect in their order.
+pub(crate) async fn handle(node: &Arc<Node>, peer: &Peer, frame: Bytes) -> Reply {
+    let (header, body) = match RequestHeader::decode(frame) {
+        Ok((header, _)) if header.api.advertised().is_none() => {
+            return Reply::Close(format!("{} is not spoken", header.api.name()));
+        }
+        Ok(decoded) => decoded,
+        // The one API that must be answered in any version, so that the two sides can find a common one.
+        Err(HeaderError::UnsupportedVersion { api: ApiKey::ApiVersions, correlation_id, .. }) => {
+            return Head { api: ApiKey::ApiVersions, version: 0, correlation_id }
+                .reply(&api_versions::too_new());
+        }
+        Err(error) => return Reply::Close(error.to_string()),
+    };
+    let head = Head { api: header.api, version: header.version, correlation_id: header.correlation_id };
+    let call = Call { node, peer, head, client_id: header.client_id };
+    match head.api {
+        ApiKey::Produce => produce::handle(&call, body).await,
+        ApiKey::Fetch => fetch::handle(&call, body).await,
+        // Boxed, so that the largest of the many handlers does not size the future of the two above.
+        _ => answer(call, body).boxed().await,
+    }
+}
+
+/// What a response repeats of its request.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+}
+
+impl Head {
+    fn reply(self, response: &Response) -> Reply {
+        match self.frame(response) {
+            Ok(frame) => Reply::Now(vec![frame]),
+            Err(error) => Reply::Close(error),
+        }
+    }
+
+    fn frame(self, response: &Response) -> Result<Bytes, String> {
+        let body = |out: &mut _| response.encode(out, self.version);
+        response_frame(self.api, self.version, self.correlation_id, body)
+            .map_err(|error| format!("a response cannot be written: {error}"))
+    }
+
+    fn malformed(self, error: impl std::fmt::Display) -> Reply {
+        Reply::Close(format!("{} version {} is malformed: {error}", self.api.name(), self.version))
+    }
+}
+
+async fn answer(call: Call<'_>, mut body: Decoder) -> Reply {
+    let head = call.head;
+    let request = match Request::decode(head.api, &mut body, head.version) {
+        Ok(request) => request,
+        Err(error) => return head.malformed(error),
+    };
+    let answer = match request {
+        Request::ApiVersions(request) => api_versions::handle(&call, &request).into(),
+        Request::Metadata(request) => metadata::handle(&call, request).await.into(),
+        Request::DescribeCluster(request) => describe_cluster::handle(&call, &request).await.into(),
+        Request::ListOffsets(request) => list_offsets::handle(&call, request).into(),
+        Request::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::handle(&call, request).into(),
+        Request::DeleteRecords(request) => delete_records::handle(&call, request).await.into(),
+        Request::InitProducerId(request) => init_producer_id::handle(&call, &request).await.into(),
+        Request::FindCoordinator(request) => find_coordinator::handle(&call, request).into(),
+        Request::JoinGroup(request) => join_group::handle(&call, request).await,
+        Request::SyncGroup(request) => sync_group::handle(&call, request).await,
+        Request::Heartbeat(request) => heartbeat::handle(&call, request).await,
+        Request::LeaveGroup(request) => leave_group::handle(&call, request).await,
+        Request::OffsetCommit(request) => offset_commit::handle(&call, request).await,
+        Request::OffsetFetch(request) => offset_fetch::handle(&call, request).await.into(),
+        Request::DescribeGroups(request) => describe_groups::handle(&call, request).await.into(),
+        Request::ListGroups(request) => list_groups::handle(&call, &request).await.into(),
+        Request::DeleteGroups(request) => delete_groups::handle(&call, request).await.into(),
+        Request::CreateTopics(request) => create_topics::handle(&call, request).await.into(),
+        Request::DeleteTopics(request) => delete_topics::handle(&call, request).await.into(),
+        Request::CreatePartitions(request) => create_partitions::handle(&call, request).await.into(),
+        Request::DescribeConfigs(request) => describe_configs::handle(&call, request).into(),
+        Request::IncrementalAlterConfigs(request) => {
+            incremental_alter_configs::handle(&call, request).await.into()
+        }
+        Request::Produce(_) | Request::Fetch(_) | Request::SaslHandshake(_) => unreachable!("handled before"),
+    };
+    match answer {
+        Answer::Now(response) => head.reply(&response),
+        Answer::Later(response) => Reply::Later(
+            async move {
+                match head.frame(&response.await) {
+                    Ok(frame) => Some(vec![frame]),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            .boxed(),
+        ),
+    }
+}

@@ -1,0 +1,141 @@
+//! OffsetFetch: what groups have committed, as far as it is durable.
+
+use super::{
+    call::Call,
+    lookup::{self, TopicRef},
+};
+use crate::node::Node;
+use keyway_groups::{Committed, GroupId, Offsets};
+use keyway_kafka_wire::messages::{OffsetFetchRequest, OffsetFetchResponse, offset_fetch::*};
+use keyway_record::{ErrorCode, PartitionId, TopicName};
+use std::collections::BTreeMap;
+
+/// First version that asks for several groups.
+const GROUPS_FROM: i16 = 8;
+
+/// First version that names topics by id.
+const IDS_FROM: i16 = 10;
+
+pub(super) async fn handle(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetchResponse {
+    if call.version() < GROUPS_FROM {
+        return one_group(call, request).await;
+    }
+    let mut groups = Vec::with_capacity(request.groups.len());
+    for asked in request.groups {
+        groups.push(group(call, asked).await);
+    }
+    OffsetFetchResponse { groups, ..Default::default() }
+}
+
+/// The older form, answered by way of the newer one.
+async fn one_group(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetchResponse {
+    let newer = |asked: OffsetFetchRequestTopic| OffsetFetchRequestTopics {
+        name: asked.name,
+        partition_indexes: asked.partition_indexes,
+        ..Default::default()
+    };
+    let asked = OffsetFetchRequestGroup {
+        group_id: request.group_id,
+        topics: request.topics.map(|topics| topics.into_iter().map(newer).collect()),
+        ..Default::default()
+    };
+    let answered = group(call, asked).await;
+    let older = |topic: OffsetFetchResponseTopics| OffsetFetchResponseTopic {
+        name: topic.name,
+        partitions: topic.partitions.into_iter().map(older_partition).collect(),
+    };
+    OffsetFetchResponse {
+        topics: answered.topics.into_iter().map(older).collect(),
+        error_code: answered.error_code,
+        ..Default::default()
+    }
+}
+
+fn older_partition(partition: OffsetFetchResponsePartitions) -> OffsetFetchResponsePartition {
+    OffsetFetchResponsePartition {
+        partition_index: partition.partition_index,
+        committed_offset: partition.committed_offset,
+        committed_leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.metadata,
+        error_code: partition.error_code,
+    }
+}
+
+async fn group(call: &Call<'_>, asked: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
+    let group = GroupId::from(asked.group_id.as_str());
+    let offsets = match call.node.groups.read(&group, |group| group.offsets().clone()).await {
+        Ok(offsets) => offsets,
+        Err(error) => match error.code(ErrorCode::None) {
+            // A group that never committed is no error.
+            ErrorCode::None => Offsets::default(),
+            error => {
+                let error_code = error.code();
+                return OffsetFetchResponseGroup {
+                    group_id: asked.group_id,
+                    error_code,
+                    ..Default::default()
+                };
+            }
+        },
+    };
+    let topics = match asked.topics {
+        None => {
+            offsets.topics().filter_map(|(name, partitions)| whole_topic(call, name, partitions)).collect()
+        }
+        Some(topics) => {
+            topics.into_iter().map(|asked| topic(call.node, call.version(), asked, &offsets)).collect()
+        }
+    };
+    OffsetFetchResponseGroup { group_id: asked.group_id, topics, ..Default::default() }
+}
+
+/// All that was committed in a topic. Versions with ids cannot speak of a topic that is gone.
+fn whole_topic(
+    call: &Call<'_>,
+    name: &TopicName,
+    partitions: &BTreeMap<PartitionId, Committed>,
+) -> Option<OffsetFetchResponseTopics> {
+    let topic_id = match call.version() {
+        ..IDS_FROM => Default::default(),
+        _ => call.node.topics.named(name.as_str())?.id,
+    };
+    let partition = |(id, committed): (&PartitionId, _)| partition(*id, Some(committed));
+    Some(OffsetFetchResponseTopics {
+        name: name.to_string(),
+        topic_id,
+        partitions: partitions.iter().map(partition).collect(),
+    })
+}
+
+fn topic(
+    node: &Node,
+    version: i16,
+    asked: OffsetFetchRequestTopics,
+    offsets: &Offsets,
+) -> OffsetFetchResponseTopics {
+    let reference = TopicRef::of(version >= IDS_FROM, &asked.name, asked.topic_id);
+    let name = match reference {
+        // Whether the topic exists does not matter to who knows its name.
+        TopicRef::Name(name) => TopicName::new(name).ok(),
+        TopicRef::Id(_) => lookup::topic(node, reference).map(|topic| topic.name.clone()),
+    };
+    let unknown = name.is_none() && matches!(reference, TopicRef::Id(_));
+    let of_partition = |index: &i32| {
+        let id = PartitionId(*index);
+        let found = partition(id, name.as_ref().and_then(|name| offsets.get(name, id)));
+        let error = if unknown { ErrorCode::UnknownTopicId } else { ErrorCode::None };
+        OffsetFetchResponsePartitions { error_code: error.code(), ..found }
+    };
+    let partitions = asked.partition_indexes.iter().map(of_partition).collect();
+    OffsetFetchResponseTopics { topic_id: asked.topic_id, partitions, name: asked.name }
+}
+
+fn partition(id: PartitionId, committed: Option<&Committed>) -> OffsetFetchResponsePartitions {
+    OffsetFetchResponsePartitions {
+        partition_index: id.0,
+        committed_offset: committed.map_or(-1, |committed| committed.offset.0),
+        committed_leader_epoch: committed.map_or(-1, |committed| committed.leader_epoch.0),
+        metadata: Some(committed.map(|committed| committed.metadata.as_ref().to_owned()).unwrap_or_default()),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,47 @@
+//! OffsetForLeaderEpoch: where the records of a leader epoch end, so that a client notices a log that was cut.
+
+use super::{call::Call, topic_error};
+use crate::{partition::Partition, topics::Topic};
+use keyway_kafka_wire::messages::{
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, offset_for_leader_epoch::*,
+};
+use keyway_record::{ErrorCode, PartitionId};
+
+pub(super) fn handle(call: &Call<'_>, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
+    let of_topic = |asked: OffsetForLeaderTopic| {
+        let topic = call.node.topics.named(&asked.topic);
+        let partitions = asked.partitions.iter().map(|asked| answer(topic.as_deref(), asked)).collect();
+        OffsetForLeaderTopicResult { topic: asked.topic, partitions }
+    };
+    OffsetForLeaderEpochResponse {
+        topics: request.topics.into_iter().map(of_topic).collect(),
+        ..Default::default()
+    }
+}
+
+fn answer(topic: Option<&Topic>, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
+    let partition = topic.and_then(|topic| topic.partition(PartitionId(asked.partition)));
+    let ended = match partition {
+        None => Err(ErrorCode::UnknownTopicOrPartition),
+        Some(partition) => topic_error::check_epoch(partition, asked.current_leader_epoch)
+            .map(|()| end(partition, asked.leader_epoch)),
+    };
+    match ended {
+        Ok((leader_epoch, end_offset)) => {
+            EpochEndOffset { partition: asked.partition, leader_epoch, end_offset, ..Default::default() }
+        }
+        Err(error) => {
+            EpochEndOffset { error_code: error.code(), partition: asked.partition, ..Default::default() }
+        }
+    }
+}
+
+/// The newest epoch up to `epoch`, and the offset after its last record that readers see; -1 and -1 if unknown.
+fn end(partition: &Partition, epoch: i32) -> (i32, i64) {
+    // All records of this broker have one epoch: it never takes back what anyone has read.
+    if epoch == partition.leader_epoch.0 {
+        (epoch, partition.log.bounds().high_watermark.0)
+    } else {
+        (-1, -1)
+    }
+}

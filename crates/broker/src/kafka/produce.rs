@@ -1,0 +1,221 @@
+//! Produce: batches go to the log as they came. Every append is done when [`handle`] returns; what follows is one wait
+//! for the last of them, however many partitions there are.
+
+use super::{
+    Head, Reply,
+    call::Call,
+    configs,
+    lookup::{self, TopicRef},
+};
+use crate::{
+    node::Node,
+    topics::Topic,
+    validate::{self, InvalidBatch, Rules},
+};
+use futures_util::FutureExt;
+use keyway_kafka_wire::{
+    Decoder,
+    produce::{
+        PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
+    },
+    response_frame,
+};
+use keyway_log::{AppendError, Appended, Durability, Ticket};
+use keyway_record::{ErrorCode, PartitionId};
+use std::sync::Arc;
+
+/// First version in which zstd is allowed.
+const ZSTD_FROM: i16 = 7;
+
+pub(super) async fn handle(call: &Call<'_>, mut body: Decoder) -> Reply {
+    let head = call.head;
+    let request = match ProduceRequest::decode(&mut body, head.version) {
+        Ok(request) => request,
+        Err(error) => return head.malformed(error),
+    };
+    let acks = Acks::of(request.acks);
+    let mut newest = None;
+    let of_request = match acks {
+        None => Some(ErrorCode::InvalidRequiredAcks),
+        Some(_) => {
+            request.transactional_id.is_some().then_some(ErrorCode::TransactionalIdAuthorizationFailed)
+        }
+    };
+    let mut responses = Vec::with_capacity(request.topic_data.len());
+    for asked in request.topic_data {
+        let named = TopicRef::of(head.version >= 13, &asked.name, asked.topic_id);
+        let topic = lookup::topic(call.node, named).ok_or_else(|| unknown_topic(named));
+        let mut partition_responses = Vec::with_capacity(asked.partition_data.len());
+        for data in asked.partition_data {
+            let index = data.index;
+            let appended = match (of_request, &topic) {
+                (Some(error), _) | (None, &Err(error)) => Err(Refusal::of(error)),
+                (None, Ok(topic)) => append(call.node, topic, data, head.version).await,
+            };
+            if let Ok((appended, _)) = &appended {
+                newest = newest.max(Some(appended.ticket));
+            } else if acks == Some(Acks::None) {
+                return Reply::Close("a batch sent with acks=0 was refused".to_owned());
+            }
+            partition_responses.push(answer(index, appended));
+        }
+        responses.push(TopicProduceResponse {
+            name: asked.name,
+            topic_id: asked.topic_id,
+            partition_responses,
+        });
+    }
+    reply(call.node, head, acks, newest, ProduceResponse { responses, throttle_time_ms: 0 })
+}
+
+/// When a producer wants its answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Acks {
+    None,
+    Written,
+    Durable,
+}
+
+impl Acks {
+    fn of(acks: i16) -> Option<Self> {
+        match acks {
+            0 => Some(Self::None),
+            1 => Some(Self::Written),
+            -1 => Some(Self::Durable),
+            _ => None,
+        }
+    }
+}
+
+/// Why a batch was not taken.
+#[derive(Debug)]
+struct Refusal {
+    error: ErrorCode,
+    message: Option<String>,
+}
+
+impl Refusal {
+    fn of(error: ErrorCode) -> Self {
+        Self { error, message: None }
+    }
+}
+
+impl From<InvalidBatch> for Refusal {
+    fn from(invalid: InvalidBatch) -> Self {
+        Self { error: invalid.error_code(), message: Some(invalid.to_string()) }
+    }
+}
+
+impl From<AppendError> for Refusal {
+    fn from(refused: AppendError) -> Self {
+        let error = match refused {
+            AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+            AppendError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+            AppendError::InvalidProducer { .. } => ErrorCode::InvalidRecord,
+            AppendError::Deleted => ErrorCode::UnknownTopicOrPartition,
+            // A full log is waited for, so what remains is a log that stopped.
+            AppendError::Full | AppendError::Closed => ErrorCode::KafkaStorageError,
+        };
+        Self { error, message: Some(refused.to_string()) }
+    }
+}
+
+fn unknown_topic(topic: TopicRef<'_>) -> ErrorCode {
+    match topic {
+        // Retrying will not help, which is what the other code would make a client do.
+        TopicRef::Name(name) if name.starts_with("__") => ErrorCode::InvalidTopicException,
+        TopicRef::Name(_) => ErrorCode::UnknownTopicOrPartition,
+        TopicRef::Id(_) => ErrorCode::UnknownTopicId,
+    }
+}
+
+/// Where the batch came to lie, and where the partition's log starts.
+async fn append(
+    node: &Node,
+    topic: &Topic,
+    data: PartitionProduceData,
+    version: i16,
+) -> Result<(Appended, i64), Refusal> {
+    let partition = topic.partition(PartitionId(data.index));
+    let partition = partition.ok_or_else(|| Refusal::of(ErrorCode::UnknownTopicOrPartition))?;
+    let batch_bytes_max = configs::message_bytes_max(node, topic);
+    let rules = Rules { batch_bytes_max, zstd: version >= ZSTD_FROM };
+    let batch = validate::produced_batch(data.records.unwrap_or_default(), rules)?;
+    if batch.is_transactional() {
+        return Err(Refusal::of(ErrorCode::InvalidTxnState));
+    }
+    let appended = node.append(partition, &batch).await?;
+    Ok((appended, partition.log.bounds().start.0))
+}
+
+fn answer(index: i32, appended: Result<(Appended, i64), Refusal>) -> PartitionProduceResponse {
+    match appended {
+        Ok((appended, log_start_offset)) => PartitionProduceResponse {
+            index,
+            base_offset: appended.base_offset.0,
+            log_start_offset,
+            ..Default::default()
+        },
+        Err(refusal) => refused(index, refusal.error, refusal.message),
+    }
+}
+
+fn refused(index: i32, error: ErrorCode, error_message: Option<String>) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code: error.code(),
+        base_offset: -1,
+        error_message,
+        ..Default::default()
+    }
+}
+
+fn reply(
+    node: &Arc<Node>,
+    head: Head,
+    acks: Option<Acks>,
+    newest: Option<Ticket>,
+    response: ProduceResponse,
+) -> Reply {
+    let durability = match acks {
+        Some(Acks::None) => return Reply::Nothing,
+        Some(Acks::Written) | None => Durability::Written,
+        Some(Acks::Durable) => Durability::Durable,
+    };
+    let Some(newest) = newest else {
+        return match frame(head, &response) {
+            Some(frame) => Reply::Now(frame),
+            None => Reply::Close("a Produce response cannot be written".to_owned()),
+        };
+    };
+    let waited = node.store.wait(newest, durability);
+    let later = async move {
+        match waited.await {
+            Ok(()) => frame(head, &response),
+            Err(error) => {
+                tracing::error!(%error, "the log stopped before batches were safe");
+                frame(head, &unacknowledged(response))
+            }
+        }
+    };
+    Reply::Later(later.boxed())
+}
+
+fn frame(head: Head, response: &ProduceResponse) -> Option<Vec<bytes::Bytes>> {
+    let encoded =
+        response_frame(head.api, head.version, head.correlation_id, |out| response.encode(out, head.version));
+    encoded
+        .map(|frame| vec![frame])
+        .map_err(|error| tracing::error!("a Produce response cannot be written: {error}"))
+        .ok()
+}
+
+/// Nobody knows whether the batches are safe, so none of them is acknowledged.
+fn unacknowledged(mut response: ProduceResponse) -> ProduceResponse {
+    for partition in response.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses) {
+        if partition.error_code == ErrorCode::None.code() {
+            *partition = refused(partition.index, ErrorCode::KafkaStorageError, None);
+        }
+    }
+    response
+}

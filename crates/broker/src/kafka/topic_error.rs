@@ -1,0 +1,56 @@
+//! What a client is told when a topic or partition cannot be used.
+
+use crate::{internal_topic::InternalTopicError, partition::Partition, topics::TopicError};
+use keyway_log::ReadError;
+use keyway_record::{ErrorCode, TopicNameError};
+
+/// Kafka's code for a refused change of a topic.
+pub(super) fn of_change(error: &TopicError) -> ErrorCode {
+    match error {
+        TopicError::Exists(_) => ErrorCode::TopicAlreadyExists,
+        TopicError::Unknown(_) => ErrorCode::UnknownTopicOrPartition,
+        TopicError::Internal => ErrorCode::InvalidTopicException,
+        TopicError::Partitions { .. } | TopicError::NotMore { .. } => ErrorCode::InvalidPartitions,
+        TopicError::Store(_) | TopicError::Record(_) => {
+            tracing::warn!("a topic could not be changed: {error}");
+            ErrorCode::KafkaStorageError
+        }
+    }
+}
+
+/// Code and text for a name that no topic can have.
+pub(super) fn of_name(error: &TopicNameError) -> (ErrorCode, String) {
+    (ErrorCode::InvalidTopicException, error.to_string())
+}
+
+/// Kafka's code for a failed read of `partition`.
+pub(super) fn of_read(partition: &Partition, error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        ReadError::Deleted => ErrorCode::UnknownTopicOrPartition,
+        ReadError::Corrupt { .. } => {
+            tracing::error!(partition = %partition.id, "{error}");
+            ErrorCode::CorruptMessage
+        }
+        ReadError::Io(_) => {
+            tracing::error!(partition = %partition.id, "{error}");
+            ErrorCode::KafkaStorageError
+        }
+    }
+}
+
+/// Kafka's code for state of the broker's own that could not be written.
+pub(super) fn of_internal(error: &InternalTopicError) -> ErrorCode {
+    tracing::error!("{error}");
+    ErrorCode::KafkaStorageError
+}
+
+/// Checks the leader epoch that a client knows, -1 if it does not say.
+pub(super) fn check_epoch(partition: &Partition, known: i32) -> Result<(), ErrorCode> {
+    match known {
+        ..0 => Ok(()),
+        _ if known < partition.leader_epoch.0 => Err(ErrorCode::FencedLeaderEpoch),
+        _ if known > partition.leader_epoch.0 => Err(ErrorCode::UnknownLeaderEpoch),
+        _ => Ok(()),
+    }
+}
