@@ -174,33 +174,40 @@ impl Engine {
         if duties.prepare {
             self.prepare_file();
         }
-        let mut checkpointer = self.checkpointer.lock().expect("no panic under the lock");
-        let done = if duties.checkpoint {
-            checkpointer.checkpoint(self)
-        } else if duties.write {
-            checkpointer.write_behind(self).map_err(Failed::Retry)
-        } else {
-            Ok(())
+        let done = match (duties.checkpoint, duties.write) {
+            (true, _) => self.checkpoint(),
+            (false, true) => self.write_behind(),
+            (false, false) => Ok(()),
         };
-        drop(checkpointer);
-        match done {
-            Ok(()) => {
-                self.forget_oldest();
-                true
-            }
-            Err(Failed::Retry(error)) => {
-                tracing::warn!(%error, "a segment could not be written; its records stay in memory and in the write-ahead log");
-                self.demand(|again| {
-                    again.write |= duties.write;
-                    again.checkpoint |= duties.checkpoint;
-                });
-                false
-            }
-            Err(Failed::Stop(failure)) => {
-                self.fail(failure);
-                false
-            }
+        if let Err(Failed::Retry(error)) = &done {
+            tracing::warn!(%error, "a segment could not be written; its records stay in memory and in the write-ahead log");
+            self.demand(|again| {
+                again.write |= duties.write;
+                again.checkpoint |= duties.checkpoint;
+            });
         }
+        done.is_ok()
+    }
+
+    /// Takes a checkpoint now.
+    pub(crate) fn checkpoint(&self) -> Result<(), Failed> {
+        let mut checkpointer = self.checkpointer.lock().expect("no panic under the lock");
+        let done = checkpointer.checkpoint(self);
+        drop(checkpointer);
+        if let Err(Failed::Stop(failure)) = &done {
+            self.fail(failure.clone());
+        }
+        self.forget_oldest();
+        done
+    }
+
+    /// Moves everything durable to the segments.
+    fn write_behind(&self) -> Result<(), Failed> {
+        let mut checkpointer = self.checkpointer.lock().expect("no panic under the lock");
+        let done = checkpointer.write_behind(self);
+        drop(checkpointer);
+        self.forget_oldest();
+        done.map_err(Failed::Retry)
     }
 
     /// The commit thread. Returns once it is told to stop or the store has failed.

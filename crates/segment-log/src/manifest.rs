@@ -107,6 +107,8 @@ impl Manifest {
                 let len = file.len()?.min(LEN_MAX);
                 let mut bytes = vec![0; usize::try_from(len).expect("2 GiB fit")];
                 let count = file.read_at(&mut bytes, 0)?;
+                // Before it is believed: the process before may have been killed before it did this.
+                file.sync()?;
                 bytes.truncate(count);
                 io::Result::Ok(Bytes::from(bytes))
             };

@@ -46,6 +46,11 @@ pub(crate) fn open(
         }
         None => create(world, &folder, &options)?,
     };
+    // Found is not yet durable: the process before may have been killed between making something and syncing it.
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    for made_in in parent.into_iter().chain([folder.as_path(), &folder.join(wal::FOLDER)]) {
+        disk.sync_folder(made_in).map_err(OpenError::io("sync", made_in))?;
+    }
     let committer = Committer::new(wal);
     let checkpointer = Checkpointer::new(manifest.store_id, manifest.generation);
     let (disk, clock) = (disk.clone(), world.clock.clone());
@@ -83,6 +88,8 @@ fn create(world: &World, folder: &Path, options: &Options) -> Result<(Manifest, 
     let wal = Wal::create(disk.clone(), wal_folder.clone(), store_id, options.wal_file_bytes)
         .map_err(OpenError::io("create", &wal_folder))?;
     disk.create_folder(&folder.join(segment::FOLDER)).map_err(OpenError::io("create", folder))?;
+    // The manifest names what must be there when it is.
+    disk.sync_folder(folder).map_err(OpenError::io("sync", folder))?;
     let manifest = Manifest {
         store_id,
         generation: 1,
@@ -92,9 +99,6 @@ fn create(world: &World, folder: &Path, options: &Options) -> Result<(Manifest, 
         garbage: Vec::new(),
     };
     manifest.write(disk.as_ref(), folder).map_err(OpenError::io("write the manifest in", folder))?;
-    if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        disk.sync_folder(parent).map_err(OpenError::io("sync", parent))?;
-    }
     Ok((manifest, wal))
 }
 

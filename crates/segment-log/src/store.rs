@@ -78,11 +78,7 @@ impl SegmentStore {
 
     /// Moves everything durable to the segments and covers the write-ahead log. Blocks.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
-        let mut checkpointer = self.engine.checkpointer.lock().expect("no panic under the lock");
-        checkpointer.checkpoint(&self.engine).map_err(Failed::into_store_error)?;
-        drop(checkpointer);
-        self.engine.forget_oldest();
-        Ok(())
+        self.engine.checkpoint().map_err(Failed::into_store_error)
     }
 
     /// Resolves once the store has failed and stopped: the process should say so and end. Never, if it does not fail.
@@ -195,8 +191,7 @@ impl SegmentStore {
             return Ok(());
         }
         self.engine.commit_until(self.engine.staging.last_ticket()).map_err(failed)?;
-        let mut checkpointer = self.engine.checkpointer.lock().expect("no panic under the lock");
-        checkpointer.checkpoint(&self.engine).map_err(Failed::into_store_error)
+        self.engine.checkpoint().map_err(Failed::into_store_error)
     }
 }
 

@@ -173,14 +173,14 @@ fn damage_in_the_middle_is_refused_and_left_alone() {
         let wal = store_with_commits(&disk, 3);
         for bit in [0, 70, 70 * 8 + 3] {
             disk.change(&wal, |bytes| bytes[damaged + bit / 8] ^= 1 << (bit % 8));
-            let operations = disk.operations();
+            let before = disk.contents();
             match history::open(&disk).map(|_| ()) {
                 Err(OpenError::Corrupt { path, position, .. }) => {
                     assert_eq!((path, position), (wal.clone(), damaged as u64));
                 }
                 other => panic!("{other:?}"),
             }
-            assert_eq!(disk.operations(), operations, "nothing was changed");
+            assert!(disk.contents() == before, "nothing was changed");
             disk.change(&wal, |bytes| bytes[damaged + bit / 8] ^= 1 << (bit % 8));
         }
         assert!(history::open(&disk).is_ok());
@@ -191,7 +191,7 @@ fn damage_in_the_middle_is_refused_and_left_alone() {
 fn damage_across_files_is_refused() {
     let disk = CrashDisk::new(1);
     // Four blocks fill a file of 16 KiB.
-    let wal = store_with_commits(&disk, 9);
+    let wal = store_with_commits(&disk, 7);
     assert!(disk.paths().contains(&folder().join("wal/001.wal")));
     disk.change(&wal, |bytes| bytes[12_288 + 100] ^= 1);
     match history::open(&disk).map(|_| ()) {

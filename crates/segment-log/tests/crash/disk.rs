@@ -17,7 +17,7 @@ use std::{
 const SECTOR: usize = 512;
 
 #[derive(Clone)]
-pub struct CrashDisk(Arc<Mutex<State>>);
+pub(crate) struct CrashDisk(Arc<Mutex<State>>);
 
 struct State {
     inodes: Vec<Inode>,
@@ -55,7 +55,7 @@ enum Change {
 
 /// What happens at an operation, counted from 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// Nothing works from this operation on.
     Crash(u64),
     /// This operation fails, and no other. A failed sync loses what it should have made durable.
@@ -63,19 +63,19 @@ pub enum Fault {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Hit {
+pub(crate) struct Hit {
     pub operation: &'static str,
     pub path: PathBuf,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ending {
+pub(crate) enum Ending {
     Kill,
     PowerCut,
 }
 
 impl CrashDisk {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let root = BTreeMap::from([(PathBuf::from("/"), Node::Folder)]);
         Self(Arc::new(Mutex::new(State {
             inodes: Vec::new(),
@@ -92,7 +92,7 @@ impl CrashDisk {
     }
 
     /// Plans a fault, counted in operations from now.
-    pub fn plan(&self, fault: Option<Fault>) {
+    pub(crate) fn plan(&self, fault: Option<Fault>) {
         let mut state = self.state();
         let now = state.operations;
         state.fault = fault.map(|fault| match fault {
@@ -102,21 +102,26 @@ impl CrashDisk {
         state.hit = None;
     }
 
-    /// Operations so far that change something.
-    pub fn operations(&self) -> u64 {
-        self.state().operations
+    /// Every file and what is in it.
+    pub(crate) fn contents(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let state = self.state();
+        let files = state.names.iter().filter_map(|(path, node)| match node {
+            Node::File(inode) => Some((path.clone(), state.inodes[*inode].current.clone())),
+            Node::Folder => None,
+        });
+        files.collect()
     }
 
-    pub fn hit(&self) -> Option<Hit> {
+    pub(crate) fn hit(&self) -> Option<Hit> {
         self.state().hit.clone()
     }
 
-    pub fn has_crashed(&self) -> bool {
+    pub(crate) fn has_crashed(&self) -> bool {
         self.state().crashed
     }
 
     /// The machine or the process starts again.
-    pub fn restart(&self, ending: Ending) {
+    pub(crate) fn restart(&self, ending: Ending) {
         let mut state = self.state();
         state.crashed = false;
         state.fault = None;
@@ -127,14 +132,14 @@ impl CrashDisk {
     }
 
     /// The bytes of a file, to be changed under the store's feet.
-    pub fn change(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn change(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
         let Some(Node::File(inode)) = state.names.get(path).copied() else { panic!("no file {path:?}") };
         change(&mut state.inodes[inode].current);
         state.inodes[inode].durable = state.inodes[inode].current.clone();
     }
 
-    pub fn paths(&self) -> Vec<PathBuf> {
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
         self.state().names.keys().cloned().collect()
     }
 

@@ -12,7 +12,7 @@ use keyway_segment_log::{Drive, OpenError, Options, SegmentStore};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, task::Context};
 
 /// Everything happens within a few dozen operations.
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         arena_bytes_max: 12_000,
         staging_bytes_max: 8_000,
@@ -27,11 +27,11 @@ pub fn options() -> Options {
     }
 }
 
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     "/data".into()
 }
 
-pub fn open(disk: &CrashDisk) -> Result<SegmentStore, OpenError> {
+pub(crate) fn open(disk: &CrashDisk) -> Result<SegmentStore, OpenError> {
     struct Fixed;
     impl keyway_runtime::Entropy for Fixed {
         fn fill(&self, bytes: &mut [u8]) {
@@ -70,7 +70,7 @@ type Partitions = BTreeMap<TopicPartition, Expected>;
 
 /// What is known of a store over all its lives.
 #[derive(Default)]
-pub struct History {
+pub(crate) struct History {
     /// As it was when the store was opened last.
     before: Partitions,
     /// What was done since: the ticket of `effects[i]` is `i + 1`.
@@ -104,7 +104,7 @@ impl Effect {
 
 impl History {
     /// Does `count` random things. Stops early once the store has ended.
-    pub fn run(&mut self, store: &SegmentStore, random: &mut Random, count: usize) {
+    pub(crate) fn run(&mut self, store: &SegmentStore, random: &mut Random, count: usize) {
         for _ in 0..count {
             if !self.act(store, random) {
                 return;
@@ -114,7 +114,7 @@ impl History {
     }
 
     /// Asks which effects are durable, as those who wait for them do.
-    pub fn note_durable(&mut self, store: &SegmentStore) {
+    pub(crate) fn note_durable(&mut self, store: &SegmentStore) {
         let (_, waker) = WakeCount::new();
         while self.durable < self.effects.len() {
             let ticket = Ticket(self.durable as u64 + 1);
@@ -187,7 +187,7 @@ impl History {
     }
 
     /// Checks a store that was opened again, and goes on from what it has.
-    pub fn check(&mut self, store: &SegmentStore) {
+    pub(crate) fn check(&mut self, store: &SegmentStore) {
         let mut expected = self.before.clone();
         self.effects[..self.durable].iter().for_each(|effect| effect.apply(&mut expected));
         let mut found = None;
