@@ -1,0 +1,19 @@
+//! The published Danube client, and calls by hand, against a broker in this process.
+
+#[path = "danube/support.rs"]
+mod support;
+
+#[path = "danube/bad_input.rs"]
+mod bad_input;
+#[path = "danube/key_shared.rs"]
+mod key_shared;
+#[path = "danube/membership.rs"]
+mod membership;
+#[path = "danube/other_types.rs"]
+mod other_types;
+#[path = "danube/restart.rs"]
+mod restart;
+#[path = "danube/topics.rs"]
+mod topics;
+#[path = "danube/two_protocols.rs"]
+mod two_protocols;
