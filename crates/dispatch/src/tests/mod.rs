@@ -8,7 +8,7 @@ mod world;
 
 use crate::mutant::Mutant;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use world::World;
+use world::{Tally, World};
 
 const SEEDS: u64 = 10_000;
 
@@ -24,17 +24,23 @@ fn random_histories_follow_the_rules() {
         (Some(seed), _) => seed..seed + 1,
         (None, count) => 0..count.unwrap_or(SEEDS),
     };
+    let mut tally = Tally::default();
+    let many = seeds.end - seeds.start >= SEEDS;
     for seed in seeds {
         let history = || {
             let mut world = World::new(seed, None);
             world.trace = number("KEYWAY_SEED").is_some();
             world.run();
+            tally.add(world.tally);
         };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(history)) {
             eprintln!("repeat: KEYWAY_SEED={seed} cargo test -p keyway-dispatch random_histories");
             std::panic::resume_unwind(panic);
         }
     }
+    println!("{tally:?}");
+    let rare = tally.fields().into_iter().min().copied();
+    assert!(!many || rare > Some(500), "everything happens often: {tally:?}");
 }
 
 /// The suite itself is tested: each planted bug fails some history.

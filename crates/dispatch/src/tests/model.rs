@@ -430,7 +430,7 @@ impl Model {
 
     /// Whom a key belongs to: the best of those who want it.
     fn owner(&self, key: u8) -> Option<&Member> {
-        let slot = (u128::from(self.config.slots) * (key_hash(key).0 >> 96) >> 32) as u32;
+        let slot = ((u128::from(self.config.slots) * (key_hash(key).0 >> 96)) >> 32) as u32;
         let wanting = |m: &&Member| m.link != Link::Leaving && matches(&m.patterns, key);
         self.members.iter().filter(wanting).max_by_key(|member| rank(slot, member.name))
     }

@@ -49,6 +49,73 @@ struct Worker {
     slow: bool,
 }
 
+/// What happened how often, to see that the histories are worth their time.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Tally {
+    pub(crate) steps: u64,
+    pub(crate) delivered: u64,
+    pub(crate) redelivered: u64,
+    pub(crate) drained: u64,
+    pub(crate) replaced: u64,
+    pub(crate) refused: u64,
+    pub(crate) skipped: u64,
+    pub(crate) dropped: u64,
+    pub(crate) blocked: u64,
+    pub(crate) lost: u64,
+    pub(crate) dead_letters: u64,
+    pub(crate) late_acks: u64,
+    pub(crate) stale_acks: u64,
+    pub(crate) expired: u64,
+    pub(crate) recovered: u64,
+}
+
+impl Tally {
+    pub(crate) fn fields(&mut self) -> [&mut u64; 15] {
+        let Self { steps, delivered, redelivered, drained, replaced, refused, skipped, .. } = self;
+        let Self { dropped, blocked, lost, dead_letters, late_acks, stale_acks, expired, recovered, .. } =
+            self;
+        [
+            steps,
+            delivered,
+            redelivered,
+            drained,
+            replaced,
+            refused,
+            skipped,
+            dropped,
+            blocked,
+            lost,
+            dead_letters,
+            late_acks,
+            stale_acks,
+            expired,
+            recovered,
+        ]
+    }
+
+    pub(crate) fn add(&mut self, mut other: Self) {
+        self.fields().into_iter().zip(other.fields()).for_each(|(sum, more)| *sum += *more);
+    }
+
+    fn count(&mut self, output: &Output) {
+        match output {
+            Output::Deliver { attempt, .. } => {
+                self.delivered += 1;
+                self.redelivered += u64::from(*attempt > 1);
+            }
+            Output::DeadLetter { .. } => self.dead_letters += 1,
+            Output::Dropped { .. } => self.dropped += 1,
+            Output::Skipped { .. } => self.skipped += 1,
+            Output::Lost { .. } => self.lost += 1,
+            Output::Blocked { .. } => self.blocked += 1,
+            Output::Drained { .. } => self.drained += 1,
+            Output::Replaced { .. } => self.replaced += 1,
+            Output::Refused { .. } => self.refused += 1,
+            Output::Fetch { .. } | Output::CursorMoved(_) | Output::Persist => {}
+        }
+    }
+}
+
 pub(crate) struct World {
     random: Random,
     /// Joins, graceful leaves and acks only.
@@ -76,6 +143,8 @@ pub(crate) struct World {
     delivered: BTreeMap<i64, u32>,
     names: u64,
     out: Vec<Output>,
+    /// What happened how often.
+    pub(crate) tally: Tally,
     /// Prints the history.
     pub(crate) trace: bool,
 }
@@ -100,7 +169,7 @@ impl World {
         config.unmatched =
             random.pick(&[Unmatched::Skip, Unmatched::Skip, Unmatched::Hold, Unmatched::DeadLetter]);
         config.failure = FailurePolicy {
-            max_redelivery_count: random.below(5) as u16,
+            max_redelivery_count: random.pick(&[0, 1, 1, 2, 4]),
             ack_timeout_ms: if gentle { 1 << 40 } else { 1_000 },
             base_redelivery_delay_ms: random.pick(&[0, 50, 200]),
             max_redelivery_delay_ms: 800,
@@ -130,6 +199,7 @@ impl World {
             delivered: BTreeMap::new(),
             names: 1 + random.below(5),
             out: vec![],
+            tally: Tally::default(),
             trace: false,
             config,
             random,
@@ -140,10 +210,18 @@ impl World {
 
     /// A whole history, then calm until everything is done.
     pub(crate) fn run(&mut self) {
-        for _ in 0..self.random.below(160) {
+        for _ in 0..self.random.below(240) {
             self.act();
         }
         self.calm();
+        self.tally_answers();
+    }
+
+    fn tally_answers(&mut self) {
+        let Counters { late_acks, stale_acks, expired, .. } = self.dispatcher.stats().counters;
+        self.tally.late_acks += late_acks;
+        self.tally.stale_acks += stale_acks;
+        self.tally.expired += expired;
     }
 
     fn act(&mut self) {
@@ -222,10 +300,10 @@ impl World {
         }
         self.workers.get_mut(&consumer).unwrap().inbox.pop_front();
         let token = Some(token).filter(|_| !self.random.one_in(6));
-        match if self.gentle { 0 } else { self.random.below(10) } {
+        match if self.gentle { 0 } else { self.random.below(12) } {
             // Its ack is lost.
-            9 => {}
-            6..9 => {
+            11 => {}
+            6..11 => {
                 let delay_ms = self.random.pick(&[None, None, Some(30), Some(300), Some(5_000)]);
                 let reason = self.random.pick(&[None, Some("no stock".to_owned())]);
                 self.step(Input::Nack { offset, token, delay_ms, reason });
@@ -249,7 +327,7 @@ impl World {
             return;
         }
         let id = if self.random.one_in(8) { mix(name) } else { name };
-        let (filters, credit) = (self.filters(), self.random.pick(&[0, 1, 1, 2, 5, 64]));
+        let (filters, credit) = (self.filters(), self.random.pick(&[0, 1, 2, 2, 5, 64]));
         self.join(name, ConsumerId(id), filters, credit);
     }
 
@@ -371,6 +449,8 @@ impl World {
 
     /// The owner dies with all streams; the next one begins with what was durable.
     fn restart(&mut self) {
+        self.tally_answers();
+        self.tally.recovered += u64::from(self.durable.is_some());
         self.epoch = self.epoch.next();
         for worker in std::mem::take(&mut self.workers).into_values() {
             self.zombies.extend(worker.inbox);
@@ -404,7 +484,9 @@ impl World {
         self.model.step(self.now, &input, stats.next_read.0, &self.log, &out);
         self.ended.extend(self.model.done.difference(&done_before));
         self.compare(&stats);
+        self.tally.steps += 1;
         for output in &out {
+            self.tally.count(output);
             self.obey(output);
         }
         self.out = out;
