@@ -1,0 +1,153 @@
+//! What a durable append costs on this disk.
+//!
+//! `cargo run --release -p keyway-segment-log --example commit [folder]` prints appends per second of threads that each
+//! wait for every append, the latency they see, how many appends share a flush, and the bandwidth of a stream of batches
+//! of which up to 8 MiB are not yet durable. Each line is one run of about two seconds in a fresh store.
+
+use bytes::Bytes;
+use keyway_log::{AppendError, Durability, LogStore, PartitionLog, Ticket, contract::block_on};
+use keyway_record::{
+    LeaderEpoch, PartitionId, Record, RecordBatch, Timestamp, TopicId, TopicName, TopicPartition,
+    batch::BatchBuilder,
+};
+use keyway_runtime::World;
+use keyway_segment_log::{Options, SegmentStore};
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+const RUN: Duration = Duration::from_secs(2);
+const IN_FLIGHT_BYTES: usize = 8 << 20;
+
+fn main() {
+    let folder = std::env::args().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
+    let folder = folder.join(format!("keyway-commit-{}", std::process::id()));
+    let probe = flush_probe(&folder);
+    println!("4 KiB write and flush, one thread: {:.0} us", probe.as_secs_f64() * 1e6);
+    for waiting in [Durability::Durable, Durability::Written] {
+        for threads in [1, 8, 64] {
+            wait_each(&folder, threads, waiting);
+        }
+    }
+    for len in [16 << 10, 64 << 10, 1 << 20] {
+        stream(&folder, len);
+    }
+    std::fs::remove_dir_all(&folder).expect("the folder of this run");
+}
+
+fn open(folder: &Path) -> SegmentStore {
+    let store = SegmentStore::open(&World::real(), folder.join("data"), Options::default());
+    store.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn finish(folder: &Path, store: SegmentStore) {
+    store.close().expect("a clean close");
+    drop(store);
+    std::fs::remove_dir_all(folder.join("data")).expect("the folder of this run");
+}
+
+fn partition(index: usize) -> TopicPartition {
+    let topic = TopicName::new("orders").expect("a legal name");
+    TopicPartition { topic, topic_id: TopicId([1; 16]), partition: PartitionId(index as i32) }
+}
+
+fn batch(len: usize) -> RecordBatch {
+    let mut builder = BatchBuilder::new(Timestamp(1));
+    builder.push(Timestamp(1), Record { value: Some(Bytes::from(vec![7; len])), ..Record::default() });
+    builder.build()
+}
+
+/// Threads that append 100 bytes, each to a partition of its own, and wait each time.
+fn wait_each(folder: &Path, threads: usize, durability: Durability) {
+    let store = Arc::new(open(folder));
+    let logs: Vec<_> = (0..threads).map(|index| store.create(&partition(index)).expect("new")).collect();
+    let before = store.stats();
+    let start = Instant::now();
+    let mut latencies: Vec<Duration> = thread::scope(|scope| {
+        let run = |log: Arc<dyn PartitionLog>| {
+            let store = &store;
+            move || {
+                let batch = batch(100);
+                let mut latencies = Vec::new();
+                while start.elapsed() < RUN {
+                    let begun = Instant::now();
+                    let ticket = append(store, log.as_ref(), &batch);
+                    block_on(store.wait(ticket, durability)).expect("a sound disk");
+                    latencies.push(begun.elapsed());
+                }
+                latencies
+            }
+        };
+        let handles: Vec<_> = logs.iter().map(|log| scope.spawn(run(log.clone()))).collect();
+        handles.into_iter().flat_map(|handle| handle.join().expect("no panic")).collect()
+    });
+    let seconds = start.elapsed().as_secs_f64();
+    latencies.sort();
+    let micros = |part: f64| latencies[(latencies.len() as f64 * part) as usize].as_secs_f64() * 1e6;
+    let flushes = store.stats().flushes - before.flushes;
+    println!(
+        "{threads:3} threads, each {durability:?}: {:8.0} appends/s, p50 {:5.0} us, p99 {:5.0} us, {:5.1} appends per flush",
+        latencies.len() as f64 / seconds,
+        micros(0.5),
+        micros(0.99),
+        latencies.len() as f64 / flushes as f64,
+    );
+    drop(logs);
+    finish(folder, Arc::into_inner(store).expect("the threads have ended"));
+}
+
+/// One thread that appends to 4 partitions in turn, always `IN_FLIGHT_BYTES` ahead of what is durable.
+fn stream(folder: &Path, len: usize) {
+    let store = open(folder);
+    let logs: Vec<_> = (0..4).map(|index| store.create(&partition(index)).expect("new")).collect();
+    let batch = batch(len);
+    let mut in_flight: VecDeque<Ticket> = VecDeque::new();
+    let mut count = 0;
+    let start = Instant::now();
+    while start.elapsed() < RUN {
+        in_flight.push_back(append(&store, logs[count % 4].as_ref(), &batch));
+        count += 1;
+        if in_flight.len() * len > IN_FLIGHT_BYTES {
+            let oldest = in_flight.pop_front().expect("there is one");
+            block_on(store.wait(oldest, Durability::Durable)).expect("a sound disk");
+        }
+    }
+    let last = in_flight.pop_back().expect("there is one");
+    block_on(store.wait(last, Durability::Durable)).expect("a sound disk");
+    let seconds = start.elapsed().as_secs_f64();
+    println!("{:4} KiB batches, streaming: {:6.0} MB/s", len >> 10, (count * len) as f64 / 1e6 / seconds);
+    drop(logs);
+    finish(folder, store);
+}
+
+fn append(store: &SegmentStore, log: &dyn PartitionLog, batch: &RecordBatch) -> Ticket {
+    loop {
+        match log.append(batch, LeaderEpoch(0)) {
+            Ok(appended) => return appended.ticket,
+            Err(AppendError::Full) => block_on(store.room()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// The disk's own part: the median of overwriting 4 KiB and flushing it.
+fn flush_probe(folder: &Path) -> Duration {
+    std::fs::create_dir_all(folder).expect("a folder that can be written");
+    let world = World::real();
+    let file = world.disk.open(&folder.join("probe"), keyway_runtime::OpenMode::Create).expect("a file");
+    let block = vec![1; 4096];
+    let mut times: Vec<_> = (0..400u64)
+        .map(|index| {
+            let start = Instant::now();
+            file.write_at(&block, index % 64 * 4096).expect("written");
+            file.sync().expect("flushed");
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[times.len() / 2]
+}
