@@ -24,6 +24,8 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use verdict::{Delivery, Verdict};
 
 const ORDERS: usize = 8;
+/// Numbers that happen to fall evenly on the three workers.
+const FIRST_ORDER: usize = 107;
 const STEPS: [&str; 5] = ["placed", "paid", "packed", "shipped", "delivered"];
 const WORKERS: usize = 3;
 
@@ -46,7 +48,7 @@ impl Demo {
         let started = Instant::now();
         let folder = tempfile::tempdir().map_err(|error| failed("cannot make a temporary folder", error))?;
         let world = World::real();
-        let store = SegmentStore::open(&world, folder.path(), Options::default());
+        let store = SegmentStore::open(&world, folder.path().to_owned(), Options::default());
         let store: Arc<dyn LogStore> = Arc::new(store.map_err(|error| Failure::Failed(error.to_string()))?);
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = Config { kafka: free, grpc: free, ..Config::default() };
@@ -102,7 +104,7 @@ async fn produce_orders(client: Client, topic: TopicName) -> Result<(), Failure>
         for order in 0..ORDERS {
             let record = NewRecord {
                 partition: None,
-                key: Some(format!("order-{}", 101 + order).into()),
+                key: Some(format!("order-{}", FIRST_ORDER + order).into()),
                 value: step.to_string().into(),
                 headers: vec![],
             };

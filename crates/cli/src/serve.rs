@@ -37,6 +37,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DIR", default_value = "./keyway-data")]
     data: PathBuf,
 
+    /// Host and port that Kafka clients are told to connect to; the default is the address of --kafka
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = advertised)]
+    advertise: Option<(String, Option<u16>)>,
+
     /// Allow addresses that other machines reach, although no client has to prove who it is
     #[arg(long)]
     insecure_bind_anyway: bool,
@@ -59,11 +63,13 @@ impl Serve {
         // First, so that a signal during a long recovery is not lost.
         let mut stop = StopSignals::listen()?;
         let world = World::real();
-        let store = SegmentStore::open(&world, &self.data, Options::default())
+        let store = SegmentStore::open(&world, self.data.clone(), Options::default())
             .map_err(|error| Failure::Failed(error.to_string()))?;
         let disk_failed = store.failed();
         let store: Arc<dyn LogStore> = Arc::new(store);
-        let config = Config { kafka: self.kafka, grpc: self.grpc, ..Config::default() };
+        let advertised_kafka =
+            self.advertise.as_ref().map(|(host, port)| (host.clone(), port.unwrap_or(self.kafka.port())));
+        let config = Config { kafka: self.kafka, grpc: self.grpc, advertised_kafka, ..Config::default() };
         let broker = Broker::start(config, world, Arc::clone(&store))
             .await
             .map_err(|error| Failure::Failed(error.to_string()))?;
@@ -97,6 +103,13 @@ impl Serve {
                 "{address} is reachable from other machines and no client has to prove who it is; use 127.0.0.1, or \
                  add --insecure-bind-anyway on a network that you trust"
             ))),
+            // A Kafka client connects to where the broker says it is, and nobody is at 0.0.0.0.
+            _ if self.kafka.ip().is_unspecified() && self.advertise.is_none() => {
+                Err(Failure::Usage(format!(
+                    "--kafka {} names no host that clients can connect to; add --advertise HOST",
+                    self.kafka
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -115,4 +128,36 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     let parsed = numeric.as_deref().unwrap_or(text).parse();
     parsed.map_err(|_| "write it as IP:PORT, such as 127.0.0.1:9092".into())
+}
+
+fn advertised(text: &str) -> Result<(String, Option<u16>), String> {
+    // The last colon, and only if what precedes it has none or is in brackets: an IPv6 address has colons of its own.
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = port.map(str::parse).transpose().map_err(|_| "the port is a number from 0 to 65535")?;
+    if host.is_empty() { Err("write it as HOST or HOST:PORT".into()) } else { Ok((host.into(), port)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_numeric_or_localhost() {
+        assert_eq!(address("localhost:1").unwrap().to_string(), "127.0.0.1:1");
+        assert_eq!(address("[::1]:9092").unwrap().to_string(), "[::1]:9092");
+        assert!(address("9092").is_err() && address("example.org:9092").is_err());
+    }
+
+    #[test]
+    fn an_advertised_host_may_lack_a_port_or_be_ipv6() {
+        assert_eq!(advertised("db.example"), Ok(("db.example".into(), None)));
+        assert_eq!(advertised("db.example:9192"), Ok(("db.example".into(), Some(9192))));
+        assert_eq!(advertised("::1"), Ok(("::1".into(), None)));
+        assert_eq!(advertised("[::1]:9192"), Ok(("::1".into(), Some(9192))));
+        assert!(advertised("").is_err() && advertised("host:port").is_err() && advertised(":1").is_err());
+    }
 }

@@ -40,7 +40,9 @@ fn an_address_that_others_reach_needs_a_word() {
     let data = tempfile::tempdir().unwrap();
     let open = ["--kafka", "0.0.0.0:0", "--grpc", "127.0.0.1:0"];
     run(serve(data.path(), &open)).fails(2, &["0.0.0.0:0", "--insecure-bind-anyway"]);
-    let server = Server::start_with(data.path(), &[&open[..], &["--insecure-bind-anyway"]].concat());
+    let open = [&open[..], &["--insecure-bind-anyway"]].concat();
+    run(serve(data.path(), &open)).fails(2, &["0.0.0.0:0", "--advertise"]);
+    let server = Server::start_with(data.path(), &[&open[..], &["--advertise", "localhost"]].concat());
     assert!(server.kafka.starts_with("0.0.0.0:"));
 }
 
