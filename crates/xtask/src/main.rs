@@ -32,12 +32,17 @@ enum Task {
     Bench(bench::Args),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    match Args::parse().task {
+fn main() -> ExitCode {
+    let outcome = match Args::parse().task {
         Task::Messages(args) => messages::run(args).map(|()| ExitCode::SUCCESS),
         Task::Interop(args) => run(interop::run(args)),
         Task::Bench(args) => run(bench::run(args)),
-    }
+    };
+    outcome.unwrap_or_else(|error| {
+        // One line; a backtrace would say where we looked, not what was wrong.
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 /// Runs a task that starts other programs; a signal drops it, and with it everything it has started.

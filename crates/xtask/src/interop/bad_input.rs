@@ -4,11 +4,12 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::produce_bytes::{self, GZIP};
 use super::scene::Scene;
 use super::stage::Stage;
 use crate::kafka_probe;
@@ -169,4 +170,52 @@ pub(crate) async fn grpc_port(stage: &mut Stage<'_>) -> anyhow::Result<String> {
     let grown = stage.broker.resident_bytes()?.saturating_sub(before);
     ensure!(grown < GROWTH_MAX_BYTES, "resident memory grew by {} MiB", grown >> 20);
     Ok(format!("{} kinds; a message took {} ms at most", attacks.len(), slowest.as_millis()))
+}
+
+/// Batches that are wrong inside, while a Key-Shared worker reads the topic: each is refused with Kafka's error, and the
+/// worker sees the good ones only.
+pub(crate) async fn batches(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    const CORRUPT_MESSAGE: i16 = 2;
+    const BOMB_BYTES: usize = 256 << 20;
+    /// One decompression buffer at its bound may stay with the allocator.
+    const BOMB_GROWTH_MAX_BYTES: u64 = 160 << 20;
+    let mut scene = Scene::open(&stage.broker.danube_url(), "/default/orders").await?;
+    let producer = scene.producer("orders_producer").await?;
+    scene.worker("worker_1", "orders_sub", &[]).await?;
+    scene.warm_up(&producer, &["warm"]).await?;
+    let address = stage.broker.kafka();
+    let good = |text: &str| produce_bytes::batch(0, 1, &produce_bytes::record(text.as_bytes()));
+    let mut wrong_crc = good("wrong");
+    *wrong_crc.last_mut().expect("a batch has bytes") ^= 1;
+    let mut wrong_magic = good("wrong");
+    wrong_magic[16] = 9;
+    let mut too_long = good("wrong");
+    too_long[11] += 1;
+    let section = produce_bytes::record(b"wrong");
+    let wrong = [
+        ("a wrong CRC", wrong_crc),
+        ("magic 9", wrong_magic),
+        ("a length beyond the batch", too_long),
+        ("two records announced, one there", produce_bytes::batch(0, 2, &section)),
+        ("2^31 - 1 records announced", produce_bytes::batch(0, i32::MAX, &section)),
+        ("no gzip behind the gzip bit", produce_bytes::batch(GZIP, 1, &section)),
+        ("a gzip bomb", produce_bytes::batch(GZIP, 1, &produce_bytes::bomb(BOMB_BYTES)?)),
+    ];
+    let before = stage.broker.resident_bytes()?;
+    for (number, (name, batch)) in wrong.iter().enumerate() {
+        let error_code = produce_bytes::produce(address, "orders", batch).await.context(*name)?;
+        ensure!(error_code != 0, "{name} is accepted");
+        if *name == "a wrong CRC" {
+            ensure!(error_code == CORRUPT_MESSAGE, "{name} is refused with error {error_code}");
+        }
+        let text = format!("good-{number}");
+        let error_code = produce_bytes::produce(address, "orders", &good(&text)).await?;
+        ensure!(error_code == 0, "after {name}, a good batch is refused with error {error_code}");
+        let delivery = scene.next().await?;
+        ensure!(delivery.text() == text, "after {name}, the worker got {}", delivery.text());
+        scene.ack(delivery).await?;
+    }
+    let grown = stage.broker.resident_bytes()?.saturating_sub(before);
+    ensure!(grown < BOMB_GROWTH_MAX_BYTES, "resident memory grew by {} MiB", grown >> 20);
+    Ok(format!("{} kinds refused, the worker saw none; memory grew by {} MiB", wrong.len(), grown >> 20))
 }

@@ -79,4 +79,5 @@ pub(crate) static ALL: &[Check] = &[
     check!("sigterm", danube, 60, &[Python], crash::sigterm),
     check!("bad-input-kafka-port", kafka, 60, &[], bad_input::kafka_port),
     check!("bad-input-grpc-port", danube, 60, &[], bad_input::grpc_port),
+    check!("bad-input-batches", danube, 60, &[], bad_input::batches),
 ];

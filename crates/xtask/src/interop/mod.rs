@@ -8,6 +8,7 @@ mod faststream;
 mod kafka_clients;
 mod kafka_tools;
 mod key_shared;
+mod produce_bytes;
 mod scene;
 mod stage;
 
@@ -102,14 +103,16 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Each name selects the check that is called so, or else all whose names begin so.
 fn selected(only: &[String]) -> anyhow::Result<Vec<&'static Check>> {
-    if let Some(unknown) =
-        only.iter().find(|name| !check::ALL.iter().any(|c| c.name.starts_with(name.as_str())))
-    {
+    let named = |check: &Check, name: &str| {
+        let exact = check::ALL.iter().any(|other| other.name == name);
+        if exact { check.name == name } else { check.name.starts_with(name) }
+    };
+    if let Some(unknown) = only.iter().find(|name| !check::ALL.iter().any(|check| named(check, name))) {
         bail!("no check is called {unknown}; `cargo xtask interop --list` names them");
     }
-    let wanted =
-        |check: &&Check| only.is_empty() || only.iter().any(|name| check.name.starts_with(name.as_str()));
+    let wanted = |check: &&Check| only.is_empty() || only.iter().any(|name| named(check, name));
     Ok(check::ALL.iter().filter(wanted).collect())
 }
 

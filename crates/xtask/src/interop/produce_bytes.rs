@@ -1,0 +1,151 @@
+//! Produce requests made byte by byte, so that they can be wrong on purpose.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const PRODUCE: i16 = 0;
+/// The oldest version that Apache Kafka 4.3 speaks, and the plainest.
+const PRODUCE_VERSION: i16 = 3;
+const CORRELATION_ID: i32 = 11;
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+
+/// The attribute bits of gzip.
+pub(crate) const GZIP: i16 = 1;
+
+/// A version 2 batch around a record section; the checksum is right.
+///
+/// | bytes | field |
+/// |---|---|
+/// | 0..8 | base offset |
+/// | 8..12 | length of what follows |
+/// | 12..16 | leader epoch |
+/// | 16 | magic 2 |
+/// | 17..21 | CRC-32C of everything after it |
+/// | 21..23 | attributes: codec |
+/// | 23..61 | last offset delta, timestamps, producer id, epoch, sequence, record count |
+pub(crate) fn batch(attributes: i16, records: i32, section: &[u8]) -> Vec<u8> {
+    let mut checked = Vec::new();
+    checked.extend_from_slice(&attributes.to_be_bytes());
+    checked.extend_from_slice(&(records - 1).to_be_bytes());
+    checked.extend_from_slice(&1_i64.to_be_bytes());
+    checked.extend_from_slice(&1_i64.to_be_bytes());
+    checked.extend_from_slice(&(-1_i64).to_be_bytes());
+    checked.extend_from_slice(&(-1_i16).to_be_bytes());
+    checked.extend_from_slice(&(-1_i32).to_be_bytes());
+    checked.extend_from_slice(&records.to_be_bytes());
+    checked.extend_from_slice(section);
+    let mut batch = 0_i64.to_be_bytes().to_vec();
+    batch.extend_from_slice(&(checked.len() as i32 + 9).to_be_bytes());
+    batch.extend_from_slice(&(-1_i32).to_be_bytes());
+    batch.push(2);
+    batch.extend_from_slice(&crc32c::crc32c(&checked).to_be_bytes());
+    batch.extend_from_slice(&checked);
+    batch
+}
+
+/// One record with the key `key` and this value, at offset delta 0.
+pub(crate) fn record(value: &[u8]) -> Vec<u8> {
+    // Attributes, timestamp delta, offset delta; then the key, the value and no headers.
+    let mut body = vec![0, 0, 0];
+    varint(&mut body, 3);
+    body.extend_from_slice(b"key");
+    varint(&mut body, value.len() as i64);
+    body.extend_from_slice(value);
+    varint(&mut body, 0);
+    let mut record = Vec::new();
+    varint(&mut record, body.len() as i64);
+    record.extend_from_slice(&body);
+    record
+}
+
+/// Zigzag, seven bits at a time.
+fn varint(out: &mut Vec<u8>, value: i64) {
+    let mut left = ((value << 1) ^ (value >> 63)) as u64;
+    while left >= 0x80 {
+        out.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    out.push(left as u8);
+}
+
+/// Zeros that compress to a thousandth.
+pub(crate) fn bomb(bytes: usize) -> anyhow::Result<Vec<u8>> {
+    const CHUNK: usize = 1 << 20;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    for _ in 0..bytes / CHUNK {
+        encoder.write_all(&[0; CHUNK])?;
+    }
+    Ok(encoder.finish()?)
+}
+
+/// Sends a batch to partition 0 with acks=all and returns the partition's error code.
+pub(crate) async fn produce(address: SocketAddr, topic: &str, batch: &[u8]) -> anyhow::Result<i16> {
+    let mut body = Vec::new();
+    body.extend_from_slice(&PRODUCE.to_be_bytes());
+    body.extend_from_slice(&PRODUCE_VERSION.to_be_bytes());
+    body.extend_from_slice(&CORRELATION_ID.to_be_bytes());
+    // No client id, no transactional id, acks=all, ten seconds, one topic.
+    body.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    body.extend_from_slice(&10_000_i32.to_be_bytes());
+    body.extend_from_slice(&1_i32.to_be_bytes());
+    body.extend_from_slice(&(topic.len() as i16).to_be_bytes());
+    body.extend_from_slice(topic.as_bytes());
+    // One partition: 0.
+    body.extend_from_slice(&1_i32.to_be_bytes());
+    body.extend_from_slice(&0_i32.to_be_bytes());
+    body.extend_from_slice(&(batch.len() as i32).to_be_bytes());
+    body.extend_from_slice(batch);
+
+    let mut connection = TcpStream::connect(address).await?;
+    connection.write_all(&(body.len() as i32).to_be_bytes()).await?;
+    connection.write_all(&body).await?;
+    timeout(ANSWER_LIMIT, error_code(&mut connection, topic))
+        .await
+        .context("a produce request got no answer")?
+}
+
+async fn error_code(connection: &mut TcpStream, topic: &str) -> anyhow::Result<i16> {
+    let _length = connection.read_i32().await.context("the connection ended instead of an answer")?;
+    ensure!(connection.read_i32().await? == CORRELATION_ID, "another request is answered");
+    ensure!(connection.read_i32().await? == 1, "not one topic is answered");
+    let name_length = connection.read_i16().await?;
+    ensure!(name_length == topic.len() as i16, "another topic is answered");
+    let mut name = vec![0; topic.len()];
+    connection.read_exact(&mut name).await?;
+    ensure!(connection.read_i32().await? == 1, "not one partition is answered");
+    ensure!(connection.read_i32().await? == 0, "another partition is answered");
+    Ok(connection.read_i16().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_varint_is_zigzag() {
+        let encoded = |value| {
+            let mut out = Vec::new();
+            varint(&mut out, value);
+            out
+        };
+        assert_eq!(encoded(0), [0]);
+        assert_eq!(encoded(-1), [1]);
+        assert_eq!(encoded(63), [126]);
+        assert_eq!(encoded(64), [0x80, 1]);
+    }
+
+    #[test]
+    fn a_batch_says_its_length() {
+        let batch = batch(0, 1, &record(b"value"));
+        let length = i32::from_be_bytes(batch[8..12].try_into().expect("four bytes"));
+        assert_eq!(length as usize, batch.len() - 12);
+    }
+}
