@@ -128,26 +128,34 @@ impl<'a> Shape<'a> {
 
 /// Literals with their groups, found by hash and then compared.
 #[derive(Debug, Default)]
-struct Literals(Vec<(KeyHash, Box<[u8]>, u32)>);
+struct Literals {
+    /// Ascending; apart from the rest, so that a search stays in few cache lines.
+    hashes: Vec<u64>,
+    /// Beside their hashes.
+    literals: Vec<(Box<[u8]>, u32)>,
+}
 
 impl Literals {
     fn add(&mut self, literal: &[u8], group: u32) {
-        self.0.push((KeyHash::of(literal), literal.into(), group));
+        self.literals.push((literal.into(), group));
     }
 
     fn sort(&mut self) {
-        self.0.sort_unstable();
-        self.0.dedup();
+        self.literals.sort_unstable();
+        self.literals.dedup();
+        self.literals.sort_by_cached_key(|(literal, _)| KeyHash::of(literal).high());
+        self.hashes = self.literals.iter().map(|(literal, _)| KeyHash::of(literal).high()).collect();
     }
 
     fn find(&self, text: &[u8], groups: &mut Vec<u32>) {
-        if self.0.is_empty() {
+        if self.hashes.is_empty() {
             return;
         }
-        let hash = KeyHash::of(text);
-        let first = self.0.partition_point(|(other, ..)| *other < hash);
-        let equal = self.0[first..].iter().take_while(|(other, ..)| *other == hash);
-        groups.extend(equal.filter(|(_, literal, _)| **literal == *text).map(|&(.., group)| group));
+        let hash = KeyHash::of(text).high();
+        let first = self.hashes.partition_point(|&other| other < hash);
+        let equal = self.hashes[first..].iter().take_while(|&&other| other == hash).count();
+        let equal = self.literals[first..first + equal].iter().filter(|(literal, _)| **literal == *text);
+        groups.extend(equal.map(|&(_, group)| group));
     }
 }
 
@@ -182,7 +190,7 @@ mod tests {
     fn patterns_are_sorted_by_shape() {
         let patterns: [&[u8]; 7] = [b"payment", b"ship*", b"*-eu", b"eu-west-?", b"*mid*", b"*", b"?*"];
         let index = FilterIndex::new(patterns.into_iter().zip(0..));
-        assert_eq!(index.exact.0.len(), 1);
+        assert_eq!(index.exact.literals.len(), 1);
         assert_eq!((index.prefixes.len(), index.suffixes.len()), (1, 1));
         assert_eq!((index.general.len(), index.bare.len()), (2, 2));
     }

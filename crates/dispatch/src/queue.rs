@@ -4,7 +4,7 @@ use crate::entry::Entry;
 use crate::slab::{NIL, Slab};
 use std::collections::BTreeSet;
 
-/// Messages that wait, lowest offset first: fresh ones as they were read, and returned ones, all of which are older.
+/// Messages that wait, lowest offset first: fresh ones as they were read, and returned ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
     fresh_head: u32,
@@ -53,20 +53,24 @@ impl Queue {
 
     /// The next message, unless a blocked one is before it.
     pub(crate) fn peek(&self, entries: &Slab<Entry>) -> Option<u32> {
-        let index = match self.returned.first() {
-            Some(&(_, index)) => index,
-            None if self.fresh_head != NIL => self.fresh_head,
-            None => return None,
-        };
+        let index = if self.returned_is_first(entries) { self.returned.first()?.1 } else { self.fresh_head };
         let behind_blocked = self.blocked.first().is_some_and(|&blocked| blocked < entries[index].offset);
         (!behind_blocked).then_some(index)
     }
 
     /// Takes the message that [`Self::peek`] returned.
     pub(crate) fn pop(&mut self, entries: &mut Slab<Entry>) {
-        if self.returned.pop_first().is_none() {
+        if self.returned_is_first(entries) {
+            self.returned.pop_first().expect("the queue has a message");
+        } else {
             self.pop_fresh(entries).expect("the queue has a message");
         }
+    }
+
+    /// Returned messages are older than fresh ones, but for those that a new owner reads while they still wait.
+    fn returned_is_first(&self, entries: &Slab<Entry>) -> bool {
+        let fresh = self.peek_fresh().map(|index| entries[index].offset);
+        fresh.is_none_or(|fresh| self.returned.first().is_some_and(|&(returned, _)| returned < fresh))
     }
 
     /// The oldest fresh message.

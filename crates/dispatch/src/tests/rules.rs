@@ -390,6 +390,22 @@ fn a_restart_keeps_what_is_done_and_every_keys_order() {
     assert_eq!(bench.seen(), [(1, 0, 2)], "attempts are remembered");
 }
 
+/// Found by seed 14202: what waited when the owner died came before older messages that did not.
+#[test]
+fn after_a_restart_too_the_oldest_goes_first() {
+    let mut bench = Bench::new(Mode::Exclusive);
+    bench.join(1, &[]);
+    bench.publish(&["a", "b", "c"]);
+    bench.nack(2);
+    let snapshot = bench.dispatcher.snapshot();
+    bench.dispatcher = Dispatcher::recover(Config::new(Mode::Exclusive), &snapshot, snapshot.epoch.next());
+    (bench.fetch, bench.seen) = (None, vec![]);
+    bench.join_with(1, &[], 0);
+    bench.wait(1_000);
+    bench.step(Input::SetCredit { consumer: ConsumerId(1), credit: 5 });
+    assert_eq!(bench.seen(), [(1, 0, 1), (1, 1, 1), (1, 2, 2)]);
+}
+
 #[test]
 fn one_stuck_key_and_one_worker_that_never_acks_hold_up_nobody_else() {
     let mut bench = Bench::new(Mode::KeyShared);
