@@ -26,9 +26,6 @@ use std::{
     time::Duration,
 };
 
-/// How long the commit thread looks for more before it sleeps: a wake-up costs the producer about as much.
-const SPIN: Duration = Duration::from_micros(0);
-
 /// Pause after a segment could not be written, before it is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -213,10 +210,8 @@ impl Engine {
     /// The commit thread. Returns once it is told to stop or the store has failed.
     pub(crate) fn run_commits(&self) {
         let _guard = FailOnPanic(self);
-        let mut spin = Duration::ZERO;
-        while self.staging.park(spin) && !self.has_ended() {
+        while self.staging.park() && !self.has_ended() {
             self.commit_step();
-            spin = SPIN;
         }
     }
 

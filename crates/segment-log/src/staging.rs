@@ -14,7 +14,6 @@ use std::{
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
 };
 
 /// One entry on its way into the write-ahead log.
@@ -160,30 +159,16 @@ impl Staging {
         self.committer.notify_all();
     }
 
-    /// Blocks the commit thread until something is staged; `false` once it must end. Looks again and again for up to
-    /// `spin` before it sleeps.
-    pub(crate) fn park(&self, spin: Duration) -> bool {
-        let deadline = (!spin.is_zero()).then(|| Instant::now() + spin);
-        loop {
-            let mut queue = self.queue();
-            if queue.stopped {
-                return false;
-            }
-            if !queue.staged.is_empty() {
-                return true;
-            }
-            if deadline.is_some_and(|deadline| Instant::now() < deadline) {
-                drop(queue);
-                std::thread::yield_now();
-                continue;
-            }
-            while queue.staged.is_empty() && !queue.stopped {
-                // Again each time: a checkpoint may have committed what this thread was woken for.
-                queue.parked = true;
-                queue = self.committer.wait(queue).expect("no panic under the lock");
-            }
-            queue.parked = false;
+    /// Blocks the commit thread until something is staged; `false` once it must end.
+    pub(crate) fn park(&self) -> bool {
+        let mut queue = self.queue();
+        while queue.staged.is_empty() && !queue.stopped {
+            // Again each time: a checkpoint may have committed what this thread was woken for.
+            queue.parked = true;
+            queue = self.committer.wait(queue).expect("no panic under the lock");
         }
+        queue.parked = false;
+        !queue.stopped
     }
 
     /// As [`keyway_log::LogStore::room`].
