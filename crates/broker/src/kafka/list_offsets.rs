@@ -158,6 +158,3 @@ fn first_record_at(
     }
     Ok(None)
 }
-
-#[cfg(test)]
-mod tests;

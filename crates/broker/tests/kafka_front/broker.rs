@@ -1,0 +1,45 @@
+//! A broker in this process.
+
+use keyway_broker::{Broker, Config};
+use keyway_log::{LogStore, MemoryStore};
+use keyway_runtime::World;
+use std::{net::SocketAddr, ops::Deref, sync::Arc};
+
+use crate::client::Client;
+
+/// A broker on free ports.
+pub(crate) struct TestBroker(Broker);
+
+impl TestBroker {
+    /// One whose log is memory.
+    pub(crate) async fn start() -> Self {
+        Self::on(Arc::new(MemoryStore::new()), Config::default()).await
+    }
+
+    pub(crate) async fn on(store: Arc<dyn LogStore>, config: Config) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = Config { kafka: any, grpc: any, ..config };
+        Self(Broker::start(config, World::real(), store).await.expect("a broker on free ports"))
+    }
+
+    pub(crate) async fn connect(&self) -> Client {
+        Client::connect(self.0.kafka_address()).await
+    }
+
+    /// Address for clients of others.
+    pub(crate) fn bootstrap(&self) -> String {
+        self.0.kafka_address().to_string()
+    }
+
+    pub(crate) async fn shutdown(self) {
+        self.0.shutdown().await.expect("a clean shutdown");
+    }
+}
+
+impl Deref for TestBroker {
+    type Target = Broker;
+
+    fn deref(&self) -> &Broker {
+        &self.0
+    }
+}

@@ -1,0 +1,284 @@
+//! Every advertised API in every version: answered, and readable to the last byte.
+
+use crate::{
+    broker::TestBroker,
+    client::call,
+    requests::{append, batch, create_topic},
+};
+use keyway_kafka_wire::{
+    API_VERSIONS, ApiKey,
+    messages::{self as m, Request, Response},
+};
+use keyway_record::TopicId;
+
+const TOPIC: &str = "orders";
+
+#[tokio::test]
+async fn every_api_answers_in_every_version() {
+    let broker = TestBroker::start().await;
+    let mut client = broker.connect().await;
+    let id = create_topic(&mut client, TOPIC, 2).await;
+    append(&mut client, TOPIC, 0, &batch(&["a", "b"]).build()).await.unwrap();
+    for row in API_VERSIONS {
+        let min = if row.api == ApiKey::Produce { 3 } else { row.min };
+        for version in min..=row.max {
+            let response = client.call(&request(row.api, version, id), version).await;
+            let error = error_code(&response);
+            let expected = match row.api {
+                // The group has no such member.
+                ApiKey::Heartbeat | ApiKey::SyncGroup => 25,
+                ApiKey::LeaveGroup if version < 3 => 25,
+                // The generation is not the group's.
+                ApiKey::JoinGroup if version >= 4 => 79,
+                _ => 0,
+            };
+            assert_eq!(error, expected, "{} {version}: {response:?}", row.api.name());
+        }
+    }
+    broker.shutdown().await;
+}
+
+/// The error that stands for the whole response, or for its only element.
+fn error_code(response: &Response) -> i16 {
+    match response {
+        Response::Produce(r) => r.responses[0].partition_responses[0].error_code,
+        Response::Fetch(r) => r.error_code.max(r.responses[0].partitions[0].error_code),
+        Response::ListOffsets(r) => r.topics[0].partitions[0].error_code,
+        Response::Metadata(r) => r.topics[0].error_code,
+        Response::OffsetCommit(r) => r.topics[0].partitions[0].error_code,
+        Response::OffsetFetch(r) => r.groups.first().map_or(r.error_code, |group| group.error_code),
+        Response::FindCoordinator(r) => r.coordinators.first().map_or(r.error_code, |one| one.error_code),
+        Response::JoinGroup(r) => r.error_code,
+        Response::Heartbeat(r) => r.error_code,
+        Response::LeaveGroup(r) => r.error_code,
+        Response::SyncGroup(r) => r.error_code,
+        // Nobody made the group yet; that is what versions from 6 on say.
+        Response::DescribeGroups(r) => r.groups[0].error_code % 69,
+        Response::ListGroups(r) => r.error_code,
+        Response::ApiVersions(r) => r.error_code,
+        Response::CreateTopics(r) => r.topics[0].error_code,
+        Response::DeleteTopics(r) => r.responses[0].error_code,
+        Response::DeleteRecords(r) => r.topics[0].partitions[0].error_code,
+        Response::InitProducerId(r) => r.error_code,
+        Response::OffsetForLeaderEpoch(r) => r.topics[0].partitions[0].error_code,
+        Response::DescribeConfigs(r) => r.results[0].error_code,
+        Response::CreatePartitions(r) => r.results[0].error_code,
+        Response::DeleteGroups(r) => r.results[0].error_code % 69,
+        Response::IncrementalAlterConfigs(r) => r.responses[0].error_code,
+        Response::DescribeCluster(r) => r.error_code,
+        Response::SaslHandshake(_) => unreachable!("not advertised"),
+    }
+}
+
+fn request(api: ApiKey, version: i16, id: TopicId) -> Request {
+    let name = || TOPIC.to_owned();
+    let fresh = format!("{}-{version}", api.name());
+    match api {
+        ApiKey::Produce => {
+            let mut request = crate::requests::produce(TOPIC, 1, -1, &batch(&["x"]).build());
+            request.topic_data[0].topic_id = id;
+            Request::Produce(request)
+        }
+        ApiKey::Fetch => {
+            let mut request = crate::requests::fetch(TOPIC, 0, 0);
+            request.topics[0].topic_id = id;
+            Request::Fetch(request)
+        }
+        ApiKey::ListOffsets => Request::ListOffsets(m::ListOffsetsRequest {
+            replica_id: -1,
+            topics: vec![m::list_offsets::ListOffsetsTopic {
+                name: name(),
+                partitions: vec![m::list_offsets::ListOffsetsPartition {
+                    timestamp: 1_001,
+                    ..Default::default()
+                }],
+            }],
+            ..Default::default()
+        }),
+        ApiKey::Metadata => Request::Metadata(m::MetadataRequest {
+            include_cluster_authorized_operations: (8..=10).contains(&version),
+            include_topic_authorized_operations: version >= 8,
+            ..crate::requests::metadata_of(TOPIC)
+        }),
+        ApiKey::OffsetCommit => Request::OffsetCommit(m::OffsetCommitRequest {
+            group_id: "simple".to_owned(),
+            topics: vec![m::offset_commit::OffsetCommitRequestTopic {
+                name: name(),
+                topic_id: id,
+                partitions: vec![m::offset_commit::OffsetCommitRequestPartition {
+                    committed_offset: 1,
+                    ..Default::default()
+                }],
+            }],
+            ..Default::default()
+        }),
+        ApiKey::OffsetFetch if version < 8 => Request::OffsetFetch(m::OffsetFetchRequest {
+            group_id: "simple".to_owned(),
+            topics: Some(vec![m::offset_fetch::OffsetFetchRequestTopic {
+                name: name(),
+                partition_indexes: vec![0],
+            }]),
+            ..Default::default()
+        }),
+        ApiKey::OffsetFetch => Request::OffsetFetch(m::OffsetFetchRequest {
+            groups: vec![m::offset_fetch::OffsetFetchRequestGroup {
+                group_id: "simple".to_owned(),
+                topics: Some(vec![m::offset_fetch::OffsetFetchRequestTopics {
+                    name: name(),
+                    topic_id: id,
+                    partition_indexes: vec![0],
+                }]),
+                ..Default::default()
+            }],
+            // The older form's lists must stay empty here.
+            topics: Some(Vec::new()),
+            ..Default::default()
+        }),
+        ApiKey::FindCoordinator if version < 4 => {
+            Request::FindCoordinator(m::FindCoordinatorRequest { key: "g".to_owned(), ..Default::default() })
+        }
+        ApiKey::FindCoordinator => Request::FindCoordinator(m::FindCoordinatorRequest {
+            coordinator_keys: vec!["g".to_owned()],
+            ..Default::default()
+        }),
+        ApiKey::JoinGroup => Request::JoinGroup(m::JoinGroupRequest {
+            group_id: fresh,
+            session_timeout_ms: 6_000,
+            rebalance_timeout_ms: 6_000,
+            protocol_type: "consumer".to_owned(),
+            protocols: vec![m::join_group::JoinGroupRequestProtocol {
+                name: "range".to_owned(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        ApiKey::SyncGroup => Request::SyncGroup(m::SyncGroupRequest {
+            group_id: name(),
+            member_id: name(),
+            ..Default::default()
+        }),
+        ApiKey::Heartbeat => Request::Heartbeat(m::HeartbeatRequest {
+            group_id: name(),
+            member_id: name(),
+            ..Default::default()
+        }),
+        ApiKey::LeaveGroup if version < 3 => Request::LeaveGroup(m::LeaveGroupRequest {
+            group_id: name(),
+            member_id: name(),
+            ..Default::default()
+        }),
+        ApiKey::LeaveGroup => Request::LeaveGroup(m::LeaveGroupRequest {
+            group_id: name(),
+            members: vec![m::leave_group::MemberIdentity { member_id: name(), ..Default::default() }],
+            ..Default::default()
+        }),
+        ApiKey::DescribeGroups => Request::DescribeGroups(m::DescribeGroupsRequest {
+            groups: vec![name()],
+            include_authorized_operations: version >= 3,
+        }),
+        ApiKey::ListGroups => Request::ListGroups(m::ListGroupsRequest::default()),
+        ApiKey::ApiVersions => Request::ApiVersions(m::ApiVersionsRequest {
+            client_software_name: "raw".to_owned(),
+            client_software_version: "1".to_owned(),
+        }),
+        ApiKey::CreateTopics => Request::CreateTopics(m::CreateTopicsRequest {
+            topics: vec![m::create_topics::CreatableTopic {
+                name: fresh,
+                num_partitions: if version >= 4 { -1 } else { 1 },
+                replication_factor: if version >= 4 { -1 } else { 1 },
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        ApiKey::DeleteTopics => {
+            // Made by the CreateTopics of the same loop.
+            let name = format!("CreateTopics-{}", version + 1);
+            Request::DeleteTopics(match version {
+                ..6 => m::DeleteTopicsRequest { topic_names: vec![name], ..Default::default() },
+                _ => m::DeleteTopicsRequest {
+                    topics: vec![m::delete_topics::DeleteTopicState {
+                        name: Some(name),
+                        ..Default::default()
+                    }],
+                    ..Default::default()
+                },
+            })
+        }
+        ApiKey::DeleteRecords => Request::DeleteRecords(m::DeleteRecordsRequest {
+            topics: vec![m::delete_records::DeleteRecordsTopic {
+                name: name(),
+                partitions: vec![m::delete_records::DeleteRecordsPartition { partition_index: 0, offset: 1 }],
+            }],
+            ..Default::default()
+        }),
+        ApiKey::InitProducerId => {
+            Request::InitProducerId(m::InitProducerIdRequest { transactional_id: None, ..Default::default() })
+        }
+        ApiKey::OffsetForLeaderEpoch => Request::OffsetForLeaderEpoch(m::OffsetForLeaderEpochRequest {
+            topics: vec![m::offset_for_leader_epoch::OffsetForLeaderTopic {
+                topic: name(),
+                partitions: vec![m::offset_for_leader_epoch::OffsetForLeaderPartition::default()],
+            }],
+            ..Default::default()
+        }),
+        ApiKey::DescribeConfigs => Request::DescribeConfigs(m::DescribeConfigsRequest {
+            resources: vec![m::describe_configs::DescribeConfigsResource {
+                resource_type: 2,
+                resource_name: name(),
+                configuration_keys: None,
+            }],
+            include_synonyms: true,
+            ..Default::default()
+        }),
+        ApiKey::CreatePartitions => Request::CreatePartitions(m::CreatePartitionsRequest {
+            topics: vec![m::create_partitions::CreatePartitionsTopic {
+                name: name(),
+                count: 3 + i32::from(version),
+                assignments: None,
+            }],
+            ..Default::default()
+        }),
+        ApiKey::DeleteGroups => Request::DeleteGroups(m::DeleteGroupsRequest { groups_names: vec![name()] }),
+        ApiKey::IncrementalAlterConfigs => {
+            Request::IncrementalAlterConfigs(m::IncrementalAlterConfigsRequest {
+                resources: vec![m::incremental_alter_configs::AlterConfigsResource {
+                    resource_type: 2,
+                    resource_name: name(),
+                    configs: vec![m::incremental_alter_configs::AlterableConfig {
+                        name: "retention.ms".to_owned(),
+                        config_operation: 0,
+                        value: Some("1000".to_owned()),
+                    }],
+                }],
+                ..Default::default()
+            })
+        }
+        ApiKey::DescribeCluster => {
+            Request::DescribeCluster(m::DescribeClusterRequest { endpoint_type: 1, ..Default::default() })
+        }
+        other => panic!("{} is advertised and not tested", other.name()),
+    }
+}
+
+#[tokio::test]
+async fn a_too_new_api_versions_is_answered_in_version_0() {
+    let broker = TestBroker::start().await;
+    let mut client = broker.connect().await;
+    // Length 10: key 18, version 9, correlation id 77, null client id.
+    client.send_bytes(&[0, 0, 0, 10, 0, 18, 0, 9, 0, 0, 0, 77, 0xff, 0xff]).await;
+    let Response::ApiVersions(response) = client.receive(ApiKey::ApiVersions, 0, 77).await else { panic!() };
+    assert_eq!(response.error_code, 35);
+    assert_eq!(response.api_keys.len(), 1);
+    let range = &response.api_keys[0];
+    assert_eq!((range.api_key, range.min_version, range.max_version), (18, 0, 4));
+    // The connection goes on.
+    let named =
+        m::ApiVersionsRequest { client_software_name: "raw".into(), client_software_version: "1".into() };
+    let response = call!(client, ApiVersions, 4, named);
+    assert_eq!(response.api_keys.len(), API_VERSIONS.len());
+    assert!(response.finalized_features_epoch >= 0);
+    assert!(response.finalized_features.iter().all(|feature| feature.name != "transaction.version"));
+    let unnamed =
+        m::ApiVersionsRequest { client_software_name: "no good".into(), client_software_version: "1".into() };
+    assert_eq!(call!(client, ApiVersions, 3, unnamed).error_code, 42);
+}

@@ -1,0 +1,14 @@
+//! The Kafka front as its clients see it: a broker in this process, raw frames and a foreign client.
+
+mod admin;
+mod bad_input;
+mod broker;
+mod client;
+mod every_version;
+mod fetching;
+mod foreign;
+mod groups;
+mod panics;
+mod producing;
+mod requests;
+mod restart;
