@@ -146,7 +146,10 @@ impl Subscription {
     fn command_soon(&self, command: Command) {
         if let Err(mpsc::error::TrySendError::Full(command)) = self.commands.try_send(command) {
             let commands = self.commands.clone();
-            tokio::spawn(async move { _ = commands.send(command).await });
+            // Without a runtime the owner is gone too.
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move { _ = commands.send(command).await });
+            }
         }
     }
 }

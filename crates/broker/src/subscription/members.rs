@@ -26,6 +26,17 @@ struct Member {
     presence: Presence,
 }
 
+/// What is kept for a consumer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reservation {
+    /// Its keys: it has a stream.
+    Stream,
+    /// Its keys, for a moment: it lost its stream just now.
+    Grace,
+    /// Nothing.
+    None,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Presence {
     /// Registered, no stream yet.
@@ -66,6 +77,17 @@ impl Members {
     pub(super) fn holder_besides(&self, name: &str, now_ms: u64) -> Option<&Consumer> {
         let others = self.by_name.values().filter(|member| member.consumer.name != name);
         others.filter(|member| member.is_present(now_ms)).map(|member| &*member.consumer).next()
+    }
+
+    /// What the dispatcher keeps for the consumer of this name.
+    pub(super) fn reservation(&self, name: &str, now_ms: u64) -> Reservation {
+        match self.by_name.get(name) {
+            Some(Member { presence: Presence::Open(_), .. }) => Reservation::Stream,
+            Some(member @ Member { presence: Presence::Gone { .. }, .. }) if member.is_present(now_ms) => {
+                Reservation::Grace
+            }
+            _ => Reservation::None,
+        }
     }
 
     /// The consumer's stream is open; returns the one it had.

@@ -19,6 +19,9 @@ mod payloads;
 mod record;
 mod window;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use handle::{Consumer, Item, StreamEnd, SubscribeError, SubscribeRequest, Subscription};
 pub(crate) use owner::OUTLET_ITEMS;
 

@@ -30,7 +30,9 @@ impl Owner {
             Output::Fetch { from, records_max, bytes_max } => self.fetch(from, records_max, bytes_max),
             Output::CursorMoved(to) => {
                 self.payloads.remove_below(to);
-                self.in_flight = self.in_flight.split_off(&to);
+                while self.in_flight.first_key_value().is_some_and(|(&offset, _)| offset < to) {
+                    self.in_flight.pop_first();
+                }
             }
             Output::Persist => self.persist().await,
             Output::DeadLetter { offset, attempts, cause, reason } => {

@@ -6,7 +6,7 @@ use super::{
     handle::{
         Command, Consumer, Item, StreamEnd, SubscribeError, SubscribeRequest, Subscribed, Subscription,
     },
-    members::Members,
+    members::{Members, Reservation},
     payloads::Payloads,
     record::{Key, StoredConsumer},
     window::Window,
@@ -15,7 +15,7 @@ use crate::{node::Node, partition::Partition};
 use keyway_dispatch::{
     Config, ConsumerId, Dispatcher, FailurePolicy, Input, Join, Millis, Mode, Output, Token,
 };
-use keyway_log::{ReadError, Ticket};
+use keyway_log::{ReadError, ReadLimit, Ticket};
 use keyway_record::Offset;
 use keyway_runtime::{BoxFuture, Clock};
 use std::{
@@ -53,6 +53,10 @@ pub(super) struct Owner {
     commands: mpsc::Receiver<Command>,
     clock: DispatchClock,
     timer: Option<(Millis, BoxFuture<'static, ()>)>,
+    /// Resolves when the partition is deleted or closed.
+    gone: Option<BoxFuture<'static, ()>>,
+    /// What the newest consumer's record waits for.
+    registered: Option<Ticket>,
     idle_since: Option<Millis>,
     pub(super) deleted: bool,
 }
@@ -102,6 +106,8 @@ impl Owner {
             reliable: subscription.reliable,
             subscription: Arc::downgrade(subscription),
             idle_since: Some(clock.now()),
+            gone: Some(partition.log.wait_past(Offset(i64::MAX))),
+            registered: None,
             node,
             partition,
             dispatcher,
@@ -127,7 +133,7 @@ impl Owner {
         self.obey().await;
         while !self.deleted && !self.is_abandoned() {
             self.arm_timer();
-            let Self { commands, reading, timer, .. } = &mut self;
+            let Self { commands, reading, timer, gone, .. } = &mut self;
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
@@ -141,6 +147,12 @@ impl Owner {
                 }
                 () = readable(reading) => self.read(),
                 () = due(timer) => self.timer = None,
+                () = end_of_log(gone) => {
+                    self.gone = None;
+                    let limit = ReadLimit { bytes_max: 1 };
+                    let read = self.partition.log.read(self.partition.log.bounds().high_watermark, limit);
+                    self.deleted = matches!(read, Err(ReadError::Deleted));
+                }
             }
             if self.dispatcher.next_deadline().is_some_and(|deadline| deadline <= self.now()) {
                 self.step(Input::Tick);
@@ -189,25 +201,47 @@ impl Owner {
         {
             return Err(SubscribeError::Exclusive { holder: holder.name.clone() });
         }
+        let reserved = self.members.reservation(&consumer_name, now_ms);
         let known = self.members.named(&consumer_name).cloned();
-        if let Some(consumer) = known
-            && consumer.topic_name == topic_name
-            && consumer.filters == filters
-        {
+        let known = known.filter(|known| known.topic_name == topic_name && known.filters == filters);
+        if let Some(consumer) = known {
             consumer.heard(now_ms);
             self.members.register(consumer.clone())?;
-            return Ok(Subscribed { consumer, ticket: None });
+            if reserved == Reservation::None {
+                self.declare(&consumer);
+            }
+            // Its record may still be on its way, if the first answer was not waited for.
+            return Ok(Subscribed { consumer, ticket: self.registered });
         }
         let consumer = Arc::new(Consumer::new(consumer_id, consumer_name, topic_name, filters, now_ms));
         let evicted = self.members.register(consumer.clone())?;
-        self.set_filters(&consumer);
-        let ticket = self.store_consumer(&consumer, evicted).await?;
-        Ok(Subscribed { consumer, ticket })
+        match reserved {
+            Reservation::Stream => self.set_filters(&consumer),
+            Reservation::Grace | Reservation::None => self.declare(&consumer),
+        }
+        self.store_consumer(&consumer, evicted).await?;
+        Ok(Subscribed { consumer, ticket: self.registered })
+    }
+
+    /// A consumer that has not opened its stream yet gets nothing, but what it wants is not skipped either: the order in
+    /// which workers start must lose no message.
+    fn declare(&mut self, consumer: &Consumer) {
+        if self.mode != Mode::KeyShared {
+            return;
+        }
+        let stream = self.node.subscriptions.next_stream();
+        let filters = consumer.filters.clone();
+        let join = Join { consumer: stream, name_hash: consumer.name_hash(), filters, credit: 0 };
+        self.step(Input::Join(join));
+        self.step(Input::Leave { consumer: stream });
     }
 
     /// A connected consumer that subscribes again may want other keys now.
     fn set_filters(&mut self, consumer: &Arc<Consumer>) {
-        let open = self.outlets.iter_mut().find(|(_, outlet)| outlet.consumer.name == consumer.name);
+        let open = self.outlets.iter_mut().find(|(_, outlet)| {
+            // One that names the topic in another way is another client, and will take over.
+            outlet.consumer.name == consumer.name && outlet.consumer.topic_name == consumer.topic_name
+        });
         if let Some((&stream, outlet)) = open {
             outlet.consumer = consumer.clone();
             if self.mode == Mode::KeyShared {
@@ -220,7 +254,7 @@ impl Owner {
         &mut self,
         consumer: &Consumer,
         evicted: Option<Arc<Consumer>>,
-    ) -> Result<Option<Ticket>, SubscribeError> {
+    ) -> Result<(), SubscribeError> {
         let key = |name: &str| Key::Consumer(self.id.clone(), name.to_owned()).encode();
         let stored =
             StoredConsumer { topic_name: consumer.topic_name.clone(), filters: consumer.filters.clone() };
@@ -229,10 +263,11 @@ impl Owner {
             self.node.subscriptions.forget(evicted.id);
             entries.push((key(&evicted.name), None));
         }
-        if !self.reliable {
-            return Ok(None);
+        if self.reliable {
+            let staged = self.node.subscriptions.records.put_staged(entries).await;
+            self.registered = Some(staged.map_err(super::store_error)?);
         }
-        self.node.subscriptions.records.put_staged(entries).await.map(Some).map_err(super::store_error)
+        Ok(())
     }
 
     fn open(
@@ -325,7 +360,6 @@ impl Owner {
             self.reading.take().expect("a read was waited for");
         match fetch::read(&*self.partition.log, from, records_max, bytes_max) {
             Ok(fetched) if fetched.end > from => self.take(fetched),
-            Ok(_) => self.fetch(from, records_max as u32, bytes_max as u32),
             Err(ReadError::Deleted) => self.deleted = true,
             Err(ReadError::OutOfRange { start, .. }) if start > from => {
                 self.step(Input::LogStart { to: start });
@@ -333,11 +367,17 @@ impl Owner {
             }
             Err(error) => {
                 tracing::error!(partition = %self.partition.id, subscription = %self.id.name, %error, "cannot read");
-                let clock = &self.node.world.clock;
-                let ready = clock.sleep_until(keyway_runtime::Millis(clock.now().0 + READ_RETRY_MS));
-                self.reading = Some(Reading { from, records_max, bytes_max, ready });
+                self.read_later(from, records_max, bytes_max);
             }
+            // Nothing to read although something was waited for: the log is closed.
+            Ok(_) => self.read_later(from, records_max, bytes_max),
         }
+    }
+
+    fn read_later(&mut self, from: Offset, records_max: usize, bytes_max: usize) {
+        let clock = &self.node.world.clock;
+        let ready = clock.sleep_until(keyway_runtime::Millis(clock.now().0 + READ_RETRY_MS));
+        self.reading = Some(Reading { from, records_max, bytes_max, ready });
     }
 
     fn take(&mut self, fetched: Fetched) {
@@ -401,6 +441,13 @@ impl DispatchClock {
 async fn readable(reading: &mut Option<Reading>) {
     match reading {
         Some(reading) => (&mut reading.ready).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn end_of_log(gone: &mut Option<BoxFuture<'static, ()>>) {
+    match gone {
+        Some(gone) => gone.await,
         None => std::future::pending().await,
     }
 }

@@ -202,7 +202,7 @@ async fn discovery_answers_with_the_address_that_was_asked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_that_are_no_calls_end_their_connection_and_no_other() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let mut worker = broker.worker(TOPIC, "a").await;
     let kafka_api_versions =
         b"\x00\x00\x00\x14\x00\x12\x00\x03\x00\x00\x00\x01\x00\x04test\x00\x01a\x01b\x00";
@@ -221,6 +221,6 @@ async fn bytes_that_are_no_calls_end_their_connection_and_no_other() {
         // A reset is an end, too.
         assert!(end.is_ok(), "the connection ends: {:?}", &input[..8]);
     }
-    send(&mut producer, "k", "still here").await;
+    send(&producer, "k", "still here").await;
     assert_eq!(worker.next().await.payload, "still here");
 }

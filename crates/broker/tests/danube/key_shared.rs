@@ -1,6 +1,7 @@
 //! Key-Shared subscriptions as the guide describes them.
 
-use crate::support::{Spec, TestBroker, send, take_of, warm_up};
+use crate::support::{PATIENCE, Spec, TestBroker, client, send, take_of, warm_up};
+use danube_client::SubType;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
@@ -11,15 +12,15 @@ const TOPIC: &str = "/default/orders";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_stays_with_one_worker_and_in_order() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let names = ["a", "b", "c"];
     let mut workers = Vec::new();
     for name in names {
         workers.push(broker.worker(TOPIC, name).await);
     }
-    warm_up(&mut producer, &mut workers, &names).await;
+    warm_up(&producer, &mut workers, &names).await;
     for index in 0..300 {
-        send(&mut producer, &format!("key-{}", index % 30), index).await;
+        send(&producer, &format!("key-{}", index % 30), index).await;
     }
     let all = take_of(&mut workers, 300).await;
     let mut by_key: BTreeMap<String, Vec<(String, u32)>> = BTreeMap::new();
@@ -41,12 +42,12 @@ async fn a_key_stays_with_one_worker_and_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_message_of_a_key_is_in_flight_and_other_keys_go_on() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let mut worker = Spec::new(TOPIC, "a").by_hand().start(&broker.url).await;
     for index in 0..3 {
-        send(&mut producer, "slow", index).await;
+        send(&producer, "slow", index).await;
     }
-    send(&mut producer, "other", "x").await;
+    send(&producer, "other", "x").await;
     let first = worker.next().await;
     let second = worker.next().await;
     assert_eq!((first.payload.as_str(), second.payload.as_str()), ("0", "x"));
@@ -60,19 +61,19 @@ async fn one_message_of_a_key_is_in_flight_and_other_keys_go_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn filters_choose_the_worker_and_unwanted_keys_are_passed_over() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let payments =
         Spec::new(TOPIC, "payments").with_filters(&["payment", "invoice"]).start(&broker.url).await;
     let logistics = Spec::new(TOPIC, "logistics").with_filters(&["ship*", "return"]).start(&broker.url).await;
     let mut workers = [payments, logistics];
-    // Both are connected once each got a message; until then the other one's keys are held, not skipped.
-    send(&mut producer, "payment", "1").await;
-    send(&mut producer, "shipping", "2").await;
+    // A consumer that has subscribed and not opened its stream yet loses nothing.
+    send(&producer, "payment", "1").await;
+    send(&producer, "shipping", "2").await;
     take_of(&mut workers, 2).await;
     for (key, payload) in
         [("invoice", "3"), ("unwanted", "4"), ("shipment", "5"), ("return", "6"), ("payment", "7")]
     {
-        send(&mut producer, key, payload).await;
+        send(&producer, key, payload).await;
     }
     let all = take_of(&mut workers, 4).await;
     let of = |worker: &str| {
@@ -89,10 +90,10 @@ async fn filters_choose_the_worker_and_unwanted_keys_are_passed_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nacked_message_comes_back_after_its_delay_and_before_its_successors() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let mut worker = Spec::new(TOPIC, "a").by_hand().start(&broker.url).await;
-    send(&mut producer, "k", "first").await;
-    send(&mut producer, "k", "second").await;
+    send(&producer, "k", "first").await;
+    send(&producer, "k", "second").await;
     let first = worker.next().await;
     worker.nack(first.offset, Some(1_500));
     let nacked = Instant::now();
@@ -106,7 +107,7 @@ async fn a_nacked_message_comes_back_after_its_delay_and_before_its_successors()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_key_the_producers_name_is_the_key() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let mut worker = Spec::new(TOPIC, "a").by_hand().start(&broker.url).await;
     for index in 0..2 {
         producer.send(format!("{index}").into_bytes(), None).await.expect("sent");
@@ -121,7 +122,7 @@ async fn without_a_key_the_producers_name_is_the_key() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_arrives_with_all_that_was_sent() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let mut worker = broker.worker(TOPIC, "a").await;
     let attributes = [("trace", "7"), ("danube-schema-id", "mine")];
     let attributes = attributes.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -138,7 +139,7 @@ async fn a_message_arrives_with_all_that_was_sent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_message_arrives_and_a_larger_one_is_refused() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let mut worker = broker.worker(TOPIC, "a").await;
     let large = vec![b'x'; 4 * 1024 * 1024 - 32 * 1024];
     producer.send_with_key(large.clone(), None, "k").await.expect("just below 4 MiB");
@@ -146,4 +147,48 @@ async fn a_large_message_arrives_and_a_larger_one_is_refused() {
     let error =
         producer.send_with_key(vec![b'x'; 4 * 1024 * 1024 - 1_000], None, "k").await.expect_err("too large");
     assert!(format!("{error:?}").contains("InvalidArgument"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_a_worker_that_has_only_subscribed_are_kept_for_it() {
+    let broker = TestBroker::start().await;
+    let producer = broker.producer(TOPIC).await;
+    let mut payments = Spec::new(TOPIC, "payments").with_filters(&["payment"]).start(&broker.url).await;
+    let builder = client(&broker.url).await.new_consumer().with_topic(TOPIC).with_consumer_name("logistics");
+    let builder = builder.with_subscription("sub").with_subscription_type(SubType::KeyShared);
+    let mut logistics = builder.with_key_filter("ship*").build().expect("a consumer");
+    logistics.subscribe().await.expect("subscribed");
+    for (key, payload) in [("shipping", "1"), ("payment", "2"), ("shipping", "3"), ("payment", "4")] {
+        send(&producer, key, payload).await;
+    }
+    let seen: Vec<String> = payments.take(2).await.into_iter().map(|got| got.payload).collect();
+    assert_eq!(seen, ["2", "4"]);
+    let mut stream = logistics.receive().await.expect("a stream");
+    for expected in [b"1", b"3"] {
+        let message = tokio::time::timeout(PATIENCE, stream.recv()).await.expect("in time").expect("open");
+        assert_eq!(message.payload.as_ref(), expected);
+        logistics.ack(&message).await.expect("acked");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscribing_again_with_other_filters_moves_the_keys() {
+    let broker = TestBroker::start().await;
+    let producer = broker.producer(TOPIC).await;
+    let one = Spec::new(TOPIC, "one").with_filters(&["a*"]).start(&broker.url).await;
+    let two = Spec::new(TOPIC, "two").with_filters(&["b*"]).start(&broker.url).await;
+    let mut workers = [one, two];
+    send(&producer, "a1", "").await;
+    send(&producer, "b1", "").await;
+    take_of(&mut workers, 2).await;
+    let [one, two] = workers;
+    one.close().await;
+    let one = Spec::new(TOPIC, "one").with_filters(&["c*"]).start(&broker.url).await;
+    let mut workers = [one, two];
+    send(&producer, "c1", "").await;
+    send(&producer, "b2", "").await;
+    let mut seen = take_of(&mut workers, 2).await;
+    seen.sort_by_key(|got| got.offset);
+    let seen: Vec<_> = seen.iter().map(|got| (got.worker.as_str(), got.key.as_deref())).collect();
+    assert_eq!(seen, [("one", Some("c1")), ("two", Some("b2"))]);
 }

@@ -12,11 +12,11 @@ const TOPIC: &str = "/default/orders";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_workers_messages_go_to_the_others_in_order() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let lost = Spec::new(TOPIC, "lost").by_hand().start(&broker.url).await;
     let mut lost = [lost];
     for index in 0..40 {
-        send(&mut producer, &format!("key-{}", index % 8), index).await;
+        send(&producer, &format!("key-{}", index % 8), index).await;
     }
     // One message of each key is in flight when the worker goes.
     take_of(&mut lost, 8).await;
@@ -36,10 +36,10 @@ async fn a_lost_workers_messages_go_to_the_others_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_comes_back_gets_what_it_held_first() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let mut worker = Spec::new(TOPIC, "a").by_hand().start(&broker.url).await;
     for index in 0..3 {
-        send(&mut producer, "k", index).await;
+        send(&producer, "k", index).await;
     }
     assert_eq!(worker.next().await.payload, "0");
     worker.close().await;
@@ -51,9 +51,9 @@ async fn a_worker_that_comes_back_gets_what_it_held_first() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_client_of_one_name_takes_over_and_the_first_is_not_lost_in_a_loop() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let mut first = Spec::new(TOPIC, "a").by_hand().start(&broker.url).await;
-    send(&mut producer, "k", "0").await;
+    send(&producer, "k", "0").await;
     let held = first.next().await;
     let second = Spec::new(TOPIC, "a").start(&broker.url).await;
     // Two live clients of one name fight for the stream; whoever holds it gets the message, and an ack ends it.
@@ -72,24 +72,24 @@ async fn a_second_client_of_one_name_takes_over_and_the_first_is_not_lost_in_a_l
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joining_moves_few_keys_and_no_message_is_seen_twice() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let names = ["a", "b", "c"];
     let mut workers = Vec::new();
     for name in names {
         workers.push(broker.worker(TOPIC, name).await);
     }
-    warm_up(&mut producer, &mut workers, &names).await;
+    warm_up(&producer, &mut workers, &names).await;
     let mut owners: Vec<BTreeMap<String, String>> = Vec::new();
     for round in 0..2 {
         for index in 0..200 {
-            send(&mut producer, &format!("key-{index}"), round).await;
+            send(&producer, &format!("key-{index}"), round).await;
         }
         let all = take_of(&mut workers, 200).await;
         owners.push(all.into_iter().map(|got| (got.key.expect("a key"), got.worker)).collect());
         assert_eq!(owners[round].len(), 200, "every key once");
         if round == 0 {
             workers.push(broker.worker(TOPIC, "d").await);
-            warm_up(&mut producer, &mut workers, &["d"]).await;
+            warm_up(&producer, &mut workers, &["d"]).await;
         }
     }
     let moved: Vec<_> = owners[0].iter().filter(|(key, owner)| owners[1][*key] != **owner).collect();
@@ -100,14 +100,14 @@ async fn joining_moves_few_keys_and_no_message_is_seen_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exclusive_subscription_has_one_consumer_and_frees_it_when_that_is_gone() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let exclusive = |name| Spec::new(TOPIC, name).of_type(SubType::Exclusive);
     let mut first = exclusive("first").start(&broker.url).await;
-    send(&mut producer, "k", "0").await;
+    send(&producer, "k", "0").await;
     assert_eq!(first.next().await.payload, "0");
     let refused = exclusive("second").try_start(&broker.url).await.err().expect("refused");
     assert!(format!("{refused:?}").contains("PermissionDenied"), "{refused:?}");
-    send(&mut producer, "k", "1").await;
+    send(&producer, "k", "1").await;
     assert_eq!(first.next().await.payload, "1", "the first goes on");
     first.close().await;
     let begun = Instant::now();
@@ -118,7 +118,7 @@ async fn an_exclusive_subscription_has_one_consumer_and_frees_it_when_that_is_go
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
-    send(&mut producer, "k", "2").await;
+    send(&producer, "k", "2").await;
     assert_eq!(second.next().await.payload, "2");
 }
 
@@ -139,10 +139,10 @@ fn a_killed_workers_messages_are_redelivered() {
     };
     let main = runtime();
     let broker = main.block_on(TestBroker::start());
-    let mut producer = main.block_on(broker.producer(TOPIC));
+    let producer = main.block_on(broker.producer(TOPIC));
     let doomed = runtime();
     let mut worker = doomed.block_on(Spec::new(TOPIC, "doomed").by_hand().start(&broker.url));
-    main.block_on(send(&mut producer, "k", "0"));
+    main.block_on(send(&producer, "k", "0"));
     assert_eq!(main.block_on(worker.next()).payload, "0");
     doomed.shutdown_background();
     let got = main.block_on(async {

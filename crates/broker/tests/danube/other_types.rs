@@ -9,15 +9,15 @@ const TOPIC: &str = "/default/jobs";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shared_goes_round_robin() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let names = ["a", "b", "c"];
     let mut workers = Vec::new();
     for name in names {
         workers.push(Spec::new(TOPIC, name).of_type(SubType::Shared).start(&broker.url).await);
     }
-    warm_up(&mut producer, &mut workers, &names).await;
+    warm_up(&producer, &mut workers, &names).await;
     for index in 0..36 {
-        send(&mut producer, "same", index).await;
+        send(&producer, "same", index).await;
     }
     let mut counts: BTreeMap<String, u32> = BTreeMap::new();
     for got in take_of(&mut workers, 36).await {
@@ -29,15 +29,15 @@ async fn shared_goes_round_robin() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failover_promotes_the_next_in_line() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let failover = |name| Spec::new(TOPIC, name).of_type(SubType::FailOver).by_hand();
     let mut first = failover("first").start(&broker.url).await;
-    send(&mut producer, "k", "0").await;
+    send(&producer, "k", "0").await;
     let got = first.next().await;
     first.ack(got.offset);
     let mut second = failover("second").start(&broker.url).await;
     for index in 1..4 {
-        send(&mut producer, "k", index).await;
+        send(&producer, "k", index).await;
     }
     let held: Vec<String> = first.take(3).await.into_iter().map(|got| got.payload).collect();
     assert_eq!(held, ["1", "2", "3"]);
@@ -50,11 +50,11 @@ async fn failover_promotes_the_next_in_line() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn exclusive_keeps_the_order_over_a_reconnect() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let exclusive = || Spec::new(TOPIC, "only").of_type(SubType::Exclusive).by_hand();
     let mut only = exclusive().start(&broker.url).await;
     for index in 0..5 {
-        send(&mut producer, "k", index).await;
+        send(&producer, "k", index).await;
     }
     let got = only.take(3).await;
     only.ack(got[0].offset);
@@ -72,7 +72,7 @@ async fn a_non_reliable_topic_delivers_once_and_waits_for_no_ack() {
     producer.create().await.expect("created");
     let mut worker = Spec::new(TOPIC, "a").by_hand().start(&broker.url).await;
     for index in 0..500 {
-        send(&mut producer, "k", index).await;
+        send(&producer, "k", index).await;
     }
     let order: Vec<u32> =
         worker.take(500).await.iter().map(|got| got.payload.parse().expect("a number")).collect();

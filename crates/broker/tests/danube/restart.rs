@@ -16,10 +16,10 @@ fn store(folder: &Path) -> Arc<SegmentStore> {
 async fn clients_that_keep_running_go_on_after_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let broker = TestBroker::start_on(store(folder.path()), free_port()).await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let mut acking = broker.worker(TOPIC, "a").await;
     for index in 0..20 {
-        send(&mut producer, &format!("key-{}", index % 4), index).await;
+        send(&producer, &format!("key-{}", index % 4), index).await;
     }
     assert_eq!(acking.take(20).await.len(), 20);
 
@@ -29,7 +29,7 @@ async fn clients_that_keep_running_go_on_after_a_restart() {
     let broker = TestBroker::start_on(store(folder.path()), address).await;
     let started = begun.elapsed();
     for index in 20..40 {
-        send(&mut producer, &format!("key-{}", index % 4), index).await;
+        send(&producer, &format!("key-{}", index % 4), index).await;
     }
     let mut seen = BTreeSet::new();
     while seen.len() < 20 {
@@ -47,10 +47,10 @@ async fn clients_that_keep_running_go_on_after_a_restart() {
 async fn what_was_held_comes_again_in_order_and_what_was_acked_does_not() {
     let folder = tempfile::tempdir().expect("a folder");
     let broker = TestBroker::start_on(store(folder.path()), free_port()).await;
-    let mut producer = broker.producer(TOPIC).await;
+    let producer = broker.producer(TOPIC).await;
     let mut worker = Spec::new(TOPIC, "a").by_hand().start(&broker.url).await;
     for index in 0..6 {
-        send(&mut producer, ["x", "y"][index % 2], index).await;
+        send(&producer, ["x", "y"][index % 2], index).await;
     }
     let held = worker.take(2).await;
     assert_eq!([&held[0].payload, &held[1].payload], ["0", "1"]);
@@ -82,10 +82,10 @@ async fn what_was_held_comes_again_in_order_and_what_was_acked_does_not() {
 async fn a_subscription_that_never_got_anything_keeps_its_start() {
     let folder = tempfile::tempdir().expect("a folder");
     let broker = TestBroker::start_on(store(folder.path()), free_port()).await;
-    let mut producer = broker.producer(TOPIC).await;
-    send(&mut producer, "k", "past").await;
+    let producer = broker.producer(TOPIC).await;
+    send(&producer, "k", "past").await;
     broker.worker(TOPIC, "a").await.close().await;
-    send(&mut producer, "k", "missed").await;
+    send(&producer, "k", "missed").await;
     let address = broker.broker.grpc_address();
     broker.broker.shutdown().await.expect("a clean end");
     let broker = TestBroker::start_on(store(folder.path()), address).await;

@@ -30,10 +30,6 @@ impl TestBroker {
         Self { broker, url }
     }
 
-    pub(crate) async fn client(&self) -> DanubeClient {
-        client(&self.url).await
-    }
-
     pub(crate) async fn producer(&self, topic: &str) -> Producer {
         producer(&self.url, topic).await
     }
@@ -60,7 +56,7 @@ pub(crate) async fn producer(url: &str, topic: &str) -> Producer {
     producer
 }
 
-pub(crate) async fn send(producer: &mut Producer, key: &str, payload: impl ToString) {
+pub(crate) async fn send(producer: &Producer, key: &str, payload: impl ToString) {
     let payload = payload.to_string().into_bytes();
     producer.send_with_key(payload, None, key).await.expect("the message is sent");
 }
@@ -249,7 +245,7 @@ pub(crate) async fn take_of(workers: &mut [Worker], count: usize) -> Vec<Got> {
 }
 
 /// Sends messages of ever new keys until every worker has got one: from then on all of them are connected.
-pub(crate) async fn warm_up(producer: &mut Producer, workers: &mut [Worker], names: &[&str]) {
+pub(crate) async fn warm_up(producer: &Producer, workers: &mut [Worker], names: &[&str]) {
     let mut seen = std::collections::BTreeSet::new();
     for index in 0..1_000 {
         send(producer, &format!("warm-up-{index}"), "warm-up").await;

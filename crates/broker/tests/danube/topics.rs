@@ -11,7 +11,7 @@ async fn a_partitioned_topic_is_one_topic_with_partitions() {
     producer.create().await.expect("created");
     let mut worker = broker.worker("/default/parts", "a").await;
     for index in 0..60 {
-        send(&mut producer, &format!("key-{}", index % 12), index).await;
+        send(&producer, &format!("key-{}", index % 12), index).await;
     }
     let mut by_key: BTreeMap<String, Vec<(String, u32)>> = BTreeMap::new();
     for got in worker.take(60).await {
@@ -31,14 +31,14 @@ async fn a_partitioned_topic_is_one_topic_with_partitions() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscription_begins_with_the_next_message_and_keeps_its_place() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer("/ns/events").await;
-    send(&mut producer, "k", "past").await;
+    let producer = broker.producer("/ns/events").await;
+    send(&producer, "k", "past").await;
     let mut worker = broker.worker("/ns/events", "a").await;
-    send(&mut producer, "k", "first").await;
+    send(&producer, "k", "first").await;
     let got = worker.next().await;
     assert_eq!((got.payload.as_str(), got.offset), ("first", 1));
     worker.close().await;
-    send(&mut producer, "k", "meanwhile").await;
+    send(&producer, "k", "meanwhile").await;
     let mut worker = broker.worker("/ns/events", "a").await;
     assert_eq!(worker.next().await.payload, "meanwhile");
 }
@@ -53,7 +53,7 @@ async fn subscribing_makes_no_topic() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_subscriptions_get_every_message_each() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer("/default/both").await;
+    let producer = broker.producer("/default/both").await;
     let mut one = broker.worker("/default/both", "a").await;
     let mut two = {
         let mut consumer = client(&broker.url)
@@ -67,7 +67,7 @@ async fn two_subscriptions_get_every_message_each() {
         consumer.subscribe().await.expect("subscribed");
         consumer.receive().await.expect("a stream")
     };
-    send(&mut producer, "k", "x").await;
+    send(&producer, "k", "x").await;
     assert_eq!(one.next().await.payload, "x");
     let other =
         tokio::time::timeout(crate::support::PATIENCE, two.recv()).await.expect("in time").expect("open");

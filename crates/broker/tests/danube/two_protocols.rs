@@ -43,7 +43,7 @@ async fn a_kafka_producers_records_reach_key_shared_workers_by_key_and_in_order(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kafka_record_with_any_bytes_is_delivered() {
     let broker = TestBroker::start().await;
-    let mut danube = broker.producer("/default/bytes").await;
+    let danube = broker.producer("/default/bytes").await;
     let mut worker = broker.worker("/default/bytes", "a").await;
     let kafka = kafka(&broker).await;
     let producer = kafka.producer().metrics_push(false).build().await.expect("a producer");
@@ -52,7 +52,7 @@ async fn a_kafka_record_with_any_bytes_is_delivered() {
     _ = producer.enqueue(record).await.expect("taken").await.expect("stored");
     let keyless = Record::new("bytes", Bytes::new());
     _ = producer.enqueue(keyless).await.expect("taken").await.expect("stored");
-    send(&mut danube, "k", "end").await;
+    send(&danube, "k", "end").await;
     let all = worker.take(3).await;
     let keys: Vec<_> = all.iter().map(|got| got.key.as_deref()).collect();
     assert!(keys.contains(&Some("0xfe01")) && keys.contains(&None) && keys.contains(&Some("k")), "{keys:?}");
@@ -61,7 +61,7 @@ async fn a_kafka_record_with_any_bytes_is_delivered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_danube_message_is_a_kafka_record_with_key_headers_and_time() {
     let broker = TestBroker::start().await;
-    let mut producer = broker.producer("/default/orders").await;
+    let producer = broker.producer("/default/orders").await;
     let attributes = [("trace".to_owned(), "7".to_owned())].into();
     producer.send_with_key(b"value".to_vec(), Some(attributes), "key").await.expect("sent");
     let kafka = kafka(&broker).await;
