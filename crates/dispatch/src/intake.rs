@@ -37,6 +37,11 @@ impl Dispatcher {
             }
         }
         self.window.read_up_to(stop);
+        self.forget_saved();
+    }
+
+    /// What is known of messages that were read, or never will be, is known no more.
+    fn forget_saved(&mut self) {
         while self.saved.first_key_value().is_some_and(|(&offset, _)| offset < self.window.next_read()) {
             self.saved.pop_first();
         }
@@ -171,6 +176,7 @@ impl Dispatcher {
             let limit = self.window.cursor() + i64::from(self.config.span_max);
             self.window.read_up_to(self.log_start.min(limit));
         }
+        self.forget_saved();
     }
 
     /// Asks for more when consumers could take more than there is, and there is room.

@@ -406,6 +406,20 @@ fn after_a_restart_too_the_oldest_goes_first() {
     assert_eq!(bench.seen(), [(1, 0, 1), (1, 1, 1), (1, 2, 2)]);
 }
 
+/// Found by seed 32067: a new owner went on remembering failures of messages that the log had dropped.
+#[test]
+fn failures_of_lost_messages_are_forgotten() {
+    let mut bench = Bench::new(Mode::KeyShared);
+    bench.join(1, &[]);
+    bench.publish(&["a", "b"]);
+    bench.nack(1);
+    let snapshot = bench.dispatcher.snapshot();
+    assert_eq!(snapshot.retries.len(), 1);
+    let mut new = Dispatcher::recover(Config::new(Mode::KeyShared), &snapshot, snapshot.epoch.next());
+    new.step(Millis(bench.now), Input::LogStart { to: Offset(2) }, &mut vec![]);
+    assert_eq!(new.snapshot().retries, []);
+}
+
 #[test]
 fn one_stuck_key_and_one_worker_that_never_acks_hold_up_nobody_else() {
     let mut bench = Bench::new(Mode::KeyShared);
