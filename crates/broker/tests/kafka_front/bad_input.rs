@@ -113,7 +113,7 @@ async fn changed_batches_are_refused_or_are_still_batches() {
         }
         bytes.truncate(bytes.len() - [0, 0, 0, 5, 40][random.next() as usize % 5]);
         // With a right checksum the checks behind it have their turn.
-        if random.next() % 2 == 0 && bytes.len() > 21 {
+        if random.next().is_multiple_of(2) && bytes.len() > 21 {
             let crc = crc32c::crc32c(&bytes[21..]);
             bytes[17..21].copy_from_slice(&crc.to_be_bytes());
         }

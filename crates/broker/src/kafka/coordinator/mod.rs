@@ -124,7 +124,7 @@ impl Groups {
                 () = node.world.clock.sleep_until(next) => {}
             }
             let wall = Timestamp(node.world.clock.wall_ms());
-            self.tell_all(node, || Input::ExpireOffsets { wall }).await;
+            self.tell(node, |_| true, || Input::ExpireOffsets { wall }).await;
         }
     }
 
@@ -172,12 +172,19 @@ impl Groups {
 
     /// Every group forgets what it committed in a topic that is gone.
     pub(crate) async fn topic_deleted(&self, node: &Arc<Node>, topic: &TopicName) {
-        self.tell_all(node, || Input::TopicDeleted { topic: topic.clone() }).await;
+        let concerned = |group: &Group| group.offsets().topics().any(|(name, _)| name == topic);
+        self.tell(node, concerned, || Input::TopicDeleted { topic: topic.clone() }).await;
     }
 
-    async fn tell_all(&self, node: &Arc<Node>, input: impl Fn() -> Input) {
+    /// Tells every group that runs, and of those that are parked the ones that are `concerned`.
+    async fn tell(&self, node: &Arc<Node>, concerned: impl Fn(&Group) -> bool, input: impl Fn() -> Input) {
         for id in self.ids() {
-            if let Ok(sender) = self.sender(node, &id, Missing::Leave) {
+            let told = match self.slots().get(&id) {
+                Some(Slot::Parked(group)) => concerned(group),
+                Some(Slot::Running(_)) => true,
+                None => false,
+            };
+            if told && let Ok(sender) = self.sender(node, &id, Missing::Leave) {
                 // An owner that ended has said why.
                 let _ = sender.send(Message::Tell(input())).await;
             }
