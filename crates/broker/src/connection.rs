@@ -45,7 +45,9 @@ pub(crate) async fn serve(node: Arc<Node>, stream: Box<dyn Stream>, address: Soc
     let (read, write) = tokio::io::split(stream);
     let incoming = Incoming::new(read, limits::REQUEST_BYTES_MAX, node.request_bytes.clone());
     let peer = Arc::new(Peer { address });
-    let end = Connection { node, peer, incoming, write, replies: FuturesOrdered::new() }.run().await;
+    let connection =
+        Connection { node, peer, incoming, write, replies: FuturesOrdered::new(), polling: false };
+    let end = connection.run().await;
     match end {
         End::Stopping | End::Incoming(IncomingError::Closed | IncomingError::Io(_)) | End::Write(_) => {
             tracing::debug!(peer = %address, "Kafka connection ended: {end}");
@@ -63,15 +65,24 @@ struct Connection {
     write: WriteHalf<Box<dyn Stream>>,
     /// Responses in the order of their requests; `None` where a request turned out to get none.
     replies: FuturesOrdered<BoxFuture<'static, Option<Response>>>,
+    /// The last of the replies is a poll: it may become large, so it goes out before another request is run.
+    polling: bool,
 }
 
 impl Connection {
     async fn run(mut self) -> End {
         let mut handling: Option<BoxFuture<'static, Reply>> = None;
+        let mut next: Option<Request> = None;
         let stopping = self.node.stopping.clone();
         loop {
+            if handling.is_none()
+                && !self.polling
+                && let Some(request) = next.take()
+            {
+                handling = Some(handle(self.node.clone(), self.peer.clone(), request));
+            }
             let idle = handling.is_none() && self.replies.is_empty();
-            let may_read = handling.is_none() && self.replies.len() < REPLIES_WAITING_MAX;
+            let may_read = next.is_none() && handling.is_none() && self.replies.len() < REPLIES_WAITING_MAX;
             let step = tokio::select! {
                 biased;
                 Some(response) = self.replies.next(), if !self.replies.is_empty() => self.respond(response).await,
@@ -82,7 +93,7 @@ impl Connection {
                 () = stopping.cancelled(), if idle => Err(End::Stopping),
                 request = self.incoming.next(), if may_read => match request {
                     Ok(request) => {
-                        handling = Some(handle(self.node.clone(), self.peer.clone(), request));
+                        next = Some(request);
                         Ok(())
                     }
                     Err(error) => Err(error.into()),
@@ -98,6 +109,10 @@ impl Connection {
         match reply {
             Reply::Now(response) => self.replies.push_back(std::future::ready(Some(response)).boxed()),
             Reply::Later(response) => self.replies.push_back(response),
+            Reply::Poll(response) => {
+                self.replies.push_back(response);
+                self.polling = true;
+            }
             Reply::Nothing => {}
             Reply::Close(reason) => return Err(End::Refused(reason)),
         }
@@ -110,12 +125,13 @@ impl Connection {
         while let Some(Some(next)) = self.replies.next().now_or_never() {
             pieces.extend(next.unwrap_or_default());
         }
+        self.polling &= !self.replies.is_empty();
         Ok(write_all(&mut self.write, pieces).await?)
     }
 
-    /// A request that came before the end is still answered.
+    /// A request that came before the end is still answered, unless nobody is there to read it.
     async fn finish(mut self, end: End) -> End {
-        if matches!(end, End::Write(_)) {
+        if matches!(end, End::Write(_) | End::Incoming(IncomingError::Closed | IncomingError::Io(_))) {
             return end;
         }
         while let Some(response) = self.replies.next().await {

@@ -46,16 +46,18 @@ impl InvalidBatch {
     pub(crate) fn error_code(&self) -> ErrorCode {
         match self {
             Self::Batch(BatchError::Magic { .. }) => ErrorCode::UnsupportedForMessageFormat,
-            Self::Batch(BatchError::Count { .. }) | Self::BaseOffset(_) | Self::Count { .. } => {
-                ErrorCode::InvalidRecord
-            }
+            // Bytes behind the batch are a second one: Produce takes one a partition.
+            Self::Batch(BatchError::Count { .. } | BatchError::Trailing { .. }) => ErrorCode::InvalidRecord,
             Self::Batch(_) | Self::Decompress(_) => ErrorCode::CorruptMessage,
             Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
             Self::TimestampType => ErrorCode::InvalidTimestamp,
             Self::Zstd => ErrorCode::UnsupportedCompressionType,
-            Self::Control | Self::Sequence | Self::Record(_) | Self::OffsetDelta { .. } => {
-                ErrorCode::InvalidRecord
-            }
+            Self::BaseOffset(_)
+            | Self::Count { .. }
+            | Self::Control
+            | Self::Sequence
+            | Self::Record(_)
+            | Self::OffsetDelta { .. } => ErrorCode::InvalidRecord,
         }
     }
 }

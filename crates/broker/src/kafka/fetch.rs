@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// Most record bytes of one response; `fetch.max.bytes` of Kafka's brokers.
 const FETCH_BYTES_MAX: usize = 55 * 1024 * 1024;
 
-/// Longest wait for records. A client that is gone is noticed at the end of the wait at the latest.
+/// Longest wait for records.
 const WAIT_MS_MAX: u64 = 30_000;
 
 const READ_COMMITTED: i8 = 1;
@@ -56,7 +56,7 @@ pub(super) async fn handle(call: &Call<'_>, mut body: Decoder) -> Reply {
         let response = fetch.into_response();
         response.frame(head.version, head.correlation_id).map_err(|error| tracing::error!("{error}")).ok()
     };
-    Reply::Later(later.boxed())
+    Reply::Poll(later.boxed())
 }
 
 fn frame(head: Head, response: &FetchResponse) -> Reply {

@@ -53,6 +53,8 @@ pub(crate) enum Reply {
     Now(Vec<Bytes>),
     /// The response comes when the future is done, and keeps its place among the others; `None` for none.
     Later(BoxFuture<'static, Option<Vec<Bytes>>>),
+    /// As [`Reply::Later`], but it may become large: no further request is run until it is sent.
+    Poll(BoxFuture<'static, Option<Vec<Bytes>>>),
     /// The client expects no response.
     Nothing,
     /// The connection cannot go on, for this reason.

@@ -118,7 +118,7 @@ async fn bad_batches_are_refused_with_kafkas_code_and_a_reason() {
         ("format v1", changed(16, 1), 43),
         ("a base offset", changed(7, 9), 87),
         ("cut", good[..good.len() - 1].to_vec(), 2),
-        ("two batches", twice, 2),
+        ("two batches", twice, 87),
         ("too large", large, 10),
     ] {
         let (error, message) = produced_error(&mut client, "orders", -1, records).await;
