@@ -1,4 +1,4 @@
-//! `keyway demo`: the main job on one screen. Keyed records go in through the Kafka port, three Key-Shared workers get
+//! `keyway demo`: the main job on one screen. Keyed records go in through the Kafka port, {WORKERS} Key-Shared workers get
 //! them through the Danube port, both with published clients, and what arrived is checked.
 
 mod verdict;
@@ -56,7 +56,8 @@ impl Demo {
         let broker = broker.map_err(|error| Failure::Failed(error.to_string()))?;
         let (kafka, grpc) = (broker.kafka_address(), broker.grpc_address());
         print(&format!(
-            "broker up in {} ms: Kafka {kafka}, gRPC {grpc}; {ORDERS} orders of {} steps go to {WORKERS} workers\n\n",
+            "Broker up in {} ms: Kafka on {kafka}, gRPC on {grpc}.\n\
+             {ORDERS} orders of {} steps go in through Kafka, {WORKERS} Key-Shared workers take them through gRPC:\n\n",
             started.elapsed().as_millis(),
             STEPS.len()
         ))?;
@@ -158,7 +159,7 @@ async fn start_worker(
 /// A line with the delivery in its worker's column.
 fn line(delivery: &Delivery) -> String {
     let step = STEPS.get(delivery.step).copied().unwrap_or("?");
-    let indent = delivery.worker * 32;
+    let indent = delivery.worker * 24;
     format!("{:indent$}worker-{}: {} {step}\n", "", delivery.worker + 1, delivery.key)
 }
 

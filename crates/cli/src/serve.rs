@@ -1,16 +1,19 @@
 //! `keyway serve`: the broker.
 
-use crate::{
-    failure::{Failure, note},
-    stop_signal::StopSignals,
-};
+use crate::{failure::Failure, stop_signal::StopSignals};
 use clap::Args;
 use keyway_broker::{Broker, Config};
 use keyway_log::LogStore;
 use keyway_runtime::World;
 use keyway_segment_log::{Options, SegmentStore};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Instant,
+};
 
 const AFTER_HELP: &str = "\
 What was acknowledged (Kafka acks=all, Danube reliable) is on disk: neither
@@ -73,14 +76,15 @@ impl Serve {
         let broker = Broker::start(config, world, Arc::clone(&store))
             .await
             .map_err(|error| Failure::Failed(error.to_string()))?;
-        note(&format!(
-            "{} ready in {} ms: Kafka {}, gRPC {}, data {}",
+        let _ = writeln!(
+            io::stderr(),
+            "keyway {} ready in {} ms: Kafka {}, gRPC {}, data {}",
             env!("CARGO_PKG_VERSION"),
             started.elapsed().as_millis(),
             broker.kafka_address(),
             broker.grpc_address(),
             self.data.display()
-        ));
+        );
         tokio::select! {
             biased;
             cause = disk_failed => {
