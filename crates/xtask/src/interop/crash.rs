@@ -252,10 +252,46 @@ pub(crate) async fn key_shared_workers(stage: &mut Stage<'_>) -> anyhow::Result<
     let (slowest, deliveries) = tokio::try_join!(kills, receive)?;
     let told: usize = acknowledged.iter().map(count).sum();
     Ok(format!(
-        "{told} acknowledged, all delivered in order by key ({deliveries} deliveries) in {KILLS} kills; slowest restart \
-         {} ms; seed {}",
+        "{told} acknowledged, all delivered in order by key ({deliveries} deliveries) in {KILLS} kills, {} clients \
+         gave up; slowest restart {} ms; seed {}",
+        scene.replaced(),
         slowest.as_millis(),
         stage.seed()
+    ))
+}
+
+/// Of two workers only one comes back after a kill: the keys of the other move to it.
+pub(crate) async fn worker_stays_away(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    const KEYS: usize = 20;
+    let mut scene = Scene::open(&stage.broker.danube_url(), DANUBE_TOPIC).await?;
+    let producer = scene.producer("orders_producer").await?;
+    let stays = scene.worker("stays", "crashing_sub", &[]).await?;
+    let leaves = scene.worker("leaves", "crashing_sub", &[]).await?;
+    let keys: Vec<String> = (0..KEYS).map(|number| format!("key-{number}")).collect();
+    scene.warm_up(&producer, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    stage.broker.kill().await?;
+    scene.abandon(leaves);
+    stage.broker.start_again().await?;
+    let restarted = Instant::now();
+    for key in &keys {
+        while producer.send_with_key(key.clone().into_bytes(), None, key).await.is_err() {
+            ensure!(restarted.elapsed() < PROGRESS_LIMIT, "the producer does not get through again");
+        }
+    }
+    let mut arrived = std::collections::BTreeSet::new();
+    while arrived.len() < KEYS {
+        let delivery = scene.next_within_crashes().await.with_context(|| {
+            let missing: Vec<_> = keys.iter().filter(|key| !arrived.contains(*key)).collect();
+            format!("{} of {KEYS} keys arrived, not {missing:?}", arrived.len())
+        })?;
+        if delivery.worker == stays {
+            arrived.insert(delivery.key().to_string());
+            scene.ack(delivery).await?;
+        }
+    }
+    Ok(format!(
+        "all {KEYS} keys at the one that came back, {} ms after the restart",
+        restarted.elapsed().as_millis()
     ))
 }
 

@@ -205,6 +205,61 @@ pub(crate) async fn producer_name_key(stage: &mut Stage<'_>) -> anyhow::Result<S
     Ok(format!("{PRODUCERS} producers without keys over {} workers, one in flight, in order", workers.len()))
 }
 
+/// A worker that leaves with messages in hand: they and its keys go to the one that stays, in order.
+pub(crate) async fn worker_loss(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    const KEYS: usize = 20;
+    const PER_KEY: usize = 3;
+    let mut scene = Scene::open(&stage.broker.danube_url(), "/default/orders").await?;
+    let producer = scene.producer("orders_producer").await?;
+    let stays = scene.worker("stays", "orders_sub", &[]).await?;
+    let leaves = scene.worker("leaves", "orders_sub", &[]).await?;
+    let keys: Vec<String> = (0..KEYS).map(|number| format!("order-{number}")).collect();
+    scene.warm_up(&producer, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    for number in 0..PER_KEY {
+        for key in &keys {
+            producer.send_with_key(number.to_string().into_bytes(), None, key).await?;
+        }
+    }
+    // One of each key is in flight; nothing is acknowledged yet.
+    let (mut at_first, mut held) = (BTreeMap::new(), Vec::new());
+    for _ in 0..KEYS {
+        let delivery = scene.next().await?;
+        ensure!(delivery.text() == "0", "{}: {} came first", delivery.key(), delivery.text());
+        at_first.insert(delivery.key().to_string(), delivery.worker);
+        held.push(delivery);
+    }
+    let moved = at_first.values().filter(|worker| **worker == leaves).count();
+    ensure!(
+        at_first.len() == KEYS && moved > 0,
+        "{} keys, {moved} at the worker that leaves",
+        at_first.len()
+    );
+    scene.abandon(leaves);
+    let left_at = Instant::now();
+    let mut next = BTreeMap::<String, usize>::new();
+    for delivery in held.into_iter().filter(|delivery| delivery.worker == stays) {
+        next.insert(delivery.key().to_string(), 1);
+        scene.ack(delivery).await?;
+    }
+    while next.len() < KEYS || next.values().any(|number| *number < PER_KEY) {
+        // The abandoned client reports that it is gone; a delivery to it would be one too many.
+        let delivery = scene.next_of(stays).await?;
+        let number = next.entry(delivery.key().to_string()).or_default();
+        ensure!(
+            delivery.text() == number.to_string(),
+            "{}: {} instead of {number}",
+            delivery.key(),
+            delivery.text()
+        );
+        *number += 1;
+        scene.ack(delivery).await?;
+    }
+    Ok(format!(
+        "{moved} of {KEYS} keys moved with what was in flight, done after {} ms",
+        left_at.elapsed().as_millis()
+    ))
+}
+
 async fn python(stage: &mut Stage<'_>, program: &str) -> anyhow::Result<String> {
     Ok(stage.run_python(program, &[]).await?.summary())
 }

@@ -9,10 +9,12 @@ use danube_client::{Consumer, DanubeClient, Producer, SubType};
 use danube_core::message::StreamMessage;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a delivery may take; a nack's delay is shorter than this.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(20);
+/// Between two attempts to subscribe while the broker restarts.
+const RETRY_AFTER: Duration = Duration::from_millis(20);
 const WARM_UP: &[u8] = b"warm-up";
 const WARM_UP_MESSAGES_MAX: usize = 1000;
 /// Deliveries that wait for the script; more than any worker's window.
@@ -39,14 +41,27 @@ enum Answer {
     Nack { message: StreamMessage, delay_ms: u64, reason: String },
 }
 
+/// A worker's next message, or the number of a worker whose client has stopped receiving for good.
+type Event = Result<Delivery, usize>;
+
+/// What a worker subscribes as, kept to do it again.
+#[derive(Clone)]
+struct Subscriber {
+    name: String,
+    subscription: String,
+    filters: Vec<String>,
+}
+
 type Reply = oneshot::Sender<danube_client::errors::Result<()>>;
 
 pub(crate) struct Scene {
     client: DanubeClient,
     topic: String,
+    subscribers: Vec<Subscriber>,
     workers: Vec<mpsc::Sender<(Answer, Reply)>>,
-    deliveries: mpsc::Receiver<Delivery>,
-    delivered: mpsc::Sender<Delivery>,
+    deliveries: mpsc::Receiver<Event>,
+    delivered: mpsc::Sender<Event>,
+    replaced: usize,
     tasks: JoinSet<()>,
 }
 
@@ -57,9 +72,11 @@ impl Scene {
         Ok(Self {
             client,
             topic: topic.to_string(),
+            subscribers: Vec::new(),
             workers: Vec::new(),
             deliveries,
             delivered,
+            replaced: 0,
             tasks: JoinSet::new(),
         })
     }
@@ -84,19 +101,30 @@ impl Scene {
         subscription: &str,
         filters: &[&str],
     ) -> anyhow::Result<usize> {
-        let mut builder = self.client.new_consumer().with_topic(&self.topic).with_consumer_name(name);
-        builder = builder.with_subscription(subscription).with_subscription_type(SubType::KeyShared);
-        for filter in filters {
-            builder = builder.with_key_filter(*filter);
-        }
-        let mut consumer = builder.build()?;
+        let filters = filters.iter().map(|filter| filter.to_string()).collect();
+        let subscriber =
+            Subscriber { name: name.to_string(), subscription: subscription.to_string(), filters };
+        let number = self.workers.len();
+        let answers = self.start(number, &subscriber).await?;
+        self.subscribers.push(subscriber);
+        self.workers.push(answers);
+        Ok(number)
+    }
+
+    async fn start(
+        &mut self,
+        number: usize,
+        subscriber: &Subscriber,
+    ) -> anyhow::Result<mpsc::Sender<(Answer, Reply)>> {
+        let builder = self.client.new_consumer().with_topic(&self.topic).with_consumer_name(&subscriber.name);
+        let builder = builder.with_subscription(&subscriber.subscription);
+        let builder = builder.with_subscription_type(SubType::KeyShared);
+        let mut consumer = builder.with_key_filters(subscriber.filters.clone()).build()?;
         consumer.subscribe().await?;
         let stream = consumer.receive().await?;
         let (answers, answered) = mpsc::channel(1);
-        let number = self.workers.len();
-        self.workers.push(answers);
         self.tasks.spawn(work(number, consumer, stream, answered, self.delivered.clone()));
-        Ok(number)
+        Ok(answers)
     }
 
     /// Sends until every worker has received something: from then on who gets which key no longer changes.
@@ -114,10 +142,17 @@ impl Scene {
         bail!("workers {waiting:?} received nothing of {WARM_UP_MESSAGES_MAX} messages")
     }
 
+    async fn event(&mut self) -> anyhow::Result<Event> {
+        let event = timeout(DELIVERY_LIMIT, self.deliveries.recv()).await;
+        let event = event.with_context(|| format!("no delivery for {} s", DELIVERY_LIMIT.as_secs()))?;
+        Ok(event.expect("the scene holds a sender itself"))
+    }
+
     async fn any(&mut self) -> anyhow::Result<Delivery> {
-        let delivery = timeout(DELIVERY_LIMIT, self.deliveries.recv()).await;
-        let delivery = delivery.with_context(|| format!("no delivery for {} s", DELIVERY_LIMIT.as_secs()))?;
-        delivery.context("every worker has stopped")
+        match self.event().await? {
+            Ok(delivery) => Ok(delivery),
+            Err(worker) => bail!("the client of {} has given up", self.subscribers[worker].name),
+        }
     }
 
     /// The next delivery; what is left of the warm-up is acknowledged on the way.
@@ -131,15 +166,63 @@ impl Scene {
         }
     }
 
-    /// As [`Scene::next`], for a broker that is killed meanwhile: a warm-up message may go unacknowledged.
-    pub(crate) async fn next_within_crashes(&mut self) -> anyhow::Result<Delivery> {
+    /// The next delivery to one worker; what others still receive is left unanswered.
+    pub(crate) async fn next_of(&mut self, worker: usize) -> anyhow::Result<Delivery> {
         loop {
             let delivery = self.any().await?;
+            if delivery.worker == worker {
+                return Ok(delivery);
+            }
+        }
+    }
+
+    /// As [`Scene::next`], for a broker that is killed meanwhile: a warm-up message may go unacknowledged, and a client
+    /// that gives up is replaced by a new one of the same name, which is what its documentation leaves to the
+    /// application.
+    pub(crate) async fn next_within_crashes(&mut self) -> anyhow::Result<Delivery> {
+        loop {
+            let delivery = match self.event().await? {
+                Ok(delivery) => delivery,
+                Err(worker) => {
+                    self.replace(worker).await?;
+                    continue;
+                }
+            };
             if delivery.message.payload.as_ref() != WARM_UP {
                 return Ok(delivery);
             }
             let _ = self.ack(delivery).await;
         }
+    }
+
+    async fn replace(&mut self, worker: usize) -> anyhow::Result<()> {
+        let subscriber = self.subscribers[worker].clone();
+        let before = Instant::now();
+        loop {
+            match self.start(worker, &subscriber).await {
+                Ok(answers) => {
+                    self.workers[worker] = answers;
+                    self.replaced += 1;
+                    return Ok(());
+                }
+                Err(error) if before.elapsed() > DELIVERY_LIMIT => {
+                    return Err(error.context("a new client cannot subscribe"));
+                }
+                // The broker may be down just now.
+                Err(_) => sleep(RETRY_AFTER).await,
+            }
+        }
+    }
+
+    /// Ends a worker's client; what it holds stays unanswered.
+    pub(crate) fn abandon(&mut self, worker: usize) {
+        // Its task ends with the last sender of its answers.
+        self.workers[worker] = mpsc::channel(1).0;
+    }
+
+    /// How many clients had to be replaced.
+    pub(crate) fn replaced(&self) -> usize {
+        self.replaced
     }
 
     pub(crate) async fn ack(&self, delivery: Delivery) -> anyhow::Result<()> {
@@ -164,7 +247,7 @@ async fn work(
     mut consumer: Consumer,
     mut stream: mpsc::Receiver<StreamMessage>,
     mut answers: mpsc::Receiver<(Answer, Reply)>,
-    delivered: mpsc::Sender<Delivery>,
+    delivered: mpsc::Sender<Event>,
 ) {
     loop {
         tokio::select! {
@@ -181,8 +264,12 @@ async fn work(
                 let _ = reply.send(done);
             }
             message = stream.recv() => {
-                let Some(message) = message else { break };
-                if delivered.send(Delivery { worker: number, message }).await.is_err() {
+                let Some(message) = message else {
+                    // Without a reader the scene is over anyway.
+                    let _ = delivered.send(Err(number)).await;
+                    break;
+                };
+                if delivered.send(Ok(Delivery { worker: number, message })).await.is_err() {
                     break;
                 }
             }
