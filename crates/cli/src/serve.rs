@@ -59,7 +59,10 @@ impl Serve {
             .enable_all()
             .build()
             .map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?;
-        runtime.block_on(self.serve(started))
+        let outcome = runtime.block_on(self.serve(started));
+        // What still runs after a failed disk or a second signal must not hold up the end.
+        runtime.shutdown_background();
+        outcome
     }
 
     async fn serve(&self, started: Instant) -> Result<(), Failure> {

@@ -118,7 +118,13 @@ impl Server {
     #[track_caller]
     pub(crate) fn start_with(data: &Path, options: &[&str]) -> Self {
         let args = ["serve", "--data", data.to_str().unwrap()].into_iter().chain(options.iter().copied());
-        let mut child = command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::start_as(command(args))
+    }
+
+    /// The same by a command of the caller's.
+    #[track_caller]
+    pub(crate) fn start_as(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         stderr.read_line(&mut line).unwrap();
@@ -164,8 +170,18 @@ impl Server {
     }
 
     /// Sends a signal and waits for the end; gives what was printed after the ready line as well.
-    pub(crate) fn stop(mut self, by: Signal) -> (ExitStatus, String) {
+    pub(crate) fn stop(self, by: Signal) -> (ExitStatus, String) {
         signal(&self.child, by);
+        self.wait()
+    }
+
+    /// The server's process.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Waits until it ends by itself; gives what was printed after the ready line as well.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         let status = wait(&mut self.child);
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).unwrap();

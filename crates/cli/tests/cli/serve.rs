@@ -7,6 +7,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
     path::Path,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -147,4 +148,32 @@ fn many_restarts_by_kill_9_keep_every_record_once() {
     }
     let server = Server::start(data.path());
     assert_eq!(server.run(["consume", "orders", "-e"]).good().lines(), lines);
+}
+
+/// Writes fail from one moment on, as on a broken disk: nothing more is acknowledged, and the process says why it ends.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_failed_disk_ends_the_broker_and_loses_nothing() {
+    use rustix::process::{Resource, Rlimit, prlimit};
+    let data = tempfile::tempdir().unwrap();
+    // A write over the limit must fail; without this it ends the process by a signal.
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_keyway")])
+        .args(serve(data.path(), &FREE));
+    let server = Server::start_as(command);
+    server.run(["produce", "kept", "-v", "before"]).good();
+    prlimit(Some(server.pid()), Resource::Fsize, Rlimit { current: Some(1), maximum: None }).unwrap();
+    let refused = server.run(["produce", "kept", "-v", "after", "-o", "json", "--timeout", "2"]);
+    assert!(refused.code != Some(0) && refused.text().is_empty(), "{refused:?}");
+    let (status, said) = server.wait();
+    assert_eq!(status.code(), Some(1), "{said}");
+    let last = said.lines().last().unwrap();
+    assert!(
+        last.starts_with("keyway: ") && last.contains("disk failed") && last.contains("File too large"),
+        "{said}"
+    );
+
+    let server = Server::start(data.path());
+    assert_eq!(server.run(["consume", "kept", "-e"]).good().lines(), ["before"]);
 }
