@@ -1,19 +1,7 @@
 //! Times, consumers, owner epochs, delivery tokens.
 
+pub use keyway_record::Millis;
 use std::fmt;
-
-/// A moment in milliseconds since the Unix epoch. It is written into snapshots, so it must be one timeline over restarts;
-/// inside one life of a dispatcher a step into the past counts as no step.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct Millis(pub u64);
-
-impl Millis {
-    /// The moment `ms` milliseconds later; the end of time if there is none.
-    #[must_use]
-    pub fn plus(self, ms: u64) -> Self {
-        Self(self.0.saturating_add(ms))
-    }
-}
 
 /// A consumer of the subscription; the owner chooses the number. The same worker should keep it over reconnects.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

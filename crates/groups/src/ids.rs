@@ -1,17 +1,11 @@
 //! Names and numbers of the group protocol that must not be swapped.
 
+pub use keyway_record::Millis;
 use std::{fmt, sync::Arc};
 
-/// Milliseconds on the caller's monotonic clock, since an arbitrary start.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct Millis(pub u64);
-
-impl Millis {
-    /// The time `ms` milliseconds later, but at least 1: a deadline lies ahead, so no timer spins.
-    #[must_use]
-    pub(crate) fn after(self, ms: i32) -> Self {
-        Self(self.0.saturating_add(u64::try_from(ms.max(1)).expect("positive")))
-    }
+/// The time `ms` milliseconds after `now`, but at least 1: a deadline lies ahead, so no timer spins.
+pub(crate) fn after(now: Millis, ms: i32) -> Millis {
+    now.plus(u64::try_from(ms.max(1)).expect("positive"))
 }
 
 /// Who waits for a reply: the owner's own number, which comes back with the reply.

@@ -46,6 +46,19 @@ number! {
     Timestamp(i64)
 }
 
+number! {
+    /// A moment in milliseconds, on whichever clock its giver names; a length of time is a plain `u64` of ms.
+    Millis(u64)
+}
+
+impl Millis {
+    /// The moment `ms` milliseconds later; the end of time if there is none.
+    #[must_use]
+    pub fn plus(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+}
+
 impl Offset {
     /// The first offset of a partition.
     pub const ZERO: Self = Self(0);

@@ -13,7 +13,7 @@ pub mod varint;
 
 pub use batch::{BatchError, Compression, RecordBatch};
 pub use error_code::ErrorCode;
-pub use ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Timestamp};
+pub use ids::{LeaderEpoch, Millis, Offset, PartitionId, ProducerEpoch, ProducerId, Timestamp};
 pub use key::KeyHash;
 pub use record::{Header, Record, RecordError, RecordRef, Records};
 pub use topic::{TopicId, TopicName, TopicNameError, TopicPartition};

@@ -1,15 +1,12 @@
 //! Time: a monotonic one for timers, the wall clock for timestamps.
 
 use crate::BoxFuture;
+use keyway_record::Millis;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// Milliseconds on the monotonic clock, since an arbitrary start.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct Millis(pub u64);
 
 /// Where time comes from.
 pub trait Clock: Send + Sync {
-    /// Monotonic time.
+    /// Monotonic time, since an arbitrary start.
     fn now(&self) -> Millis;
 
     /// Wall-clock time, milliseconds since the Unix epoch; may jump.

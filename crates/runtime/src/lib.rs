@@ -8,9 +8,10 @@ mod disk;
 mod entropy;
 mod network;
 
-pub use clock::{Clock, Millis, RealClock};
+pub use clock::{Clock, RealClock};
 pub use disk::{Disk, File, FolderLock, LOCK_FILE, OpenMode, RealDisk};
 pub use entropy::{Entropy, RealEntropy};
+pub use keyway_record::Millis;
 pub use network::{Listener, Network, RealNetwork, Stream};
 
 use std::{future::Future, pin::Pin, sync::Arc};

@@ -18,7 +18,6 @@ use keyway_danube_wire::proto::{
 };
 use keyway_dispatch::{Config, Mode, Token};
 use keyway_record::{Offset, PartitionId};
-use keyway_runtime::Millis;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
@@ -90,7 +89,7 @@ impl ConsumerService for Consumers {
         let id = request.into_inner().consumer_id;
         let clock = self.node.world.clock.clone();
         let Some((subscription, consumer)) = self.node.subscriptions.consumer(id) else {
-            clock.sleep_until(Millis(clock.now().0 + UNKNOWN_PAUSE_MS)).await;
+            clock.sleep_until(clock.now().plus(UNKNOWN_PAUSE_MS)).await;
             return Err(Status::unavailable(format!("consumer {id} is not known; subscribe again")));
         };
         consumer.heard(clock.now().0);

@@ -49,7 +49,7 @@ pub(super) async fn handle(call: &Call<'_>, mut body: Decoder) -> Reply {
     if wait_ms == 0 || fetch.wanted.is_empty() || fetch.is_enough() {
         return frame(head, &fetch.into_response());
     }
-    let deadline = Millis(call.node.world.clock.now().0 + wait_ms);
+    let deadline = call.node.world.clock.now().plus(wait_ms);
     let node = call.node.clone();
     let later = async move {
         fetch.wait(&node, deadline).await;

@@ -376,7 +376,7 @@ impl Owner {
 
     fn read_later(&mut self, from: Offset, records_max: usize, bytes_max: usize) {
         let clock = &self.node.world.clock;
-        let ready = clock.sleep_until(keyway_runtime::Millis(clock.now().0 + READ_RETRY_MS));
+        let ready = clock.sleep_until(clock.now().plus(READ_RETRY_MS));
         self.reading = Some(Reading { from, records_max, bytes_max, ready });
     }
 
@@ -434,7 +434,7 @@ impl DispatchClock {
 
     fn sleep_until(&self, deadline: Millis) -> BoxFuture<'static, ()> {
         let at = i64::try_from(deadline.0).unwrap_or(i64::MAX).saturating_sub(self.wall_at_zero_ms);
-        self.clock.sleep_until(keyway_runtime::Millis(at.max(0) as u64))
+        self.clock.sleep_until(Millis(at.max(0) as u64))
     }
 }
 

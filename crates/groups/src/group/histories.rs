@@ -446,7 +446,7 @@ impl World {
         };
         if matches!(expected, E::None | E::RebalanceInProgress) {
             self.hear(&c, &c.member_id);
-            self.safe_until.insert(c.member_id.clone(), self.now.after(c.session_timeout_ms));
+            self.safe_until.insert(c.member_id.clone(), crate::ids::after(self.now, c.session_timeout_ms));
         }
         let (member_id, instance_id) = (c.member_id.clone(), c.instance_id.clone());
         let heartbeat = Heartbeat { member_id, instance_id, generation: Generation(generation) };

@@ -6,7 +6,7 @@ use super::{
     member::{Member, common_protocols, vote},
 };
 use crate::{
-    ids::{CallerId, InstanceId, MemberId, Millis},
+    ids::{CallerId, InstanceId, MemberId, Millis, after},
     message::{Join, Output, Refused, Reply},
 };
 use keyway_record::ErrorCode;
@@ -58,7 +58,7 @@ impl Group {
             if full {
                 return Err(refused(ErrorCode::GroupMaxSizeReached));
             }
-            self.pending.insert(new_id.clone(), now.after(join.session_timeout_ms));
+            self.pending.insert(new_id.clone(), after(now, join.session_timeout_ms));
             Err(Refused { error: ErrorCode::MemberIdRequired, member_id: new_id })
         }
     }
@@ -123,7 +123,7 @@ impl Group {
             assert_eq!(taken, None, "a known instance id is replaced, not admitted");
         }
         self.leader.get_or_insert_with(|| id.clone());
-        let expires = Some(now.after(self.config.new_member_join_timeout_ms));
+        let expires = Some(after(now, self.config.new_member_join_timeout_ms));
         self.members.insert(id, Member::new(join, Standing::Joining { caller, expires }));
         self.rebalance(now, out);
         Ok(())

@@ -1,7 +1,7 @@
 //! One member of a group, and what the members agree on.
 
 use crate::{
-    ids::{CallerId, InstanceId, MemberId, Millis},
+    ids::{CallerId, InstanceId, MemberId, Millis, after},
     message::{Join, JoinedMember, Protocol},
     stored::StoredMember,
 };
@@ -66,7 +66,7 @@ impl Member {
     }
 
     pub(super) fn idle(&mut self, now: Millis) {
-        self.standing = Standing::Idle { expires: now.after(self.session_timeout_ms) };
+        self.standing = Standing::Idle { expires: after(now, self.session_timeout_ms) };
     }
 
     /// A sign of life.
@@ -120,7 +120,7 @@ impl Member {
             rebalance_timeout_ms: stored.rebalance_timeout_ms,
             protocols: stored.protocols,
             assignment: stored.assignment,
-            standing: Standing::Idle { expires: now.after(stored.session_timeout_ms) },
+            standing: Standing::Idle { expires: after(now, stored.session_timeout_ms) },
             owes_sync: false,
         };
         (stored.member_id, member)

@@ -2,7 +2,7 @@
 
 use super::{Gathering, Group, Phase, Standing, durable::refusal, member::vote};
 use crate::{
-    ids::{MemberId, Millis},
+    ids::{MemberId, Millis, after},
     message::{Joined, JoinedMember, Output, Reply},
 };
 use keyway_record::ErrorCode;
@@ -38,9 +38,9 @@ impl Group {
         self.phase = if gathers {
             let remaining_ms = timeout_ms.saturating_sub(delay_ms).max(0);
             let gathering = Gathering { remaining_ms, joined_since: false };
-            Phase::Preparing { deadline: now.after(delay_ms), gathering: Some(gathering) }
+            Phase::Preparing { deadline: after(now, delay_ms), gathering: Some(gathering) }
         } else {
-            Phase::Preparing { deadline: now.after(timeout_ms), gathering: None }
+            Phase::Preparing { deadline: after(now, timeout_ms), gathering: None }
         };
         self.protocol = None;
     }
@@ -64,7 +64,7 @@ impl Group {
             Some(Gathering { remaining_ms, joined_since: true }) if remaining_ms > 0 => {
                 let delay_ms = self.config.initial_rebalance_delay_ms.min(remaining_ms);
                 let gathering = Gathering { remaining_ms: remaining_ms - delay_ms, joined_since: false };
-                self.phase = Phase::Preparing { deadline: now.after(delay_ms), gathering: Some(gathering) };
+                self.phase = Phase::Preparing { deadline: after(now, delay_ms), gathering: Some(gathering) };
             }
             _ => self.complete(now, out),
         }
@@ -81,14 +81,14 @@ impl Group {
         let joining = |id: &&MemberId| self.members[*id].is_joining();
         let leader = self.leader.iter().find(joining).or_else(|| self.members.keys().find(joining)).cloned();
         let Some(leader) = leader else {
-            let deadline = now.after(self.rebalance_timeout_ms().max(POSTPONE_MS_MIN));
+            let deadline = after(now, self.rebalance_timeout_ms().max(POSTPONE_MS_MIN));
             self.phase = Phase::Preparing { deadline, gathering: None };
             return;
         };
         self.leader = Some(leader);
         self.generation = self.generation.next();
         self.protocol = Some(vote(&self.members));
-        self.phase = Phase::Completing { sync_deadline: now.after(self.rebalance_timeout_ms()) };
+        self.phase = Phase::Completing { sync_deadline: after(now, self.rebalance_timeout_ms()) };
         let joined: Vec<MemberId> =
             self.members.iter().filter(|(_, member)| member.is_joining()).map(|(id, _)| id.clone()).collect();
         for id in joined {

@@ -102,7 +102,7 @@ impl Groups {
                 })?;
             recovery.apply(record);
         }
-        let groups = recovery.into_groups(owner::millis(world.clock.now()), &config);
+        let groups = recovery.into_groups(world.clock.now(), &config);
         let parked = groups.into_iter().map(|group| (group.id().clone(), Slot::Parked(Box::new(group))));
         Ok(Self { records, config, slots: Mutex::new(parked.collect()), next_caller: AtomicU64::new(0) })
     }
@@ -117,7 +117,7 @@ impl Groups {
             }
         }
         loop {
-            let next = keyway_runtime::Millis(node.world.clock.now().0 + EXPIRE_EVERY_MS);
+            let next = node.world.clock.now().plus(EXPIRE_EVERY_MS);
             tokio::select! {
                 biased;
                 () = node.stopping.cancelled() => return,

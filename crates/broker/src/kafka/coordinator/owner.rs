@@ -61,11 +61,6 @@ impl Timer {
     }
 }
 
-/// The group's clock is the broker's.
-pub(super) fn millis(now: Millis) -> keyway_groups::Millis {
-    keyway_groups::Millis(now.0)
-}
-
 impl Owner {
     pub(super) fn new(
         node: Arc<Node>,
@@ -128,9 +123,9 @@ impl Owner {
 
     fn set_timer(&mut self) {
         let due = match (self.group.next_deadline(), self.timer.due) {
-            (Some(deadline), _) => Due::Group(Millis(deadline.0)),
+            (Some(deadline), _) => Due::Group(deadline),
             (None, Some(Due::Idle(at))) => Due::Idle(at),
-            (None, _) => Due::Idle(Millis(self.used.0.max(self.node.world.clock.now().0) + IDLE_MS)),
+            (None, _) => Due::Idle(self.used.max(self.node.world.clock.now()).plus(IDLE_MS)),
         };
         if self.timer.due != Some(due) {
             let (Due::Group(at) | Due::Idle(at)) = due;
@@ -171,7 +166,7 @@ impl Owner {
 
     async fn step(&mut self, input: Input) -> Result<(), InternalTopicError> {
         let mut outputs = Vec::new();
-        self.group.step(millis(self.node.world.clock.now()), input, &mut outputs);
+        self.group.step(self.node.world.clock.now(), input, &mut outputs);
         for output in outputs {
             match output {
                 Output::Reply { caller, reply } => self.reply(caller, reply),
