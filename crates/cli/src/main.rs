@@ -90,6 +90,8 @@ fn start_log(filter: &str) -> Result<(), Failure> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // A full disk under stderr is no reason to panic.
+        .log_internal_errors(false)
         .init();
     Ok(())
 }
