@@ -97,7 +97,8 @@ fn shown(value: f64) -> String {
     match value {
         large if large >= 100.0 => format!("{large:.0}"),
         middle if middle >= 10.0 => format!("{middle:.1}"),
-        small => format!("{small:.2}"),
+        small if small >= 0.1 => format!("{small:.2}"),
+        tiny => format!("{tiny:.3}"),
     }
 }
 
