@@ -33,7 +33,9 @@ use crate::{
 };
 use bytes::Bytes;
 use handle::{COMMANDS_MAX, Command};
-use keyway_dispatch::{Config, ConsumerId, Dispatcher, Mode, OwnerEpoch, Snapshot};
+use keyway_dispatch::{
+    Config, ConsumerId, Disconnects, Dispatcher, FailurePolicy, Mode, OwnerEpoch, Snapshot,
+};
 use keyway_log::{LogStore, Ticket};
 use keyway_record::{Offset, PartitionId, TopicId};
 use keyway_runtime::World;
@@ -219,7 +221,7 @@ impl Subscriptions {
         }
         // Danube's start is the next message: everything that is readable now is the past.
         let start_offset = wanted.partition.log.bounds().high_watermark;
-        let config = Config { start: start_offset, ..Config::new(wanted.mode) };
+        let config = Config { start: start_offset, ..config(wanted.mode) };
         let dispatcher = Dispatcher::new(config, OwnerEpoch::FIRST);
         let (topic, partition) = place;
         let id = SubscriptionId { topic, partition, name: wanted.name.to_owned() };
@@ -344,7 +346,14 @@ fn start(
 fn recover_dispatcher(stored: &StoredSubscription) -> Result<Dispatcher, InternalTopicError> {
     let snapshot = Snapshot::decode(&stored.snapshot).map_err(|error| malformed(error.to_string()))?;
     let epoch = snapshot.epoch.next();
-    Ok(Dispatcher::recover(Config::new(stored.mode), &snapshot, epoch))
+    Ok(Dispatcher::recover(config(stored.mode), &snapshot, epoch))
+}
+
+/// Danube's policy, but losing a worker counts against none of its messages: most of them it never looked at, they waited
+/// in its queue. A worker that dies at each start would otherwise block the key of everything it was sent.
+fn config(mode: Mode) -> Config {
+    let failure = FailurePolicy { disconnects: Disconnects::Ignore, ..FailurePolicy::default() };
+    Config { failure, ..Config::new(mode) }
 }
 
 fn malformed(reason: String) -> InternalTopicError {

@@ -45,9 +45,9 @@ pub(crate) struct Topic {
 /// Why a topic was not created, grown or deleted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TopicError {
-    #[error("topic {0} exists")]
+    #[error("topic '{0}' already exists")]
     Exists(TopicName),
-    #[error("topic {0} does not exist")]
+    #[error("topic '{0}' does not exist")]
     Unknown(TopicName),
     #[error("topic names that begin with '__' are the broker's own")]
     Internal,

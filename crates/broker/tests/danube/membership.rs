@@ -49,6 +49,24 @@ async fn a_worker_that_comes_back_gets_what_it_held_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_dies_again_and_again_blocks_no_key() {
+    let broker = TestBroker::start().await;
+    let producer = broker.producer(TOPIC).await;
+    let mut worker = Spec::new(TOPIC, "a").by_hand().start(&broker.url).await;
+    send(&producer, "k", 0).await;
+    // More often than the six deliveries after which failures would block the key.
+    for _ in 0..8 {
+        assert_eq!(worker.next().await.payload, "0");
+        worker.close().await;
+        worker = Spec::new(TOPIC, "a").by_hand().start(&broker.url).await;
+    }
+    let got = worker.next().await;
+    worker.ack(got.offset);
+    send(&producer, "k", 1).await;
+    assert_eq!(worker.next().await.payload, "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_client_of_one_name_takes_over_and_the_first_is_not_lost_in_a_loop() {
     let broker = TestBroker::start().await;
     let producer = broker.producer(TOPIC).await;
