@@ -44,7 +44,8 @@ impl Broker {
         let (kafka_address, grpc_address) = (kafka.address(), grpc.address());
         let stopping = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let node = Node::recover(config, kafka_address, world, store, stopping.clone(), tasks.clone()).await?;
+        let node =
+            Node::recover(config, kafka_address, world, store, stopping.clone(), tasks.clone()).await?;
         let watching = node.clone();
         tasks.spawn(async move { watching.groups.watch(&watching).await });
         tasks.spawn(listener::serve_kafka(node.clone(), kafka));
