@@ -2,15 +2,18 @@
 //!
 //! [`Broker::start`] recovers what the store keeps, listens, and serves until [`Broker::shutdown`].
 
+mod cluster_id;
 mod config;
 mod connection;
 mod danube;
+mod groups;
 mod incoming;
 mod internal_topic;
 mod kafka;
 mod listener;
 mod node;
 mod partition;
+mod producer_ids;
 mod subscription;
 mod topics;
 mod validate;

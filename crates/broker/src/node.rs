@@ -1,8 +1,8 @@
 //! What all connections share: one broker's state behind one handle.
 
 use crate::{
-    config::Config, internal_topic::InternalTopicError, kafka::ClusterId, kafka::coordinator::Groups,
-    kafka::producer_ids::ProducerIdSource, partition::Partition, subscription::Subscriptions, topics::Topics,
+    cluster_id::ClusterId, config::Config, groups::Groups, internal_topic::InternalTopicError,
+    partition::Partition, producer_ids::ProducerIdSource, subscription::Subscriptions, topics::Topics,
 };
 use keyway_log::{AppendError, Appended, LogStore, StoreError};
 use keyway_record::RecordBatch;

@@ -1,6 +1,7 @@
 //! DeleteGroups: groups without members, with their offsets.
 
-use super::{call::Call, coordinator::Missing};
+use super::call::Call;
+use crate::groups::Missing;
 use keyway_groups::{GroupId, Input, Reply};
 use keyway_kafka_wire::messages::{
     DeleteGroupsRequest, DeleteGroupsResponse, delete_groups::DeletableGroupResult,

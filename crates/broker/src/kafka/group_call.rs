@@ -1,7 +1,7 @@
 //! What the requests about groups have in common.
 
 use super::call::{Answer, Call};
-use super::coordinator::{AskError, Missing};
+use crate::groups::{AskError, Missing};
 use futures_util::FutureExt;
 use keyway_groups::{CallerId, GroupId, Input, InstanceId, Reply};
 use keyway_kafka_wire::messages::Response;

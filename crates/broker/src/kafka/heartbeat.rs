@@ -2,9 +2,9 @@
 
 use super::{
     call::{Answer, Call},
-    coordinator::Missing,
     group_call,
 };
+use crate::groups::Missing;
 use keyway_groups::{Generation, Heartbeat, Input, MemberId, Reply};
 use keyway_kafka_wire::messages::{HeartbeatRequest, HeartbeatResponse, Response};
 use keyway_record::ErrorCode;

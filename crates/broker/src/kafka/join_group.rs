@@ -2,9 +2,9 @@
 
 use super::{
     call::{Answer, Call},
-    coordinator::Missing,
     group_call,
 };
+use crate::groups::Missing;
 use keyway_groups::{Input, Join, Joined, MemberId, Protocol, Refused, Reply};
 use keyway_kafka_wire::messages::{
     JoinGroupRequest, JoinGroupResponse, Response,

@@ -2,9 +2,9 @@
 
 use super::{
     call::{Answer, Call},
-    coordinator::Missing,
     group_call,
 };
+use crate::groups::Missing;
 use keyway_groups::{Input, InstanceId, Leaving, MemberId, Reply};
 use keyway_kafka_wire::messages::{
     LeaveGroupRequest, LeaveGroupResponse, Response,

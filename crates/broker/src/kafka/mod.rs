@@ -3,9 +3,7 @@
 mod api_versions;
 mod authorized_operations;
 mod call;
-mod cluster_id;
 mod configs;
-pub(crate) mod coordinator;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -30,11 +28,8 @@ mod offset_commit;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
-pub(crate) mod producer_ids;
 mod sync_group;
 mod topic_error;
-
-pub(crate) use cluster_id::ClusterId;
 
 use crate::{connection::Peer, node::Node};
 use bytes::Bytes;

@@ -2,10 +2,10 @@
 
 use super::{
     call::{Answer, Call},
-    coordinator::Missing,
     group_call,
     lookup::{self, TopicRef},
 };
+use crate::groups::Missing;
 use keyway_groups::{Commit, Committed, Generation, Input, MemberId, Reply};
 use keyway_kafka_wire::messages::{OffsetCommitRequest, OffsetCommitResponse, Response, offset_commit::*};
 use keyway_record::{ErrorCode, LeaderEpoch, Offset, PartitionId, Timestamp};

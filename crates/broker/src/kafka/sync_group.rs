@@ -2,9 +2,9 @@
 
 use super::{
     call::{Answer, Call},
-    coordinator::Missing,
     group_call,
 };
+use crate::groups::Missing;
 use bytes::Bytes;
 use keyway_groups::{Generation, Input, MemberId, Reply, Sync, Synced};
 use keyway_kafka_wire::messages::{
