@@ -57,7 +57,8 @@ type Reply = oneshot::Sender<danube_client::errors::Result<()>>;
 pub(crate) struct Scene {
     client: DanubeClient,
     topic: String,
-    subscribers: Vec<Subscriber>,
+    /// By worker; none for one that was abandoned.
+    subscribers: Vec<Option<Subscriber>>,
     workers: Vec<mpsc::Sender<(Answer, Reply)>>,
     deliveries: mpsc::Receiver<Event>,
     delivered: mpsc::Sender<Event>,
@@ -106,7 +107,7 @@ impl Scene {
             Subscriber { name: name.to_string(), subscription: subscription.to_string(), filters };
         let number = self.workers.len();
         let answers = self.start(number, &subscriber).await?;
-        self.subscribers.push(subscriber);
+        self.subscribers.push(Some(subscriber));
         self.workers.push(answers);
         Ok(number)
     }
@@ -151,7 +152,7 @@ impl Scene {
     async fn any(&mut self) -> anyhow::Result<Delivery> {
         match self.event().await? {
             Ok(delivery) => Ok(delivery),
-            Err(worker) => bail!("the client of {} has given up", self.subscribers[worker].name),
+            Err(worker) => bail!("the client of worker {worker} has given up"),
         }
     }
 
@@ -196,7 +197,7 @@ impl Scene {
     }
 
     async fn replace(&mut self, worker: usize) -> anyhow::Result<()> {
-        let subscriber = self.subscribers[worker].clone();
+        let Some(subscriber) = self.subscribers[worker].clone() else { return Ok(()) };
         let before = Instant::now();
         loop {
             match self.start(worker, &subscriber).await {
@@ -214,8 +215,9 @@ impl Scene {
         }
     }
 
-    /// Ends a worker's client; what it holds stays unanswered.
+    /// Ends a worker's client for good; what it holds stays unanswered.
     pub(crate) fn abandon(&mut self, worker: usize) {
+        self.subscribers[worker] = None;
         // Its task ends with the last sender of its answers.
         self.workers[worker] = mpsc::channel(1).0;
     }
