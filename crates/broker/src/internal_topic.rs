@@ -14,14 +14,15 @@ use keyway_record::{
 use keyway_runtime::{Clock, World};
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     sync::{Arc, Mutex, MutexGuard},
 };
 
 /// Bytes of replaced records that are kept before the live ones are rewritten, at least.
 const GARBAGE_BYTES_MIN: usize = 4 * 1024 * 1024;
 
-/// Bytes of records in one batch of a rewrite.
-const REWRITE_BATCH_BYTES: usize = 256 * 1024;
+/// Bytes of records after which a batch is closed, and the part of a rewrite that one put carries.
+const BATCH_BYTES: usize = 256 * 1024;
 
 /// One internal topic with one partition.
 pub(crate) struct InternalTopic {
@@ -37,6 +38,17 @@ struct State {
     live: BTreeMap<Bytes, Bytes>,
     live_bytes: usize,
     log_bytes: usize,
+    rewrite: Option<Rewrite>,
+}
+
+/// A rewrite of the live values that is under way. Each put carries a part of it, so that none waits for all of it.
+struct Rewrite {
+    /// Once every value is written again, everything before this offset is given up.
+    until: Offset,
+    /// Bytes of records before it.
+    until_bytes: usize,
+    /// The last key that was written again.
+    after: Bytes,
 }
 
 /// Why the broker's own records could not be read or written.
@@ -70,14 +82,10 @@ pub enum InternalTopicError {
         cause: AppendError,
     },
     /// A record is not of a form that this version knows.
-    #[error(
-        "internal topic {topic} at offset {offset}: {reason}; was the data folder written by a newer version?"
-    )]
+    #[error("internal topic {topic}: {reason}; was the data folder written by a newer version?")]
     Malformed {
         /// The internal topic.
         topic: String,
-        /// Where the record lies.
-        offset: Offset,
         /// What was found.
         reason: String,
     },
@@ -109,7 +117,7 @@ impl InternalTopic {
         self.state().live.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
-    /// Sets or removes (`None`) values in one batch and returns once they are durable.
+    /// Sets or removes (`None`) values, in one batch if they are few, and returns once they are durable. At least one.
     pub(crate) async fn put(&self, entries: Vec<(Bytes, Option<Bytes>)>) -> Result<(), InternalTopicError> {
         let ticket = self.put_staged(entries).await?;
         self.wait(ticket).await
@@ -135,48 +143,79 @@ impl InternalTopic {
             .map_err(|cause| InternalTopicError::Store { topic: self.partition.id.topic.to_string(), cause })
     }
 
+    /// The error for a record that its owner cannot read.
+    pub(crate) fn malformed(&self, reason: impl ToString) -> InternalTopicError {
+        InternalTopicError::Malformed {
+            topic: self.partition.id.topic.to_string(),
+            reason: reason.to_string(),
+        }
+    }
+
     /// The state changes under the same lock as the append, so it has the log's order.
     fn try_put(&self, entries: &[(Bytes, Option<Bytes>)]) -> Result<Ticket, AppendError> {
         let mut state = self.state();
-        let mut ticket = self.append(entries)?;
+        let ticket = self.append(entries.iter().map(|(key, value)| (key, value.as_ref())))?;
         for (key, value) in entries {
             state.set(key.clone(), value.clone());
         }
-        if state.log_bytes > GARBAGE_BYTES_MIN + 4 * state.live_bytes {
-            ticket = self.rewrite(&mut state)?.max(ticket);
+        if state.rewrite.is_some() || state.log_bytes > GARBAGE_BYTES_MIN + 4 * state.live_bytes {
+            // Full staging memory leaves this part to the next put; a log that stopped tells the next put itself.
+            _ = self.rewrite_part(&mut state);
         }
         Ok(ticket)
     }
 
-    /// Appends every live value again and gives up what lies before. A crash in between leaves both, which is the same.
-    fn rewrite(&self, state: &mut State) -> Result<Ticket, AppendError> {
-        let end = self.partition.log.bounds().end;
-        let mut entries = Vec::new();
-        let mut entries_bytes = 0;
-        for (key, value) in &state.live {
-            entries_bytes += key.len() + value.len();
-            entries.push((key.clone(), Some(value.clone())));
-            if entries_bytes >= REWRITE_BATCH_BYTES {
-                // Full staging memory ends the attempt; the next put tries again.
-                self.append(&entries)?;
-                entries.clear();
-                entries_bytes = 0;
-            }
-        }
-        if !entries.is_empty() {
-            self.append(&entries)?;
-        }
-        state.log_bytes = state.live_bytes;
-        self.partition.log.trim(end)
+    /// Appends the next live values again, or gives up what lies before the rewrite if that was the last of them. A crash
+    /// in between leaves old and new values, which replay to the same.
+    fn rewrite_part(&self, state: &mut State) -> Result<(), AppendError> {
+        let State { live, log_bytes, rewrite, .. } = state;
+        let begin = || Rewrite {
+            until: self.partition.log.bounds().end,
+            until_bytes: *log_bytes,
+            after: Bytes::new(),
+        };
+        let Rewrite { until, until_bytes, after } = rewrite.get_or_insert_with(begin);
+        let mut bytes = 0;
+        let rest = live.range::<Bytes, _>((Bound::Excluded(&*after), Bound::Unbounded));
+        let part: Vec<_> = rest
+            .take_while(|(key, value)| {
+                let first = bytes == 0;
+                bytes += key.len() + value.len();
+                first || bytes <= BATCH_BYTES
+            })
+            .collect();
+        let Some((last, _)) = part.last() else {
+            self.partition.log.trim(*until)?;
+            *log_bytes -= *until_bytes;
+            *rewrite = None;
+            return Ok(());
+        };
+        self.append(part.iter().map(|&(key, value)| (key, Some(value))))?;
+        *after = (*last).clone();
+        *log_bytes += part.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        Ok(())
     }
 
-    fn append(&self, entries: &[(Bytes, Option<Bytes>)]) -> Result<Ticket, AppendError> {
+    /// Appends the entries in as few batches as their bytes allow; the ticket is the last one's. On an error some of them
+    /// may be in the log; appending all of them again is harmless.
+    fn append<'a>(
+        &self,
+        entries: impl Iterator<Item = (&'a Bytes, Option<&'a Bytes>)>,
+    ) -> Result<Ticket, AppendError> {
         let now = Timestamp(self.clock.wall_ms());
+        let mut ticket = None;
         let mut batch = BatchBuilder::new(now);
         for (key, value) in entries {
-            batch.push(now, Record { key: Some(key.clone()), value: value.clone(), ..Record::default() });
+            batch.push(now, Record { key: Some(key.clone()), value: value.cloned(), ..Record::default() });
+            if batch.len() >= BATCH_BYTES {
+                let full = std::mem::replace(&mut batch, BatchBuilder::new(now));
+                ticket = Some(self.partition.append(&full.build())?.ticket);
+            }
         }
-        Ok(self.partition.append(&batch.build())?.ticket)
+        if !batch.is_empty() {
+            ticket = Some(self.partition.append(&batch.build())?.ticket);
+        }
+        Ok(ticket.expect("there is something to append"))
     }
 
     fn append_error(&self, cause: AppendError) -> InternalTopicError {
@@ -204,8 +243,10 @@ impl State {
             }
             for batch in slice.batches() {
                 let offset = batch.base_offset();
-                let malformed =
-                    |reason: String| InternalTopicError::Malformed { topic: topic(), offset, reason };
+                let malformed = |reason: String| InternalTopicError::Malformed {
+                    topic: topic(),
+                    reason: format!("{reason}, at offset {offset}"),
+                };
                 let walk =
                     records(&batch, limits::DECOMPRESSED_BYTES_MAX).map_err(|e| malformed(e.to_string()))?;
                 for record in walk {
@@ -235,5 +276,64 @@ impl State {
         if let Some(replaced) = replaced {
             self.live_bytes -= key_len + replaced.len();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyway_log::MemoryStore;
+
+    fn open(store: &Arc<dyn LogStore>) -> InternalTopic {
+        InternalTopic::open("__test", &World::real(), store).unwrap()
+    }
+
+    /// A small generator of its own: the same numbers in each run.
+    fn random(state: &mut u64) -> usize {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 33) as usize
+    }
+
+    #[tokio::test]
+    async fn what_was_put_last_is_there_after_every_reopening_and_the_log_stays_small() {
+        let store: Arc<dyn LogStore> = Arc::new(MemoryStore::new());
+        let mut topic = open(&store);
+        let mut model: BTreeMap<Bytes, Bytes> = BTreeMap::new();
+        let mut seed = 7;
+        let mut written = 0;
+        for turn in 0..6_000 {
+            let key = Bytes::from(format!("key-{}", random(&mut seed) % 100));
+            let value = (!random(&mut seed).is_multiple_of(10))
+                .then(|| Bytes::from(vec![turn as u8; random(&mut seed) % 20_000]));
+            written += value.as_ref().map_or(0, Bytes::len);
+            match &value {
+                Some(value) => _ = model.insert(key.clone(), value.clone()),
+                None => _ = model.remove(&key),
+            }
+            topic.put(vec![(key, value)]).await.unwrap();
+            if turn % 500 == 0 {
+                topic = open(&store);
+            }
+        }
+        let entries = || model.clone().into_iter().collect::<Vec<_>>();
+        assert_eq!(topic.entries(), entries());
+        let reopened = open(&store);
+        assert_eq!(reopened.entries(), entries());
+        let live: usize = model.values().map(Bytes::len).sum();
+        let log = reopened.state().log_bytes;
+        // At the trigger the log holds the bound; while the rewrite goes on, the live values once more and new ones.
+        assert!(log < 2 * (GARBAGE_BYTES_MIN + 5 * live), "{log} bytes in the log for {live} live ones");
+        assert!(written > 4 * log, "{written} bytes were written, {log} are kept: it was never rewritten");
+    }
+
+    #[tokio::test]
+    async fn many_values_at_once_are_split_and_all_there() {
+        let store: Arc<dyn LogStore> = Arc::new(MemoryStore::new());
+        let entries: Vec<_> =
+            (0..50u8).map(|i| (Bytes::from(vec![i]), Some(Bytes::from(vec![i; 20_000])))).collect();
+        open(&store).put(entries.clone()).await.unwrap();
+        let back: Vec<_> =
+            open(&store).entries().into_iter().map(|(key, value)| (key, Some(value))).collect();
+        assert_eq!(back, entries);
     }
 }

@@ -3,7 +3,7 @@
 use crate::internal_topic::{InternalTopic, InternalTopicError};
 use keyway_groups::{Allocation, HighWater, ProducerIds};
 use keyway_log::LogStore;
-use keyway_record::{Offset, ProducerEpoch, ProducerId};
+use keyway_record::{ProducerEpoch, ProducerId};
 use keyway_runtime::World;
 use std::sync::{Arc, Mutex};
 
@@ -23,11 +23,7 @@ impl ProducerIdSource {
         let (key, _) = HighWater(ProducerId(0)).encode();
         let stored = records.entries().into_iter().find(|(stored, _)| *stored == key);
         let mark = stored.map(|(key, value)| HighWater::decode(&key, &value)).transpose();
-        let mark = mark.map_err(|error| InternalTopicError::Malformed {
-            topic: TOPIC.to_owned(),
-            offset: Offset(-1),
-            reason: error.to_string(),
-        })?;
+        let mark = mark.map_err(|error| records.malformed(error))?;
         Ok(Self { records, ids: Mutex::new(ProducerIds::recover(mark)) })
     }
 

@@ -11,3 +11,7 @@ pub const DECOMPRESSED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Largest encoded Danube message, bytes: all published clients refuse more than gRPC's default of 4 MiB.
 pub const DANUBE_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Largest Danube message that is taken in, bytes as the client sends it: a delivery adds names, addresses and ids to it,
+/// for which 16 KiB are kept free.
+pub const DANUBE_SENT_BYTES_MAX: usize = DANUBE_MESSAGE_BYTES_MAX - 16 * 1024;

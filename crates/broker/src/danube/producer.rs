@@ -21,9 +21,6 @@ use keyway_record::{PartitionId, Timestamp, batch::BatchBuilder, limits};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
-/// Room for what a delivery adds to a message: names, addresses, ids.
-const DELIVERY_BYTES: usize = 16 * 1024;
-
 /// How often a topic that others change at the same time is looked at again.
 const RACES_MAX: usize = 100;
 
@@ -158,7 +155,7 @@ fn check_strategy(topic: &Topic, wanted: DispatchStrategy) -> Result<(), Status>
 /// All clients refuse to receive more than 4 MiB.
 fn check_size(message: &StreamMessage) -> Result<(), Status> {
     use prost::Message;
-    let (given, max) = (message.encoded_len(), limits::DANUBE_MESSAGE_BYTES_MAX - DELIVERY_BYTES);
+    let (given, max) = (message.encoded_len(), limits::DANUBE_SENT_BYTES_MAX);
     if given > max {
         return Err(Status::invalid_argument(format!("the message has {given} bytes; {max} are allowed")));
     }

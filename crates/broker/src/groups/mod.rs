@@ -12,7 +12,7 @@ use crate::{
 };
 use keyway_groups::{CallerId, Group, GroupConfig, GroupId, GroupRecord, Input, Recovery, Reply};
 use keyway_log::LogStore;
-use keyway_record::{ErrorCode, Offset, Timestamp, TopicName};
+use keyway_record::{ErrorCode, Timestamp, TopicName};
 use keyway_runtime::World;
 use owner::{Message, Owner};
 use std::{
@@ -94,12 +94,7 @@ impl Groups {
         let config = GroupConfig { initial_rebalance_delay_ms: delay_ms, ..GroupConfig::default() };
         let mut recovery = Recovery::new();
         for (key, value) in records.entries() {
-            let record =
-                GroupRecord::decode(&key, Some(&value)).map_err(|error| InternalTopicError::Malformed {
-                    topic: TOPIC.to_owned(),
-                    offset: Offset(-1),
-                    reason: error.to_string(),
-                })?;
+            let record = GroupRecord::decode(&key, Some(&value)).map_err(|error| records.malformed(error))?;
             recovery.apply(record);
         }
         let groups = recovery.into_groups(world.clock.now(), &config);

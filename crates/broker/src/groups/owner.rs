@@ -4,7 +4,6 @@ use crate::{
     internal_topic::{InternalTopic, InternalTopicError},
     node::Node,
 };
-use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use keyway_groups::{CallerId, Group, GroupRecord, Input, Output, PersistId, Reply, State};
 use keyway_record::ErrorCode;
@@ -15,9 +14,6 @@ use tokio::sync::{mpsc, oneshot};
 /// How long a group that has nothing to wait for keeps its task, ms: longer than the pause between two commits of a
 /// client that only commits.
 const IDLE_MS: u64 = 15_000;
-
-/// Bytes of records that go into one batch of the internal topic.
-const BATCH_BYTES: usize = 256 * 1024;
 
 /// What an owner is told.
 pub(super) enum Message {
@@ -185,19 +181,8 @@ impl Owner {
     /// Appends the records now; the group goes on while they become durable, so many commits share one flush.
     async fn persist(&mut self, id: PersistId, records: &[GroupRecord]) -> Result<(), InternalTopicError> {
         let mut newest = None;
-        let mut entries: Vec<(Bytes, Option<Bytes>)> = Vec::new();
-        let mut entries_bytes = 0;
-        for record in records {
-            let (key, value) = record.encode();
-            entries_bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
-            entries.push((key, value));
-            if entries_bytes >= BATCH_BYTES {
-                newest = Some(self.records.put_staged(std::mem::take(&mut entries)).await?);
-                entries_bytes = 0;
-            }
-        }
-        if !entries.is_empty() {
-            newest = Some(self.records.put_staged(entries).await?);
+        if !records.is_empty() {
+            newest = Some(self.records.put_staged(records.iter().map(GroupRecord::encode).collect()).await?);
         }
         let records = self.records.clone();
         let durable = async move {

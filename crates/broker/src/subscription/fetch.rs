@@ -8,9 +8,6 @@ use keyway_kafka_wire::records;
 use keyway_log::{PartitionLog, ReadError, ReadLimit};
 use keyway_record::{KeyHash, Offset, Record, RecordBatch, Timestamp, limits};
 
-/// Room for what a delivered message carries besides its record: names, addresses, ids.
-const DELIVERY_BYTES: usize = 16 * 1024;
-
 /// What lies in `[base, end)` of the log.
 #[derive(Debug)]
 pub(super) struct Fetched {
@@ -85,7 +82,7 @@ impl Fetched {
     fn take_record(&mut self, offset: Offset, timestamp: Timestamp, record: &Record) {
         let size = record.payload_len();
         // Hex digits may double what is no text, so a large record is measured as it would be delivered.
-        let bytes_max = limits::DANUBE_MESSAGE_BYTES_MAX - DELIVERY_BYTES;
+        let bytes_max = limits::DANUBE_SENT_BYTES_MAX;
         if size > bytes_max / 4 && message::delivered_len(record, timestamp) > bytes_max {
             tracing::warn!(%offset, bytes = size, "a record is too large for Danube clients; it is passed over");
             return;

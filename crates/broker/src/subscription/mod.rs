@@ -31,13 +31,12 @@ use crate::{
     node::Node,
     partition::Partition,
 };
-use bytes::Bytes;
 use handle::{COMMANDS_MAX, Command};
 use keyway_dispatch::{
     Config, ConsumerId, Disconnects, Dispatcher, FailurePolicy, Mode, OwnerEpoch, Snapshot,
 };
-use keyway_log::{LogStore, Ticket};
-use keyway_record::{Offset, PartitionId, TopicId};
+use keyway_log::LogStore;
+use keyway_record::{PartitionId, TopicId};
 use keyway_runtime::World;
 use members::Members;
 use owner::Owner;
@@ -56,9 +55,6 @@ const TOPIC: &str = "__subscriptions";
 
 /// Most subscriptions of one partition: each costs a task and up to 64 MiB of records that wait.
 const SUBSCRIPTIONS_PER_PARTITION_MAX: usize = 1_000;
-
-/// Bytes of records in one batch of claims.
-const CLAIM_BATCH_BYTES: usize = 256 * 1024;
 
 /// Which subscription: a name within one partition of one life of a topic.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -127,13 +123,15 @@ impl Subscriptions {
                 claims.push((Key::Subscription(id).encode(), None));
                 continue;
             };
-            let dispatcher = recover_dispatcher(&stored)?;
+            let dispatcher = self.recover_dispatcher(&stored)?;
             let snapshot = dispatcher.snapshot().encode().into();
             let claim = StoredSubscription { mode: stored.mode, snapshot };
             claims.push((Key::Subscription(id.clone()).encode(), Some(claim.encode())));
             owners.push((id, stored.mode, partition.clone(), dispatcher, found.consumers));
         }
-        self.put_all(claims).await?;
+        if !claims.is_empty() {
+            self.records.put(claims).await?;
+        }
         for (id, mode, partition, dispatcher, consumers) in owners {
             let now_ms = node.world.clock.now().0;
             let mut members = Members::default();
@@ -275,13 +273,15 @@ impl Subscriptions {
     fn stored(&self) -> Result<BTreeMap<SubscriptionId, Found>, InternalTopicError> {
         let mut all: BTreeMap<SubscriptionId, Found> = BTreeMap::new();
         for (key, value) in self.records.entries() {
-            match Key::decode(&key).map_err(malformed)? {
+            match Key::decode(&key).map_err(|reason| self.records.malformed(reason))? {
                 Key::Subscription(id) => {
-                    let stored = StoredSubscription::decode(&value).map_err(malformed)?;
+                    let stored = StoredSubscription::decode(&value)
+                        .map_err(|reason| self.records.malformed(reason))?;
                     all.entry(id).or_default().subscription = Some(stored);
                 }
                 Key::Consumer(id, name) => {
-                    let stored = StoredConsumer::decode(&value).map_err(malformed)?;
+                    let stored =
+                        StoredConsumer::decode(&value).map_err(|reason| self.records.malformed(reason))?;
                     all.entry(id).or_default().consumers.push((name, stored));
                 }
             }
@@ -289,25 +289,10 @@ impl Subscriptions {
         Ok(all)
     }
 
-    /// Writes everything and returns once it is durable.
-    async fn put_all(&self, entries: Vec<(Bytes, Option<Bytes>)>) -> Result<(), InternalTopicError> {
-        let mut last: Option<Ticket> = None;
-        let mut rest = entries.into_iter().peekable();
-        while rest.peek().is_some() {
-            let mut bytes = 0;
-            let mut batch = Vec::new();
-            while bytes < CLAIM_BATCH_BYTES
-                && let Some((key, value)) = rest.next()
-            {
-                bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
-                batch.push((key, value));
-            }
-            last = Some(self.records.put_staged(batch).await?);
-        }
-        match last {
-            Some(ticket) => self.records.wait(ticket).await,
-            None => Ok(()),
-        }
+    fn recover_dispatcher(&self, stored: &StoredSubscription) -> Result<Dispatcher, InternalTopicError> {
+        let snapshot = Snapshot::decode(&stored.snapshot).map_err(|error| self.records.malformed(error))?;
+        let epoch = snapshot.epoch.next();
+        Ok(Dispatcher::recover(config(stored.mode), &snapshot, epoch))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Map> {
@@ -343,21 +328,11 @@ fn start(
     subscription
 }
 
-fn recover_dispatcher(stored: &StoredSubscription) -> Result<Dispatcher, InternalTopicError> {
-    let snapshot = Snapshot::decode(&stored.snapshot).map_err(|error| malformed(error.to_string()))?;
-    let epoch = snapshot.epoch.next();
-    Ok(Dispatcher::recover(config(stored.mode), &snapshot, epoch))
-}
-
 /// Danube's policy, but losing a worker counts against none of its messages: most of them it never looked at, they waited
 /// in its queue. A worker that dies at each start would otherwise block the key of everything it was sent.
 fn config(mode: Mode) -> Config {
     let failure = FailurePolicy { disconnects: Disconnects::Ignore, ..FailurePolicy::default() };
     Config { failure, ..Config::new(mode) }
-}
-
-fn malformed(reason: String) -> InternalTopicError {
-    InternalTopicError::Malformed { topic: TOPIC.to_owned(), offset: Offset(-1), reason }
 }
 
 fn store_error(error: InternalTopicError) -> SubscribeError {

@@ -4,7 +4,7 @@ use super::*;
 use crate::topics::{Topic, TopicSettings};
 use keyway_dispatch::{FailurePolicy, Poison};
 use keyway_log::{MemoryStore, ReadLimit};
-use keyway_record::{Record, Timestamp, TopicName, batch::BatchBuilder};
+use keyway_record::{Offset, Record, Timestamp, TopicName, batch::BatchBuilder};
 use std::time::Duration;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 

@@ -8,7 +8,7 @@ use crate::{
     partition::Partition,
 };
 use keyway_log::{LogStore, StoreError};
-use keyway_record::{Offset, PartitionId, TopicId, TopicName, TopicPartition};
+use keyway_record::{PartitionId, TopicId, TopicName, TopicPartition};
 use keyway_runtime::World;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -79,12 +79,8 @@ impl Topics {
         let mut map = Map::default();
         let mut named = BTreeSet::new();
         for (key, value) in records.entries() {
-            let malformed = |reason: String| InternalTopicError::Malformed {
-                topic: "__topics".to_owned(),
-                offset: Offset(-1),
-                reason,
-            };
-            let (name, id, partitions, settings) = topic_record::decode(&key, &value).map_err(malformed)?;
+            let (name, id, partitions, settings) =
+                topic_record::decode(&key, &value).map_err(|reason| records.malformed(reason))?;
             let opened =
                 (0..partitions).map(|index| open(store, &name, id, index)).collect::<Result<Vec<_>, _>>();
             let partitions =
