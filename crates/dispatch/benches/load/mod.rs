@@ -1,0 +1,227 @@
+//! A driver that keeps one dispatcher at a steady number of live messages, for the benchmark and for the test of its
+//! memory. What it prepares (records, answers) it prepares outside the dispatcher's time.
+
+use keyway_dispatch::{
+    Arrival, Config, ConsumerId, Dispatcher, Input, Join, Millis, Mode, Output, OwnerEpoch, Token,
+};
+use keyway_record::{KeyHash, Offset};
+use std::collections::VecDeque;
+
+/// How messages choose their keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keys {
+    /// Each of so many is as likely as any other.
+    Uniform(u64),
+    /// Of so many, the n-th most frequent is taken in proportion to n^-0.99.
+    Zipf(u64),
+    /// No key twice.
+    Distinct,
+}
+
+/// One load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) name: &'static str,
+    pub(crate) mode: Mode,
+    pub(crate) keys: Keys,
+    pub(crate) consumers: u64,
+    /// Unanswered messages of one consumer.
+    pub(crate) credit: u32,
+    /// Messages in memory.
+    pub(crate) live_max: u32,
+    /// Filter patterns of all consumers together.
+    pub(crate) patterns: u64,
+}
+
+/// A dispatcher at work.
+pub(crate) struct Load {
+    pub(crate) dispatcher: Dispatcher,
+    /// Messages answered.
+    pub(crate) done: u64,
+    shape: Shape,
+    random: Random,
+    zipf: Option<Zipf>,
+    in_flight: VecDeque<(Offset, Token)>,
+    fetch: Option<(Offset, u32)>,
+    inputs: Vec<Input>,
+    out: Vec<Output>,
+    now: u64,
+}
+
+/// Answers prepared at once: what a busy owner finds waiting.
+const ANSWERS: usize = 64;
+
+impl Load {
+    /// Consumers have joined; nothing was read.
+    pub(crate) fn new(shape: Shape) -> Self {
+        let mut config = Config::new(shape.mode);
+        config.live_max = shape.live_max;
+        config.ready_min = shape.live_max;
+        config.span_max = (shape.live_max * 8).clamp(1 << 20, 1 << 24);
+        let mut dispatcher = Dispatcher::new(config, OwnerEpoch::FIRST);
+        let mut out = Vec::new();
+        for consumer in 0..shape.consumers {
+            let each = shape.patterns / shape.consumers;
+            let filters = (consumer * each..(consumer + 1) * each).map(|nth| pattern(nth).into()).collect();
+            let join =
+                Join { consumer: ConsumerId(consumer), name_hash: consumer, filters, credit: shape.credit };
+            dispatcher.step(Millis(0), Input::Join(join), &mut out);
+        }
+        let zipf = if let Keys::Zipf(keys) = shape.keys { Some(Zipf::new(keys)) } else { None };
+        let mut load = Self {
+            dispatcher,
+            done: 0,
+            shape,
+            random: Random(1),
+            zipf,
+            in_flight: VecDeque::new(),
+            fetch: None,
+            inputs: Vec::new(),
+            out,
+            now: 0,
+        };
+        load.obey();
+        load
+    }
+
+    /// Prepares what is to be fed next: the answer to a fetch, and acks nearly, not quite, in the order of delivery.
+    pub(crate) fn prepare(&mut self) {
+        if let Some((from, count)) = self.fetch.take() {
+            let records = (0..i64::from(count)).map(|nth| self.arrival(from.plus(nth))).collect();
+            self.inputs.push(Input::Records { base: from, end: from.plus(i64::from(count)), records });
+        }
+        for _ in 0..ANSWERS.min(self.in_flight.len()) {
+            let at = (self.random.next() as usize % ANSWERS).min(self.in_flight.len() - 1);
+            let (offset, token) = self.in_flight.swap_remove_front(at).expect("the place is inside");
+            self.inputs.push(Input::Ack { offset, token: Some(token) });
+            self.done += 1;
+        }
+    }
+
+    /// Answers the fetch and nothing else; whether there was one.
+    pub(crate) fn prepare_records(&mut self) -> bool {
+        let in_flight = std::mem::take(&mut self.in_flight);
+        self.prepare();
+        self.in_flight = in_flight;
+        !self.inputs.is_empty()
+    }
+
+    /// Feeds what was prepared: the dispatcher's work and nothing else.
+    #[inline(never)]
+    pub(crate) fn feed(&mut self) {
+        self.now += 1;
+        for input in self.inputs.drain(..) {
+            self.dispatcher.step(Millis(self.now / 8), input, &mut self.out);
+        }
+    }
+
+    /// [`Self::feed`] under a name of its own, for a counter of instructions to look for.
+    #[inline(never)]
+    pub(crate) fn feed_counted(&mut self) {
+        self.feed();
+        std::hint::black_box(&self.dispatcher);
+    }
+
+    /// Lets the driver's own buffers go, so that what is allocated is the dispatcher's.
+    pub(crate) fn forget(&mut self) {
+        (self.in_flight, self.inputs, self.out) = (VecDeque::new(), Vec::new(), Vec::new());
+    }
+
+    /// Takes note of what the dispatcher wants done.
+    pub(crate) fn obey(&mut self) {
+        for output in self.out.drain(..) {
+            match output {
+                Output::Deliver { offset, token, .. } => self.in_flight.push_back((offset, token)),
+                Output::Fetch { from, records_max, .. } => self.fetch = Some((from, records_max)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Prepares, feeds, obeys.
+    pub(crate) fn turn(&mut self) {
+        self.prepare();
+        self.feed();
+        self.obey();
+    }
+
+    fn arrival(&mut self, offset: Offset) -> Arrival {
+        let random = self.random.next();
+        let nth = match (self.shape.keys, &self.zipf) {
+            (Keys::Uniform(keys), _) => random % keys,
+            (Keys::Zipf(_), Some(zipf)) => zipf.pick(random),
+            _ => offset.0 as u64,
+        };
+        if self.shape.patterns == 0 {
+            let key = nth.to_le_bytes();
+            return Arrival { offset, key: KeyHash::of(&key), key_text: None, size: 100 };
+        }
+        let text = key_text(nth, self.shape.patterns);
+        Arrival { offset, key: KeyHash::of(text.as_bytes()), key_text: Some(text.into()), size: 100 }
+    }
+}
+
+/// 40 % prefix, 20 % whole key, 10 % suffix, 30 % with an inner part.
+pub(crate) fn pattern(nth: u64) -> String {
+    match nth % 10 {
+        0..4 => format!("tenant-{nth}-*"),
+        4..6 => format!("order-{nth}"),
+        6 => format!("*-device-{nth}"),
+        7..9 => format!("eu-*-{nth}-?"),
+        _ => format!("*region{nth}*"),
+    }
+}
+
+/// A key that one of so many patterns wants.
+fn key_text(nth: u64, patterns: u64) -> String {
+    let wanted = nth % patterns;
+    match wanted % 10 {
+        0..4 => format!("tenant-{wanted}-{nth}"),
+        4..6 => format!("order-{wanted}"),
+        6 => format!("{nth}-device-{wanted}"),
+        7..9 => format!("eu-{nth}-{wanted}-1"),
+        _ => format!("{nth}region{wanted}x"),
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        self.0 >> 33
+    }
+}
+
+/// Zipf's distribution by the approximation of Gray et al., "Quickly generating billion-record synthetic databases"
+/// (SIGMOD 1994): no table, so that the caches are the dispatcher's.
+struct Zipf {
+    keys: f64,
+    alpha: f64,
+    eta: f64,
+    zeta: f64,
+}
+
+impl Zipf {
+    const THETA: f64 = 0.99;
+
+    fn new(keys: u64) -> Self {
+        let zeta: f64 = (1..=keys).map(|nth| (nth as f64).powf(-Self::THETA)).sum();
+        let zeta_two = 1.0 + 0.5f64.powf(Self::THETA);
+        let keys = keys as f64;
+        let eta = (1.0 - (2.0 / keys).powf(1.0 - Self::THETA)) / (1.0 - zeta_two / zeta);
+        Self { keys, alpha: 1.0 / (1.0 - Self::THETA), eta, zeta }
+    }
+
+    fn pick(&self, random: u64) -> u64 {
+        let share = random as f64 / (1u64 << 31) as f64;
+        let scaled = share * self.zeta;
+        if scaled < 1.0 {
+            return 0;
+        }
+        if scaled < 1.0 + 0.5f64.powf(Self::THETA) {
+            return 1;
+        }
+        (self.keys * (self.eta * share - self.eta + 1.0).powf(self.alpha)) as u64
+    }
+}
