@@ -9,6 +9,8 @@ pub struct Config {
     pub kafka: SocketAddr,
     /// Address of the Danube protocol; default 127.0.0.1:6650, port 0 takes a free one.
     pub grpc: SocketAddr,
+    /// Address of Danube's administration; default 127.0.0.1:50051, port 0 takes a free one.
+    pub danube_admin: SocketAddr,
     /// Host and port that Kafka clients are told to connect to; default: the address listened on.
     pub advertised_kafka: Option<(String, u16)>,
     /// `num.partitions`: partitions of a topic created without a number; default 1.
@@ -33,6 +35,7 @@ impl Default for Config {
         Self {
             kafka: SocketAddr::from((Ipv4Addr::LOCALHOST, 9092)),
             grpc: SocketAddr::from((Ipv4Addr::LOCALHOST, 6650)),
+            danube_admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 50051)),
             advertised_kafka: None,
             num_partitions: 1,
             auto_create_topics: true,

@@ -11,6 +11,7 @@ mod incoming;
 mod internal_topic;
 mod kafka;
 mod listener;
+mod namespaces;
 mod node;
 mod partition;
 mod producer_ids;
@@ -35,15 +36,18 @@ pub struct Broker {
     node: Arc<Node>,
     kafka_address: SocketAddr,
     grpc_address: SocketAddr,
+    danube_admin_address: SocketAddr,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Broker {
-    /// Recovers topics, groups and subscriptions from `store`, then listens on both ports. Needs a tokio runtime.
+    /// Recovers topics, groups and subscriptions from `store`, then listens on all ports. Needs a tokio runtime.
     pub async fn start(config: Config, world: World, store: Arc<dyn LogStore>) -> Result<Self, StartError> {
         let kafka = listener::bind(&world, "Kafka", "--kafka", config.kafka)?;
         let grpc = listener::bind(&world, "gRPC", "--grpc", config.grpc)?;
+        let admin = listener::bind(&world, "Danube's administration", "--danube-admin", config.danube_admin)?;
+        let danube_admin_address = admin.address();
         let (kafka_address, grpc_address) = (kafka.address(), grpc.address());
         let stopping = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -53,7 +57,8 @@ impl Broker {
         tasks.spawn(async move { watching.groups.watch(&watching).await });
         tasks.spawn(listener::serve_kafka(node.clone(), kafka));
         tasks.spawn(danube::serve(node.clone(), grpc));
-        Ok(Self { node, kafka_address, grpc_address, stopping, tasks })
+        tasks.spawn(danube::admin::serve(node.clone(), admin, grpc_address));
+        Ok(Self { node, kafka_address, grpc_address, danube_admin_address, stopping, tasks })
     }
 
     /// Where the Kafka protocol is served.
@@ -66,6 +71,12 @@ impl Broker {
     #[must_use]
     pub fn grpc_address(&self) -> SocketAddr {
         self.grpc_address
+    }
+
+    /// Where Danube's administration is served.
+    #[must_use]
+    pub fn danube_admin_address(&self) -> SocketAddr {
+        self.danube_admin_address
     }
 
     /// Stops accepting, lets requests in flight finish for at most 5 s, then makes everything durable.

@@ -2,7 +2,8 @@
 
 use crate::{
     cluster_id::ClusterId, config::Config, groups::Groups, internal_topic::InternalTopicError,
-    partition::Partition, producer_ids::ProducerIdSource, subscription::Subscriptions, topics::Topics,
+    namespaces::Namespaces, partition::Partition, producer_ids::ProducerIdSource,
+    subscription::Subscriptions, topics::Topics,
 };
 use keyway_log::{AppendError, Appended, LogStore, StoreError};
 use keyway_record::RecordBatch;
@@ -23,6 +24,7 @@ pub(crate) struct Node {
     pub(crate) groups: Groups,
     pub(crate) producer_ids: ProducerIdSource,
     pub(crate) cluster_id: ClusterId,
+    pub(crate) namespaces: Namespaces,
     pub(crate) subscriptions: Subscriptions,
     /// Where Kafka clients are told to connect.
     pub(crate) advertised_kafka: (String, u16),
@@ -78,6 +80,7 @@ impl Node {
         let groups = Groups::recover(&config, &world, &store)?;
         let producer_ids = ProducerIdSource::recover(&world, &store)?;
         let cluster_id = ClusterId::recover(&world, producer_ids.records());
+        let namespaces = Namespaces::recover(producer_ids.records())?;
         let subscriptions = Subscriptions::recover(&world, &store)?;
         let advertised_kafka = config
             .advertised_kafka
@@ -92,6 +95,7 @@ impl Node {
             groups,
             producer_ids,
             cluster_id,
+            namespaces,
             subscriptions,
             advertised_kafka,
             request_bytes,

@@ -3,6 +3,8 @@
 #[path = "danube/support.rs"]
 mod support;
 
+#[path = "danube/admin.rs"]
+mod admin;
 #[path = "danube/bad_input.rs"]
 mod bad_input;
 #[path = "danube/key_shared.rs"]

@@ -36,6 +36,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:6650", value_parser = address)]
     grpc: SocketAddr,
 
+    /// Address of Danube's administration (gRPC), for danube-admin; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:50051", value_parser = address)]
+    danube_admin: SocketAddr,
+
     /// Folder of everything that is stored; created if missing, used by one broker at a time
     #[arg(long, value_name = "DIR", default_value = "./keyway-data")]
     data: PathBuf,
@@ -75,18 +79,25 @@ impl Serve {
         let store: Arc<dyn LogStore> = Arc::new(store);
         let advertised_kafka =
             self.advertise.as_ref().map(|(host, port)| (host.clone(), port.unwrap_or(self.kafka.port())));
-        let config = Config { kafka: self.kafka, grpc: self.grpc, advertised_kafka, ..Config::default() };
+        let config = Config {
+            kafka: self.kafka,
+            grpc: self.grpc,
+            danube_admin: self.danube_admin,
+            advertised_kafka,
+            ..Config::default()
+        };
         let broker = Broker::start(config, world, Arc::clone(&store))
             .await
             .map_err(|error| Failure::Failed(error.to_string()))?;
         let _ = writeln!(
             io::stderr(),
-            "keyway {} ready in {} ms: Kafka {}, gRPC {}, data {}",
+            "keyway {} ready in {} ms: Kafka {}, gRPC {}, data {}, admin {}",
             env!("CARGO_PKG_VERSION"),
             started.elapsed().as_millis(),
             broker.kafka_address(),
             broker.grpc_address(),
-            self.data.display()
+            self.data.display(),
+            broker.danube_admin_address()
         );
         tokio::select! {
             biased;
@@ -104,7 +115,9 @@ impl Serve {
     }
 
     fn check_addresses(&self) -> Result<(), Failure> {
-        let open = [self.kafka, self.grpc].into_iter().find(|address| !address.ip().is_loopback());
+        let open = [self.kafka, self.grpc, self.danube_admin]
+            .into_iter()
+            .find(|address| !address.ip().is_loopback());
         match open {
             Some(address) if !self.insecure_bind_anyway => Err(Failure::Usage(format!(
                 "{address} is reachable from other machines and no client has to prove who it is; use 127.0.0.1, or \

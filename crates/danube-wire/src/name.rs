@@ -89,6 +89,15 @@ impl TopicRef {
         &self.topic
     }
 
+    /// The first part of the Danube name.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        match self.topic.as_str().split_once('.') {
+            None => DEFAULT_NAMESPACE,
+            Some((namespace, _)) => namespace,
+        }
+    }
+
     /// The partition that is meant; `None` for the topic as a whole.
     #[must_use]
     pub fn partition(&self) -> Option<PartitionId> {
@@ -158,6 +167,8 @@ mod tests {
             ("/default/x-part-7-part-1", "x-part-7", Some(1)),
         ];
         for (name, topic, partition) in pairs {
+            let namespace = name.split('/').nth(1);
+            assert_eq!(Some(TopicRef::parse(name).unwrap().namespace()), namespace);
             assert_eq!(kafka(name), (topic.to_owned(), partition), "{name}");
             assert_eq!(danube(topic, partition).as_deref(), Some(name));
         }

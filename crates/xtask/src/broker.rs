@@ -166,6 +166,7 @@ async fn spawn(
         Launch::Keyway(binary) => {
             let mut command = Command::new(binary);
             command.arg("serve").args(["--kafka", &kafka.to_string(), "--grpc", &grpc.to_string()]);
+            command.args(["--danube-admin", "127.0.0.1:0"]);
             command.arg("--data").arg(data);
             command
         }

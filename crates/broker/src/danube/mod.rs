@@ -1,5 +1,6 @@
 //! The Danube front: one file per gRPC service.
 
+pub(crate) mod admin;
 mod authority;
 mod consumer;
 mod delivery_stream;

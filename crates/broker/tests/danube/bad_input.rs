@@ -1,6 +1,6 @@
 //! Calls that no published client makes, and bytes that are no calls at all.
 
-use crate::support::{PATIENCE, TestBroker, client, send};
+use crate::support::{PATIENCE, TestBroker, client, code, send};
 use keyway_danube_wire::proto::{
     AckRequest, ConsumerRequest, HealthCheckRequest, MsgId, NackRequest, ProducerRequest, ReceiveRequest,
     StreamMessage, TopicLookupRequest, consumer_service_client::ConsumerServiceClient,
@@ -15,14 +15,6 @@ use tokio::{
 use tonic::{Code, transport::Channel};
 
 const TOPIC: &str = "/default/orders";
-
-async fn channel(broker: &TestBroker) -> Channel {
-    Channel::from_shared(broker.url.clone()).expect("a URL").connect().await.expect("connected")
-}
-
-fn code<T>(answer: Result<T, tonic::Status>) -> Code {
-    answer.err().map_or(Code::Ok, |status| status.code())
-}
 
 fn msg_id(producer_id: u64, topic: &str) -> Option<MsgId> {
     Some(MsgId { producer_id, topic_name: topic.to_owned(), ..MsgId::default() })
@@ -41,7 +33,7 @@ fn consumer(topic: &str, name: &str, kind: i32) -> ConsumerRequest {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn producers_mistakes_are_named() {
     let broker = TestBroker::start().await;
-    let mut service = ProducerServiceClient::new(channel(&broker).await);
+    let mut service = ProducerServiceClient::new(broker.channel().await);
     let request = |topic: &str, name: &str, strategy| ProducerRequest {
         request_id: 7,
         producer_name: name.to_owned(),
@@ -89,7 +81,7 @@ async fn producers_mistakes_are_named() {
 async fn consumers_mistakes_are_named() {
     let broker = TestBroker::start().await;
     let _producer = broker.producer(TOPIC).await;
-    let mut service = ConsumerServiceClient::new(channel(&broker).await);
+    let mut service = ConsumerServiceClient::new(broker.channel().await);
     assert_eq!(code(service.subscribe(consumer("/default/nowhere", "c", 1)).await), Code::NotFound);
     assert_eq!(code(service.subscribe(consumer(TOPIC, "", 1)).await), Code::InvalidArgument);
     assert_eq!(code(service.subscribe(consumer(TOPIC, "c", 9)).await), Code::InvalidArgument);
@@ -126,7 +118,7 @@ async fn consumers_mistakes_are_named() {
 async fn an_unknown_consumer_is_sent_away_slowly_and_a_stream_never_ends_well() {
     let broker = TestBroker::start().await;
     let _producer = broker.producer(TOPIC).await;
-    let mut service = ConsumerServiceClient::new(channel(&broker).await);
+    let mut service = ConsumerServiceClient::new(broker.channel().await);
     let begun = Instant::now();
     let answer = service.receive_messages(ReceiveRequest { request_id: 1, consumer_id: 77 }).await;
     assert_eq!(code(answer), Code::Unavailable);
@@ -148,17 +140,17 @@ async fn an_unknown_consumer_is_sent_away_slowly_and_a_stream_never_ends_well() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heartbeats_are_answered_by_what_is_known() {
     let broker = TestBroker::start().await;
-    let mut producers = ProducerServiceClient::new(channel(&broker).await);
+    let mut producers = ProducerServiceClient::new(broker.channel().await);
     let created = producers.create_producer(ProducerRequest {
         producer_name: "p".to_owned(),
         topic_name: TOPIC.to_owned(),
         ..ProducerRequest::default()
     });
     let producer_id = created.await.expect("created").into_inner().producer_id;
-    let mut consumers = ConsumerServiceClient::new(channel(&broker).await);
+    let mut consumers = ConsumerServiceClient::new(broker.channel().await);
     let subscribed = consumers.subscribe(consumer(TOPIC, "c", 0)).await.expect("subscribed");
     let consumer_id = subscribed.into_inner().consumer_id;
-    let mut health = HealthCheckClient::new(channel(&broker).await);
+    let mut health = HealthCheckClient::new(broker.channel().await);
     for (client, id, expected) in [
         (0, producer_id, Code::Ok),
         (1, consumer_id, Code::Ok),

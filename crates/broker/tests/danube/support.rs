@@ -6,6 +6,7 @@ use keyway_log::{LogStore, MemoryStore};
 use keyway_runtime::World;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
+use tonic::{Code, Status, transport::Channel};
 
 /// Longest wait for anything that should happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,10 +25,21 @@ impl TestBroker {
     }
 
     pub(crate) async fn start_on(store: Arc<dyn LogStore>, grpc: SocketAddr) -> Self {
-        let config = Config { kafka: free_port(), grpc, ..Config::default() };
+        let config = Config { kafka: free_port(), grpc, danube_admin: free_port(), ..Config::default() };
         let broker = Broker::start(config, World::real(), store).await.expect("the broker starts");
         let url = format!("http://{}", broker.grpc_address());
         Self { broker, url }
+    }
+
+    /// A connection to the port of Danube's administration.
+    pub(crate) async fn admin(&self) -> Channel {
+        let url = format!("http://{}", self.broker.danube_admin_address());
+        Channel::from_shared(url).expect("a URL").connect().await.expect("connected")
+    }
+
+    /// A connection for calls by hand.
+    pub(crate) async fn channel(&self) -> Channel {
+        Channel::from_shared(self.url.clone()).expect("a URL").connect().await.expect("connected")
     }
 
     pub(crate) async fn producer(&self, topic: &str) -> Producer {
@@ -42,6 +54,10 @@ impl TestBroker {
 
 pub(crate) fn free_port() -> SocketAddr {
     "127.0.0.1:0".parse().expect("an address")
+}
+
+pub(crate) fn code<T>(answer: Result<T, Status>) -> Code {
+    answer.err().map_or(Code::Ok, |status| status.code())
 }
 
 pub(crate) async fn client(url: &str) -> DanubeClient {

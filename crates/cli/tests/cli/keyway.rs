@@ -111,7 +111,7 @@ impl Server {
     /// Starts one on `data` and waits for its ready line.
     #[track_caller]
     pub(crate) fn start(data: &Path) -> Self {
-        Self::start_with(data, &["--kafka", "127.0.0.1:0", "--grpc", "127.0.0.1:0"])
+        Self::start_with(data, &crate::serve::FREE)
     }
 
     /// The same with other options.

@@ -16,7 +16,9 @@ fn serve<'a>(data: &'a Path, options: &[&'a str]) -> Vec<&'a str> {
     [&["serve", "--data", data.to_str().unwrap()], options].concat()
 }
 
-const FREE: [&str; 4] = ["--kafka", "127.0.0.1:0", "--grpc", "127.0.0.1:0"];
+/// Free ports for everything.
+pub(crate) const FREE: [&str; 6] =
+    ["--kafka", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--danube-admin", "127.0.0.1:0"];
 
 #[test]
 fn help_explains_every_option_with_its_default() {
@@ -39,7 +41,7 @@ fn a_bad_option_is_refused_in_one_line() {
 #[test]
 fn an_address_that_others_reach_needs_a_word() {
     let data = tempfile::tempdir().unwrap();
-    let open = ["--kafka", "0.0.0.0:0", "--grpc", "127.0.0.1:0"];
+    let open = ["--kafka", "0.0.0.0:0", "--grpc", "127.0.0.1:0", "--danube-admin", "127.0.0.1:0"];
     run(serve(data.path(), &open)).fails(2, &["0.0.0.0:0", "--insecure-bind-anyway"]);
     let open = [&open[..], &["--insecure-bind-anyway"]].concat();
     run(serve(data.path(), &open)).fails(2, &["0.0.0.0:0", "--advertise"]);
@@ -52,9 +54,12 @@ fn a_busy_port_is_named() {
     let data = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    run(serve(data.path(), &["--kafka", &address, "--grpc", "127.0.0.1:0"])).fails(1, &[&address]);
-    run(serve(data.path(), &["--kafka", "127.0.0.1:0", "--grpc", &address])).fails(1, &[&address]);
-    // Neither attempt leaves the folder locked.
+    for taken in [1, 3, 5] {
+        let mut options = FREE;
+        options[taken] = &address;
+        run(serve(data.path(), &options)).fails(1, &[&address, options[taken - 1]]);
+    }
+    // No attempt leaves the folder locked.
     Server::start(data.path());
 }
 

@@ -1,0 +1,58 @@
+//! Danube's administration, on a port of its own: one file per service.
+
+mod brokers;
+mod namespaces;
+
+use super::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, authority::WithBrokerUrl, incoming};
+use crate::{node::Node, topics::Topic};
+use keyway_danube_wire::{
+    TopicRef,
+    admin::{broker_admin_server::BrokerAdminServer, namespace_admin_server::NamespaceAdminServer},
+};
+use keyway_record::PartitionId;
+use keyway_runtime::Listener;
+use std::{net::SocketAddr, sync::Arc};
+use tonic::{Status, transport::Server};
+
+/// Calls that one connection may have open; `danube-admin` makes one.
+const STREAMS_PER_CONNECTION_MAX: u32 = 64;
+
+/// Serves the administration until the broker stops; `grpc` is where its clients are served.
+pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>, grpc: SocketAddr) {
+    let admin = listener.address();
+    let namespaces = NamespaceAdminServer::new(namespaces::Namespaces { node: node.clone() });
+    let brokers = BrokerAdminServer::new(brokers::Brokers { node: node.clone(), grpc });
+    let served = Server::builder()
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .http2_max_header_list_size(super::HEADER_BYTES_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(namespaces)
+        .add_service(WithBrokerUrl::new(brokers, admin))
+        .serve_with_incoming_shutdown(
+            incoming::incoming(node.clone(), listener),
+            node.stopping.clone().cancelled_owned(),
+        )
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the server of Danube's administration ended");
+    }
+}
+
+/// The topics of a namespace under their Danube names, partition by partition: that is what clients open.
+fn topics_of(node: &Node, namespace: &str) -> Result<Vec<(String, Arc<Topic>)>, Status> {
+    namespaces::check_exists(node, namespace)?;
+    let topics = node.topics.all();
+    let lies_in = |name: &TopicRef| name.namespace() == namespace;
+    let named =
+        topics.iter().filter(|topic| TopicRef::of_kafka(&topic.name, None).is_ok_and(|n| lies_in(&n)));
+    Ok(named.flat_map(names).collect())
+}
+
+/// A topic's names, each with the topic. A topic that only Kafka clients can name has none.
+fn names(topic: &Arc<Topic>) -> Vec<(String, Arc<Topic>)> {
+    let count = i32::try_from(topic.partitions.len()).expect("the number of partitions is bounded");
+    let partitions = (0..count).map(|index| (count > 1).then_some(PartitionId(index)));
+    let named = partitions.filter_map(|partition| TopicRef::of_kafka(&topic.name, partition).ok());
+    named.map(|name| (name.to_string(), topic.clone())).collect()
+}
