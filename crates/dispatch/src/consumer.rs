@@ -60,11 +60,13 @@ impl Consumer {
     }
 
     /// Whether it may be given another message.
+    #[inline]
     pub(crate) fn can_take(&self) -> bool {
         self.link == Link::Connected && self.in_flight < self.credit
     }
 
     /// Whether keys are placed on it.
+    #[inline]
     pub(crate) fn is_member(&self) -> bool {
         matches!(self.link, Link::Connected | Link::Lost)
     }

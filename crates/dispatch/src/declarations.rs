@@ -58,11 +58,13 @@ pub(crate) fn normalize<P: AsRef<[u8]>>(filters: &[P]) -> Vec<Vec<u8>> {
 
 impl Declarations {
     /// The group of those who want every key.
+    #[inline]
     pub(crate) fn open(&self) -> Option<u32> {
         self.open
     }
 
     /// Whether every declaration is for every key.
+    #[inline]
     pub(crate) fn all_open(&self) -> bool {
         self.patterns == 0
     }

@@ -1,5 +1,6 @@
 //! The state machine: one step takes one input, then dispatches all that can be dispatched.
 
+use crate::ahead::BATCH;
 use crate::consumer::Roster;
 use crate::declarations::Declarations;
 use crate::entry::{Entry, Leases, State};
@@ -128,6 +129,25 @@ impl Dispatcher {
     /// Takes one input at the time `now`, dispatches until nothing more can be, and appends to `out` what is to be done.
     pub fn step(&mut self, now: Millis, input: Input, out: &mut Vec<Output>) {
         self.now = self.now.max(now);
+        self.take(input, out);
+        self.settle(out);
+    }
+
+    /// Takes these inputs at the time `now` as one step: dispatch comes after the last of them. Cheaper than a step for
+    /// each, as far as acks are concerned several times so.
+    pub fn step_all(&mut self, now: Millis, inputs: &mut Vec<Input>, out: &mut Vec<Output>) {
+        self.now = self.now.max(now);
+        let mut inputs = inputs.drain(..);
+        while !inputs.as_slice().is_empty() {
+            self.read_ahead_of_acks(inputs.as_slice());
+            for input in inputs.by_ref().take(BATCH) {
+                self.take(input, out);
+            }
+        }
+        self.settle(out);
+    }
+
+    pub(crate) fn take(&mut self, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Records { base, end, records } => self.take_records(base.0, end.0, &records, out),
             Input::Join(join) => self.join(join, out),
@@ -145,6 +165,10 @@ impl Dispatcher {
             Input::SideDone { offset, ok } => self.side_done(offset.0, ok, out),
             Input::Tick => {}
         }
+    }
+
+    /// Everything that follows from what was taken.
+    fn settle(&mut self, out: &mut Vec<Output>) {
         self.fire_timers(out);
         self.poll(out);
         self.forget_drained(out);
@@ -179,6 +203,7 @@ impl Dispatcher {
     }
 
     /// Notes that a snapshot would differ now.
+    #[inline]
     pub(crate) fn touch(&mut self) -> &mut Dirty {
         let since = self.now;
         self.dirty.get_or_insert(Dirty { since, completions: 0, urgent: false })
@@ -201,6 +226,7 @@ impl Dispatcher {
     }
 
     /// Whether this entry is the oldest of its key, or alone.
+    #[inline]
     pub(crate) fn is_head(&self, index: u32) -> bool {
         let key = self.entries[index].key;
         key == NIL || self.keys[key].head == index
@@ -236,6 +262,7 @@ impl Dispatcher {
     }
 
     /// The message at `index` is done: the next of its key goes on.
+    #[inline]
     pub(crate) fn complete(&mut self, index: u32, out: &mut Vec<Output>) {
         let key = self.entries[index].key;
         if key != NIL {
@@ -247,6 +274,7 @@ impl Dispatcher {
         }
     }
 
+    #[inline]
     fn pop_head(&mut self, key: u32, index: u32) {
         let next = self.entries[index].next;
         let key = &mut self.keys[key];
@@ -258,6 +286,7 @@ impl Dispatcher {
         }
     }
 
+    #[inline]
     fn forget(&mut self, index: u32) {
         let entry = self.entries[index];
         self.window.set_done(entry.offset);
@@ -269,6 +298,7 @@ impl Dispatcher {
     }
 
     /// Lets the head of a key that is not in flight and waits for nothing go on.
+    #[inline]
     pub(crate) fn advance_key(&mut self, index: u32, out: &mut Vec<Output>) {
         loop {
             let head = self.keys[index].head;
@@ -290,6 +320,7 @@ impl Dispatcher {
         }
     }
 
+    #[inline]
     fn forget_key(&mut self, index: u32) {
         self.table.remove(self.keys[index].hash, index);
         if let Some(text @ KeyText::Long(_)) = self.texts.get_mut(index as usize) {

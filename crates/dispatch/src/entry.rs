@@ -60,6 +60,7 @@ impl Leases {
         Self { head: NIL, tail: NIL, len: 0 }
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, entries: &mut Slab<Entry>, index: u32) {
         let due = entries[index].due;
         (entries[index].lease_prev, entries[index].lease_next) = (self.tail, NIL);
@@ -73,6 +74,7 @@ impl Leases {
         self.len += 1;
     }
 
+    #[inline]
     pub(crate) fn unlink(&mut self, entries: &mut Slab<Entry>, index: u32) {
         let (prev, next) = (entries[index].lease_prev, entries[index].lease_next);
         if prev == NIL {
@@ -89,6 +91,7 @@ impl Leases {
     }
 
     /// When the first lease ends.
+    #[inline]
     pub(crate) fn first_due(&self, entries: &Slab<Entry>) -> Option<Millis> {
         (self.head != NIL).then(|| entries[self.head].due)
     }

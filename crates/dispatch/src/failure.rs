@@ -6,7 +6,6 @@ use crate::entry::State;
 use crate::mutant::Mutant;
 use crate::placement::mix;
 use crate::slab::NIL;
-use crate::window::Cell;
 use crate::{Backoff, Cause, Config, FailurePolicy, Output, Poison};
 use keyway_record::Offset;
 
@@ -22,6 +21,7 @@ pub(crate) struct Failure {
 
 impl Dispatcher {
     /// Takes a message out of flight; it is nowhere then.
+    #[inline]
     pub(crate) fn release(&mut self, index: u32) {
         let consumer = self.entries[index].consumer;
         self.leases.unlink(&mut self.entries, index);
@@ -69,6 +69,7 @@ impl Dispatcher {
     }
 
     /// Decides how an undelivered message that nothing is before goes on.
+    #[inline]
     pub(crate) fn judge(&mut self, index: u32, out: &mut Vec<Output>) -> Verdict {
         let entry = &mut self.entries[index];
         let due = entry.due;
@@ -161,8 +162,9 @@ impl Dispatcher {
             self.entries[index].due = self.entries[index].due.min(latest);
         }
         self.config.failure = policy;
-        for offset in self.window.cursor()..self.window.next_read() {
-            let Cell::Live(index) = self.window.get(offset) else { continue };
+        let blocked = |&(_, index): &(i64, u32)| self.entries[index].state == State::Blocked;
+        let blocked: Vec<(i64, u32)> = self.window.live(i64::MAX).filter(blocked).collect();
+        for (_, index) in blocked {
             let FailurePolicy { poison, max_redelivery_count, .. } = self.config.failure;
             let stays = poison == Poison::Block && self.entries[index].failures > max_redelivery_count;
             if self.entries[index].state == State::Blocked && !stays {

@@ -1,5 +1,6 @@
 //! From the log: records, gaps, the log's start; and asking for more.
 
+use crate::ahead::BATCH;
 use crate::dispatcher::Verdict;
 use crate::entry::{Entry, State};
 use crate::key::{Key, KeyText};
@@ -18,7 +19,10 @@ impl Dispatcher {
         let limit = self.window.cursor() + i64::from(self.config.span_max);
         let mut stop = end.min(limit);
         let mut last = i64::MIN;
-        for record in records {
+        for (nth, record) in records.iter().enumerate() {
+            if nth % BATCH == 0 {
+                self.read_ahead_of_records(&records[nth..records.len().min(nth + BATCH)]);
+            }
             let offset = record.offset.0;
             assert!(last < offset && offset < end, "records ascend inside their range");
             last = offset;
@@ -47,6 +51,7 @@ impl Dispatcher {
         }
     }
 
+    #[inline]
     fn take_record(&mut self, record: &Arrival, out: &mut Vec<Output>) {
         let offset = record.offset.0;
         let keyed = self.config.mode.is_keyed();
@@ -99,6 +104,7 @@ impl Dispatcher {
     }
 
     /// The record's key, which becomes live if it is not.
+    #[inline]
     fn key_for(&mut self, record: &Arrival) -> u32 {
         let Self { table, keys, .. } = self;
         if let Some(index) = table.find(record.key, |other| keys[other].hash) {
@@ -122,6 +128,7 @@ impl Dispatcher {
         index
     }
 
+    #[inline]
     fn set_text(&mut self, at: usize, text: &[u8]) {
         if at >= self.texts.len() {
             if text.is_empty() {
@@ -138,8 +145,12 @@ impl Dispatcher {
             return;
         }
         self.log_start = to;
-        for offset in self.window.cursor()..to.min(self.window.next_read()) {
-            let Cell::Live(index) = self.window.get(offset) else { continue };
+        let old: Vec<(i64, u32)> = self.window.live(to).collect();
+        for (offset, index) in old {
+            // Its key may have lost it with the one before.
+            if self.window.get(offset) == Cell::Done {
+                continue;
+            }
             match self.entries[index].state {
                 State::InFlight if self.mutated(Mutant::RetentionReleases) => {
                     self.release(index);

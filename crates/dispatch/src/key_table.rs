@@ -13,19 +13,23 @@ pub(crate) struct KeyTable {
 }
 
 impl KeyTable {
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// The hash's low 32 bits: a place's home is theirs, so that moving places never looks at keys.
+    #[inline]
     fn tag(hash: KeyHash) -> u32 {
         hash.low() as u32
     }
 
+    #[inline]
     fn home(&self, tag: u32) -> usize {
-        tag as usize & (self.places.len() - 1)
+        tag as usize & self.places.len().wrapping_sub(1)
     }
 
+    #[inline]
     pub(crate) fn find(&self, hash: KeyHash, hash_of: impl Fn(u32) -> KeyHash) -> Option<u32> {
         if self.len == 0 {
             return None;
@@ -44,7 +48,22 @@ impl KeyTable {
         }
     }
 
+    /// Some part of the place where this hash is or would be; reads it and no more.
+    #[inline]
+    pub(crate) fn peek(&self, hash: KeyHash) -> u32 {
+        self.places.get(self.home(Self::tag(hash))).map_or(NIL, |&(_, index)| index)
+    }
+
+    /// A key that probably has this hash.
+    #[inline]
+    pub(crate) fn likely(&self, hash: KeyHash) -> Option<u32> {
+        let wanted = Self::tag(hash);
+        let &(tag, index) = self.places.get(self.home(wanted))?;
+        (tag == wanted && index != NIL).then_some(index)
+    }
+
     /// The hash is not in the table yet.
+    #[inline]
     pub(crate) fn insert(&mut self, hash: KeyHash, index: u32) {
         if (self.len + 1) * 4 > self.places.len() * 3 {
             let larger = vec![(0, NIL); (self.places.len() * 2).max(16)];
@@ -57,6 +76,7 @@ impl KeyTable {
         self.len += 1;
     }
 
+    #[inline]
     fn place(&mut self, tag: u32, index: u32) {
         let mut at = self.home(tag);
         while self.places[at].1 != NIL {
@@ -66,6 +86,7 @@ impl KeyTable {
     }
 
     /// The key at `index` is in the table.
+    #[inline]
     pub(crate) fn remove(&mut self, hash: KeyHash, index: u32) {
         let mask = self.places.len() - 1;
         let mut hole = self.home(Self::tag(hash));

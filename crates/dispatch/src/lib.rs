@@ -34,6 +34,7 @@
 //! **Invariant:** after every step nothing can be dispatched, and whatever waits has a reason that wakes it.
 
 mod ack;
+mod ahead;
 mod check;
 mod config;
 mod consumer;

@@ -60,21 +60,25 @@ impl Placement {
     }
 
     /// Keys wanted by consumers that are all away.
+    #[inline]
     pub(crate) fn nobody(&self) -> u32 {
         self.table
     }
 
     /// Keys that no filter wants.
+    #[inline]
     pub(crate) fn unmatched(&self) -> u32 {
         self.table + 1
     }
 
     /// Keys that only some consumers want, and this one most.
+    #[inline]
     pub(crate) fn private(&self, consumer: u32) -> u32 {
         self.table + 2 + consumer
     }
 
     /// The slot of the table that a key falls in: its hash's top bits.
+    #[inline]
     pub(crate) fn slot_of(&self, hash: KeyHash) -> u32 {
         ((u64::from(self.table) * (hash.high() >> 32)) >> 32) as u32
     }
@@ -90,6 +94,7 @@ impl Placement {
     }
 
     /// Hangs a key on the slot it names. Returns the owner if it may have become runnable.
+    #[inline]
     pub(crate) fn link(&mut self, keys: &mut Slab<Key>, roster: &mut Roster, index: u32) -> Option<u32> {
         let key = &mut keys[index];
         assert!(!key.ready);
@@ -108,6 +113,7 @@ impl Placement {
     }
 
     /// Takes a key off its slot.
+    #[inline]
     pub(crate) fn unlink(&mut self, keys: &mut Slab<Key>, roster: &mut Roster, index: u32) {
         let key = &mut keys[index];
         assert!(key.ready);
@@ -131,6 +137,7 @@ impl Placement {
     }
 
     /// Puts a slot that has ready keys into its owner's ring, as the last.
+    #[inline]
     fn attach(&mut self, roster: &mut Roster, at: u32) -> Option<u32> {
         let owner = self.slots[at as usize].owner;
         if owner == NIL {
@@ -149,6 +156,7 @@ impl Placement {
         Some(owner)
     }
 
+    #[inline]
     fn detach(&mut self, roster: &mut Roster, at: u32) {
         let Slot { owner, prev, next, .. } = self.slots[at as usize];
         if owner == NIL {

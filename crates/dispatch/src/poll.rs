@@ -32,6 +32,7 @@ impl Dispatcher {
         while let Some(consumer) = self.run.pop_front() {
             self.roster[consumer].queued = false;
             let (mut messages, mut bytes) = (0, 0);
+            self.read_ahead_of_deliveries(consumer);
             while self.roster[consumer].can_take()
                 && self.roster[consumer].ring != NIL
                 && messages < QUANTUM_MESSAGES
@@ -108,6 +109,7 @@ impl Dispatcher {
         }
     }
 
+    #[inline]
     fn deliver(&mut self, index: u32, consumer: u32, out: &mut Vec<Output>) {
         self.sequence += 1;
         let token = match self.mutated(Mutant::TokensRestart) {
@@ -132,6 +134,7 @@ impl Dispatcher {
     }
 
     /// Puts a consumer that may have something to get into the run queue.
+    #[inline]
     pub(crate) fn wake(&mut self, index: u32) {
         let consumer = &mut self.roster[index];
         let worth = match self.config.mode {
@@ -146,6 +149,7 @@ impl Dispatcher {
     }
 
     /// Hangs a key whose head can be delivered on its slot.
+    #[inline]
     pub(crate) fn link_key(&mut self, index: u32) {
         if self.keys[index].version != self.placement.version || self.placement.slots.is_empty() {
             let slot = self.place(index);
@@ -158,6 +162,7 @@ impl Dispatcher {
     }
 
     /// The slot a key belongs to, by its filters and members.
+    #[inline]
     fn place(&mut self, index: u32) -> u32 {
         self.placement.reserve(self.roster.places());
         let Self { placement, declarations, roster, keys, texts, .. } = self;

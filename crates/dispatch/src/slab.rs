@@ -18,10 +18,12 @@ impl<T> Slab<T> {
     }
 
     /// Records in use.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, record: T) -> u32 {
         if let Some(index) = self.free.pop() {
             self.places[index as usize] = record;
@@ -33,7 +35,14 @@ impl<T> Slab<T> {
         index
     }
 
+    /// The place that the insertion after so many others will use.
+    #[inline]
+    pub(crate) fn nth_free(&self, nth: usize) -> Option<u32> {
+        self.free.get(self.free.len().checked_sub(nth + 1)?).copied()
+    }
+
     /// The caller holds no index to this place any more.
+    #[inline]
     pub(crate) fn free(&mut self, index: u32) {
         self.free.push(index);
     }

@@ -6,7 +6,6 @@ use crate::dispatcher::Dispatcher;
 use crate::entry::State;
 use crate::placement::rank;
 use crate::slab::NIL;
-use crate::window::Cell;
 use keyway_record::{KeyHash, Offset};
 
 /// What the dispatcher counts as it goes.
@@ -137,8 +136,7 @@ impl Dispatcher {
 
     fn blocked(&self) -> Blocked {
         let mut blocked = Blocked::default();
-        for offset in self.window.cursor()..self.window.next_read() {
-            let Cell::Live(index) = self.window.get(offset) else { continue };
+        for (_, index) in self.window.live(i64::MAX) {
             match self.entries[index].state {
                 State::Waiting if !self.is_head(index) => {}
                 State::Waiting => *self.waits_for(index, &mut blocked) += 1,

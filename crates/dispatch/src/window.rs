@@ -1,12 +1,16 @@
 //! What became of every offset between the cursor and the end of what was read.
 //!
-//! Pages of 1,024 offsets, 4 bytes each: the offset's entry, or that it is done, or that it was not read yet. A page goes
-//! back when the cursor has passed it.
+//! Pages of 1,024 offsets: 4 bytes for each offset's entry, and one bit that says whether it is done, so that the cursor
+//! and whoever looks for what is live pass 64 offsets at a time. A page whose offsets are all done is given back at once,
+//! wherever it lies.
 
 use crate::slab::NIL;
 use std::collections::VecDeque;
+use std::ops::Range;
 
-const PAGE: i64 = 1_024;
+const PAGE: i64 = 1 << PAGE_BITS;
+const PAGE_BITS: u32 = 10;
+const WORDS: usize = PAGE as usize / 64;
 const UNREAD: u32 = NIL;
 const DONE: u32 = NIL - 1;
 /// Pages kept for reuse: as many as a busy cursor passes in one step.
@@ -23,14 +27,26 @@ pub(crate) enum Cell {
     Live(u32),
 }
 
-type Page = Box<[u32; PAGE as usize]>;
+#[derive(Clone, Debug)]
+struct Page {
+    cells: [u32; PAGE as usize],
+    /// A bit per cell.
+    done: [u64; WORDS],
+    /// Bits that are set.
+    count: u32,
+}
+
+impl Page {
+    const NEW: Self = Self { cells: [UNREAD; PAGE as usize], done: [0; WORDS], count: 0 };
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
     /// First offset of the first page.
     base: i64,
-    pages: VecDeque<Page>,
-    spare: Vec<Page>,
+    /// None: everything in it is done.
+    pages: VecDeque<Option<Box<Page>>>,
+    spare: Vec<Box<Page>>,
     cursor: i64,
     next_read: i64,
 }
@@ -42,69 +58,120 @@ impl Window {
     }
 
     /// The lowest offset that is not done.
+    #[inline]
     pub(crate) fn cursor(&self) -> i64 {
         self.cursor
     }
 
     /// The offset to read next.
+    #[inline]
     pub(crate) fn next_read(&self) -> i64 {
         self.next_read
     }
 
     /// Offsets between the cursor and the end of what was read.
+    #[inline]
     pub(crate) fn span(&self) -> i64 {
         self.next_read - self.cursor
     }
 
     /// The end of what the pages say anything about.
+    #[inline]
     pub(crate) fn end(&self) -> i64 {
-        (self.base + self.pages.len() as i64 * PAGE).max(self.next_read)
+        self.pages_end().max(self.next_read)
     }
 
+    fn pages_end(&self) -> i64 {
+        self.base + ((self.pages.len() as i64) << PAGE_BITS)
+    }
+
+    /// The page of an offset that is not below the cursor, and its place there.
+    #[inline]
+    fn place(&self, offset: i64) -> (usize, usize) {
+        let at = (offset - self.base) as u64;
+        ((at >> PAGE_BITS) as usize, (at % PAGE as u64) as usize)
+    }
+
+    #[inline]
     pub(crate) fn get(&self, offset: i64) -> Cell {
         if offset < self.cursor {
             return Cell::Done;
         }
-        let at = offset - self.base;
-        match self.pages.get((at / PAGE) as usize).map(|page| page[(at % PAGE) as usize]) {
-            None | Some(UNREAD) => Cell::Unread,
-            Some(DONE) => Cell::Done,
-            Some(entry) => Cell::Live(entry),
+        let (page, at) = self.place(offset);
+        match self.pages.get(page) {
+            None => Cell::Unread,
+            Some(None) => Cell::Done,
+            Some(Some(page)) => match page.cells[at] {
+                UNREAD => Cell::Unread,
+                DONE => Cell::Done,
+                entry => Cell::Live(entry),
+            },
         }
     }
 
-    fn set(&mut self, offset: i64, value: u32) {
-        assert!(offset >= self.cursor, "an offset below the cursor is done");
-        let at = offset - self.base;
-        let index = (at / PAGE) as usize;
-        while index >= self.pages.len() {
-            let mut page = self.spare.pop().unwrap_or_else(|| Box::new([UNREAD; PAGE as usize]));
-            page.fill(UNREAD);
-            self.pages.push_back(page);
-        }
-        self.pages[index][(at % PAGE) as usize] = value;
-    }
-
+    #[inline]
     pub(crate) fn set_live(&mut self, offset: i64, entry: u32) {
-        assert!(entry < DONE);
-        self.set(offset, entry);
+        assert!(entry < DONE && offset >= self.cursor, "an offset below the cursor is done");
+        let (page, at) = self.place(offset);
+        if page >= self.pages.len() {
+            self.add_pages(page);
+        }
+        self.pages[page].as_mut().expect("what is done stays done").cells[at] = entry;
     }
 
+    #[inline]
     pub(crate) fn set_done(&mut self, offset: i64) {
-        self.set(offset, DONE);
+        assert!(offset >= self.cursor, "an offset below the cursor is done");
+        let (index, at) = self.place(offset);
+        if index >= self.pages.len() {
+            self.add_pages(index);
+        }
+        let Some(page) = &mut self.pages[index] else { return };
+        let (word, bit) = (&mut page.done[at / 64], 1 << (at % 64));
+        page.count += u32::from(*word & bit == 0);
+        *word |= bit;
+        page.cells[at] = DONE;
+        if i64::from(page.count) == PAGE {
+            self.give_back(index);
+        }
+    }
+
+    #[cold]
+    fn add_pages(&mut self, last: usize) {
+        while last >= self.pages.len() {
+            let page = match self.spare.pop() {
+                Some(mut page) => {
+                    *page = Page::NEW;
+                    page
+                }
+                None => Box::new(Page::NEW),
+            };
+            self.pages.push_back(Some(page));
+        }
+    }
+
+    #[cold]
+    fn give_back(&mut self, index: usize) {
+        if let Some(page) = self.pages[index].take()
+            && self.spare.len() < SPARE_MAX
+        {
+            self.spare.push(page);
+        }
     }
 
     /// Everything from `next_read` to `to` that has no entry is done.
+    #[inline]
     pub(crate) fn read_up_to(&mut self, to: i64) {
         for offset in self.next_read..to {
             if self.get(offset) == Cell::Unread {
-                self.set(offset, DONE);
+                self.set_done(offset);
             }
         }
         self.next_read = self.next_read.max(to);
     }
 
     /// The record at `next_read` now has an entry (or was done before).
+    #[inline]
     pub(crate) fn read_one(&mut self) {
         self.next_read += 1;
     }
@@ -112,25 +179,40 @@ impl Window {
     /// Steps over offsets that a former owner completed. Needs [`Self::advance`] first.
     pub(crate) fn skip_done(&mut self) {
         self.next_read = self.next_read.max(self.cursor);
-        while self.next_read < self.end() && self.get(self.next_read) == Cell::Done {
-            self.next_read += 1;
+        while self.next_read < self.pages_end() {
+            let done = self.done_from(self.next_read);
+            self.next_read += done;
+            if done == 0 {
+                break;
+            }
+        }
+    }
+
+    /// How many offsets from this one on are done; not all, but none only if this one is not.
+    fn done_from(&self, offset: i64) -> i64 {
+        let (page, at) = self.place(offset);
+        match &self.pages[page] {
+            None => PAGE - at as i64,
+            Some(page) => i64::from((page.done[at / 64] >> (at % 64)).trailing_ones()),
         }
     }
 
     /// Moves the cursor over what is done; whether it moved.
     pub(crate) fn advance(&mut self) -> bool {
         let before = self.cursor;
-        while let Some(page) = self.pages.front() {
-            let at = (self.cursor - self.base) as usize;
-            let done = page[at..].iter().take_while(|&&cell| cell == DONE).count();
-            self.cursor += done as i64;
-            if self.cursor - self.base < PAGE {
+        while !self.pages.is_empty() {
+            let done = self.done_from(self.cursor);
+            self.cursor += done;
+            if done == 0 {
                 break;
             }
-            self.base += PAGE;
-            let page = self.pages.pop_front().expect("the front page was just looked at");
-            if self.spare.len() < SPARE_MAX {
-                self.spare.push(page);
+            if self.cursor - self.base >= PAGE {
+                self.base += PAGE;
+                if let Some(Some(page)) = self.pages.pop_front()
+                    && self.spare.len() < SPARE_MAX
+                {
+                    self.spare.push(page);
+                }
             }
         }
         if self.pages.is_empty() {
@@ -143,7 +225,7 @@ impl Window {
     /// Goes on at `to`; nothing below it is wanted and nothing is live.
     pub(crate) fn jump(&mut self, to: i64) {
         assert!(to >= self.cursor, "the cursor never goes back");
-        if to >= self.base + self.pages.len() as i64 * PAGE {
+        if to >= self.pages_end() {
             self.pages.clear();
             self.base = to - to % PAGE;
             self.cursor = to;
@@ -152,6 +234,57 @@ impl Window {
             self.read_up_to(to);
             self.advance();
         }
+    }
+
+    /// The offsets that are not done from the cursor to `to`, and read: each has an entry. Costs time in proportion to
+    /// them and to a 64th of the span.
+    pub(crate) fn live(&self, to: i64) -> impl Iterator<Item = (i64, u32)> {
+        let mut at = self.cursor;
+        let to = to.min(self.next_read);
+        std::iter::from_fn(move || {
+            while at < to {
+                match self.done_from(at) {
+                    0 => {
+                        at += 1;
+                        let Cell::Live(entry) = self.get(at - 1) else {
+                            unreachable!("what was read is live or done")
+                        };
+                        return Some((at - 1, entry));
+                    }
+                    done => at += done,
+                }
+            }
+            None
+        })
+    }
+
+    /// What is done beyond the cursor, as ranges apart from each other. Costs time in proportion to them and to a 64th
+    /// of the span.
+    pub(crate) fn done_ranges(&self) -> Vec<Range<i64>> {
+        let mut ranges: Vec<Range<i64>> = Vec::new();
+        let mut at = self.cursor;
+        while at < self.pages_end() {
+            let done = self.done_from(at);
+            if done == 0 {
+                at += self.open_from(at);
+                continue;
+            }
+            match ranges.last_mut() {
+                Some(range) if range.end == at => range.end += done,
+                _ => ranges.push(at..at + done),
+            }
+            at += done;
+        }
+        ranges
+    }
+
+    /// How many offsets from this one on are not done; not all.
+    fn open_from(&self, offset: i64) -> i64 {
+        let (page, at) = self.place(offset);
+        let left = 64 - at as u32 % 64;
+        self.pages[page]
+            .as_ref()
+            .map_or(0, |page| i64::from((page.done[at / 64] >> (at % 64)).trailing_zeros().min(left)))
     }
 }
 
@@ -175,6 +308,50 @@ mod tests {
         assert_eq!((window.cursor(), window.next_read(), window.span()), (5_000, 5_000, 0));
         assert_eq!(window.get(4_999), Cell::Done);
         assert_eq!(window.get(5_000), Cell::Unread);
+    }
+
+    #[test]
+    fn what_is_done_in_the_middle_costs_no_page() {
+        let mut window = Window::new(0);
+        for offset in 0..10_000 {
+            window.set_live(offset, offset as u32);
+            window.read_one();
+        }
+        (1..9_999).chain([9_999]).for_each(|offset| window.set_done(offset));
+        assert_eq!(
+            window.pages.iter().flatten().count(),
+            2,
+            "the first, and the last, of which not all was read"
+        );
+        assert_eq!(Vec::from_iter(window.live(10_000)), [(0, 0)]);
+        assert_eq!((window.done_ranges().len(), window.done_ranges()[0].clone()), (1, 1..10_000));
+        assert_eq!((window.get(5_000), window.get(10_000)), (Cell::Done, Cell::Unread));
+        window.set_done(0);
+        assert!(window.advance());
+        assert_eq!((window.cursor(), window.done_ranges()), (10_000, vec![]));
+    }
+
+    #[test]
+    fn ranges_and_live_offsets_agree_with_a_look_at_each() {
+        let mut window = Window::new(700);
+        let mut random = 1u64;
+        for offset in 700..9_000 {
+            window.set_live(offset, offset as u32);
+            window.read_one();
+            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            if random >> 61 < (offset as u64 / 1_000) % 9 {
+                window.set_done(offset);
+            }
+        }
+        window.advance();
+        let live = |offset: &i64| matches!(window.get(*offset), Cell::Live(_));
+        let expected: Vec<i64> = (window.cursor()..9_000).filter(live).collect();
+        assert_eq!(Vec::from_iter(window.live(9_000).map(|(offset, _)| offset)), expected);
+        let done: Vec<i64> = window.done_ranges().into_iter().flatten().collect();
+        let expected: Vec<i64> =
+            (window.cursor()..10_000).filter(|&offset| window.get(offset) == Cell::Done).collect();
+        assert_eq!(done, expected);
+        assert!(window.done_ranges().windows(2).all(|pair| pair[0].end < pair[1].start));
     }
 
     #[test]

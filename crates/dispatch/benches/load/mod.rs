@@ -110,9 +110,7 @@ impl Load {
     #[inline(never)]
     pub(crate) fn feed(&mut self) {
         self.now += 1;
-        for input in self.inputs.drain(..) {
-            self.dispatcher.step(Millis(self.now / 8), input, &mut self.out);
-        }
+        self.dispatcher.step_all(Millis(self.now / 8), &mut self.inputs, &mut self.out);
     }
 
     /// [`Self::feed`] under a name of its own, for a counter of instructions to look for.

@@ -1,0 +1,104 @@
+//! Reading ahead: what a batch is about to need is read once before it is used.
+//!
+//! A message costs some ten cache misses, and most of them hang on each other: table, key, entry, neighbours. One
+//! message after the other would wait for each in turn. These passes read the same places for a whole batch, one kind
+//! of place at a time, so that the misses of a batch are under way at once. They change nothing.
+
+use crate::slab::NIL;
+use crate::window::Cell;
+use crate::{Arrival, Dispatcher, Input, Mode};
+use std::hint::black_box;
+
+/// Places read at once: more than a core has misses under way, few enough to stay in its first cache.
+pub(crate) const BATCH: usize = 32;
+
+impl Dispatcher {
+    /// What the acks among these inputs will touch.
+    pub(crate) fn read_ahead_of_acks(&self, inputs: &[Input]) {
+        let (mut found, mut len, mut read) = ([NIL; BATCH], 0, 0);
+        for input in inputs.iter().take(BATCH) {
+            let Input::Ack { offset, .. } = input else { continue };
+            let Cell::Live(index) = self.window.get(offset.0) else { continue };
+            read ^= self.entries[index].offset as u64 ^ self.entries[index].state as u64;
+            found[len] = index;
+            len += 1;
+        }
+        for index in &found[..len] {
+            let entry = &self.entries[*index];
+            for neighbour in [entry.lease_prev, entry.lease_next] {
+                if neighbour != NIL {
+                    read ^= u64::from(self.entries[neighbour].lease_next);
+                }
+            }
+            if entry.key != NIL {
+                let key = &self.keys[entry.key];
+                read ^= key.hash.low() ^ u64::from(key.head);
+            }
+        }
+        for index in &found[..len] {
+            let entry = &self.entries[*index];
+            if entry.key != NIL {
+                read ^= u64::from(self.table.peek(self.keys[entry.key].hash));
+            }
+            if entry.next != NIL {
+                read ^= self.entries[entry.next].offset as u64;
+            }
+        }
+        black_box(read);
+    }
+
+    /// What these records will touch.
+    pub(crate) fn read_ahead_of_records(&self, records: &[Arrival]) {
+        if self.config.mode != Mode::KeyShared {
+            return;
+        }
+        let mut read = 0;
+        for (nth, record) in records.iter().enumerate() {
+            read ^= u64::from(self.table.peek(record.key));
+            if let Some(index) = self.entries.nth_free(nth) {
+                read ^= self.entries[index].offset as u64 ^ self.entries[index].state as u64;
+            }
+            if let Some(index) = self.keys.nth_free(nth) {
+                read ^= self.keys[index].hash.low() ^ u64::from(self.keys[index].ready);
+            }
+        }
+        for record in records {
+            if let Some(index) = self.table.likely(record.key) {
+                read ^= u64::from(self.keys[index].tail);
+            } else if let Some(slot) = self.placement.slots.get(self.placement.slot_of(record.key) as usize)
+                && slot.tail != NIL
+            {
+                read ^= u64::from(self.keys[slot.tail].next);
+            }
+        }
+        black_box(read);
+    }
+
+    /// What this consumer's next deliveries will touch.
+    pub(crate) fn read_ahead_of_deliveries(&self, consumer: u32) {
+        let consumer = &self.roster[consumer];
+        let wanted = (consumer.credit.saturating_sub(consumer.in_flight) as usize).min(BATCH);
+        let (mut found, mut len, mut read) = ([NIL; BATCH], 0, 0);
+        let mut at = consumer.ring;
+        while len < wanted && at != NIL {
+            let slot = &self.placement.slots[at as usize];
+            let key = &self.keys[slot.head];
+            read ^= u64::from(key.head) ^ u64::from(key.ready);
+            found[len] = slot.head;
+            len += 1;
+            at = slot.next;
+            if at == consumer.ring {
+                break;
+            }
+        }
+        for key in &found[..len] {
+            let key = &self.keys[*key];
+            let entry = &self.entries[key.head];
+            read ^= entry.offset as u64 ^ entry.state as u64;
+            if key.next != NIL {
+                read ^= u64::from(self.keys[key.next].prev);
+            }
+        }
+        black_box(read);
+    }
+}
