@@ -18,6 +18,7 @@ impl Dispatcher {
         match entry.state {
             State::InFlight if current => {
                 self.counters.acked += 1;
+                self.counters.attempts[usize::from(entry.attempts).clamp(1, 8) - 1] += 1;
                 self.roster[entry.consumer].acked += 1;
                 self.release(index);
                 self.complete(index, out);
@@ -60,6 +61,21 @@ impl Dispatcher {
         }
     }
 
+    /// A worker says that it is still busy.
+    pub(crate) fn renew(&mut self, offset: i64, token: Token) {
+        let index = match self.window.get(offset) {
+            Cell::Live(index) if self.entries[index].state == State::InFlight => index,
+            _ => return self.counters.stale_acks += 1,
+        };
+        if token != self.entries[index].token {
+            self.counters.stale_acks += 1;
+            return;
+        }
+        self.leases.unlink(&mut self.entries, index);
+        self.entries[index].due = self.now.plus(self.config.failure.ack_timeout_ms);
+        self.leases.push(&mut self.entries, index);
+    }
+
     #[cfg(test)]
     fn move_head_to_tail(&mut self, index: u32) {
         let key = self.entries[index].key;
@@ -87,6 +103,7 @@ impl Dispatcher {
         };
         if ok {
             self.counters.dead_lettered += 1;
+            self.counters.dead_lettered_by.count(self.entries[index].cause);
             self.complete(index, out);
         } else if offset < self.log_start {
             self.lose(index, out);

@@ -130,6 +130,10 @@ impl Dispatcher {
                 Timer::Grace(index) => {
                     assert!(self.roster[index].link == Link::Lost && self.roster[index].until == at)
                 }
+                Timer::Leave(index) => {
+                    let consumer = &self.roster[index];
+                    assert!(consumer.link == Link::Leaving && consumer.deadline == Some(at));
+                }
                 Timer::Declaration(group) => {
                     let group = self.declarations.get(group);
                     assert!(group.members == 0 && group.until == Some(at), "{group:?} ends at {at:?}");
@@ -187,6 +191,9 @@ impl Dispatcher {
             assert_eq!(consumer.queued, self.run.contains(&at));
             let grace = self.timers.contains(&(consumer.until, Timer::Grace(at)));
             assert_eq!(grace, consumer.link == Link::Lost);
+            let leave =
+                consumer.deadline.is_some_and(|at_ms| self.timers.contains(&(at_ms, Timer::Leave(at))));
+            assert_eq!(leave, consumer.deadline.is_some(), "a deadline has a timer");
             assert!(
                 consumer.link != Link::Leaving || consumer.in_flight > 0,
                 "a drained consumer is forgotten"
@@ -218,7 +225,10 @@ impl Dispatcher {
             }
             let wanting = !self.config.mode.is_ordered() || self.active == at;
             let starved = wanting && self.queue.blocked.is_empty() && self.room().is_some();
-            assert!(self.fetching || !starved, "there is room and demand, and nothing was asked for");
+            assert!(
+                self.fetching.is_some() || !starved,
+                "there is room and demand, and nothing was asked for"
+            );
         }
         let due = self.next_deadline();
         assert!(due.is_none_or(|due| due > self.now), "whatever was due is over");

@@ -36,15 +36,37 @@ pub enum Backoff {
     Exponential,
 }
 
-/// What happens to a message whose redeliveries are used up. Only that message: its key goes on.
+/// What happens to a message whose redeliveries are used up. Its key goes on, unless it is blocked or parked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Poison {
     /// It stays where it is and its key (in the other modes: everything after it) waits for a person.
     Block,
     /// [`Output::DeadLetter`](crate::Output::DeadLetter) asks the owner to write it elsewhere, then it is done.
     DeadLetter,
+    /// Its key is parked: [`Output::Park`](crate::Output::Park) asks the owner to write it, and later all that follow it
+    /// in its key, elsewhere, in order, until somebody releases the key. Only Key-Shared parks; the other modes block.
+    Park,
     /// It is done at once.
     Drop,
+}
+
+/// When messages are no longer used up, because it is the workers that fail and not the messages: when almost all of what
+/// came to its end lately at one consumer, or in the whole subscription, was used up. While the brake is engaged, failing
+/// messages stay and are tried again at the longest wait; it releases when at least half of what came to its end lately
+/// was acked. It applies to the policies that move messages away, not to [`Poison::Block`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FloodBrake {
+    /// How many ends are looked at, 1 to 64. Fewer never engage it.
+    pub outcomes: u8,
+    /// Which share of them must have been used up.
+    pub used_up_percent: u8,
+}
+
+impl Default for FloodBrake {
+    /// 32 ends and 90 %: a broken worker moves about thirty messages of a partition away.
+    fn default() -> Self {
+        Self { outcomes: 32, used_up_percent: 90 }
+    }
 }
 
 /// Whether losing the consumer counts against a message that it held.
@@ -75,6 +97,8 @@ pub struct FailurePolicy {
     pub poison: Poison,
     /// Whether a lost consumer counts as a failure.
     pub disconnects: Disconnects,
+    /// Stops broken workers from using up everything; `None` lets them.
+    pub flood_brake: Option<FloodBrake>,
 }
 
 impl Default for FailurePolicy {
@@ -89,6 +113,7 @@ impl Default for FailurePolicy {
             jitter_percent: 0,
             poison: Poison::Block,
             disconnects: Disconnects::Count,
+            flood_brake: Some(FloodBrake::default()),
         }
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Consumer {
     pub(crate) link: Link,
     /// End of the grace while lost.
     pub(crate) until: Millis,
+    /// When what it holds is taken from it, while it leaves.
+    pub(crate) deadline: Option<Millis>,
     /// Order of joining.
     pub(crate) joined: u64,
     pub(crate) credit: u32,
@@ -47,6 +49,7 @@ impl Consumer {
             group: NIL,
             link: Link::Connected,
             until: Millis::default(),
+            deadline: None,
             joined,
             credit,
             in_flight: 0,

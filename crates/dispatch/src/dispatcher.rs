@@ -8,6 +8,7 @@ use crate::key::{Key, KeyText};
 use crate::key_table::KeyTable;
 use crate::placement::Placement;
 use crate::queue::Queue;
+use crate::rates::Rates;
 use crate::slab::{NIL, Slab};
 use crate::snapshot::{Retry, Snapshot};
 use crate::stats::Counters;
@@ -47,10 +48,11 @@ pub struct Dispatcher {
     pub(crate) troubled: BTreeMap<u32, Option<String>>,
     /// Consumers that left and hold nothing any more.
     pub(crate) drained: Vec<u32>,
-    /// Whether a fetch is outstanding.
-    pub(crate) fetching: bool,
+    /// Where the outstanding fetch reads, if there is one.
+    pub(crate) fetching: Option<i64>,
     pub(crate) dirty: Option<Dirty>,
     pub(crate) counters: Counters,
+    pub(crate) rates: Rates,
     #[cfg(test)]
     pub(crate) mutant: Option<crate::mutant::Mutant>,
 }
@@ -62,6 +64,8 @@ pub(crate) enum Timer {
     Retry(u32),
     /// A lost consumer's place is given up.
     Grace(u32),
+    /// What a leaving consumer still holds is taken from it.
+    Leave(u32),
     /// A declaration that nobody makes any more is forgotten.
     Declaration(u32),
 }
@@ -116,10 +120,11 @@ impl Dispatcher {
             saved: BTreeMap::new(),
             troubled: BTreeMap::new(),
             drained: Vec::new(),
-            fetching: false,
+            fetching: None,
             // The first snapshot claims the epoch.
             dirty: Some(Dirty { since: Millis::default(), completions: 0, urgent: true }),
             counters: Counters::default(),
+            rates: Rates::default(),
             config,
             #[cfg(test)]
             mutant: None,
@@ -151,7 +156,7 @@ impl Dispatcher {
         match input {
             Input::Records { base, end, records } => self.take_records(base.0, end.0, &records, out),
             Input::Join(join) => self.join(join, out),
-            Input::Leave { consumer } => self.leave(consumer, out),
+            Input::Leave { consumer, deadline } => self.leave(consumer, deadline, out),
             Input::Gone { consumer } => self.gone(consumer, out),
             Input::Resume { consumer } => self.resume(consumer),
             Input::SetFilters { consumer, filters } => self.set_filters(consumer, filters, out),
@@ -160,6 +165,11 @@ impl Dispatcher {
             Input::Nack { offset, token, delay_ms, reason } => {
                 self.nack(offset.0, token, delay_ms, reason, out)
             }
+            Input::Renew { offset, token } => self.renew(offset.0, token),
+            Input::Seek { to } => self.seek(to.0, out),
+            Input::Release { key } => self.release_key(key, out),
+            Input::ReleaseAll => self.release_all(out),
+            Input::Unpark { .. } | Input::Reread { .. } => {}
             Input::LogStart { to } => self.move_log_start(to.0, out),
             Input::SetPolicy(policy) => self.set_policy(policy, out),
             Input::SideDone { offset, ok } => self.side_done(offset.0, ok, out),
@@ -197,6 +207,7 @@ impl Dispatcher {
             match timer {
                 Timer::Retry(entry) => self.retry(entry, out),
                 Timer::Grace(consumer) => self.give_up(consumer, out),
+                Timer::Leave(consumer) => self.take_back(consumer, out),
                 Timer::Declaration(group) => self.forget_declaration(group),
             }
         }

@@ -38,6 +38,7 @@ impl Dispatcher {
     /// A delivery ended without an ack: the message goes back to the head of its key.
     pub(crate) fn fail(&mut self, index: u32, failure: Failure, out: &mut Vec<Output>) {
         self.release(index);
+        self.counters.returned.count(failure.cause);
         if failure.counts {
             self.entries[index].failures = self.entries[index].failures.saturating_add(1);
             self.entries[index].cause = failure.cause;
@@ -92,7 +93,7 @@ impl Dispatcher {
         let (offset, attempts, cause) = (Offset(entry.offset), u32::from(entry.attempts), entry.cause);
         let next = if entry.key == NIL { NIL } else { entry.next };
         match self.config.failure.poison {
-            Poison::Block => {
+            Poison::Block | Poison::Park => {
                 entry.state = State::Blocked;
                 if entry.key == NIL {
                     self.queue.blocked.insert(offset.0);
@@ -166,7 +167,8 @@ impl Dispatcher {
         let blocked: Vec<(i64, u32)> = self.window.live(i64::MAX).filter(blocked).collect();
         for (_, index) in blocked {
             let FailurePolicy { poison, max_redelivery_count, .. } = self.config.failure;
-            let stays = poison == Poison::Block && self.entries[index].failures > max_redelivery_count;
+            let stays = matches!(poison, Poison::Block | Poison::Park)
+                && self.entries[index].failures > max_redelivery_count;
             if self.entries[index].state == State::Blocked && !stays {
                 self.stop_waiting(index);
                 self.let_go_on(index, out);

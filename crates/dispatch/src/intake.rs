@@ -12,9 +12,14 @@ use keyway_record::Offset;
 
 impl Dispatcher {
     pub(crate) fn take_records(&mut self, base: i64, end: i64, records: &[Arrival], out: &mut Vec<Output>) {
-        self.fetching = false;
-        if self.entries.len() == 0 && base > self.window.next_read() {
-            self.window.jump(base);
+        if self.fetching != Some(base) {
+            return;
+        }
+        self.fetching = None;
+        // A wide gap in front is one step when nothing is live.
+        let first = records.first().map_or(end, |record| record.offset.0);
+        if self.entries.len() == 0 && first > self.window.next_read() {
+            self.window.jump(first);
         }
         let limit = self.window.cursor() + i64::from(self.config.span_max);
         let mut stop = end.min(limit);
@@ -175,7 +180,7 @@ impl Dispatcher {
         self.complete(index, out);
     }
 
-    fn skip_below_log_start(&mut self) {
+    pub(crate) fn skip_below_log_start(&mut self) {
         if self.log_start <= self.window.next_read() {
             return;
         }
@@ -192,13 +197,13 @@ impl Dispatcher {
 
     /// Asks for more when consumers could take more than there is, and there is room.
     pub(crate) fn ask_to_fetch(&mut self, out: &mut Vec<Output>) {
-        if self.fetching || !self.wants_more() {
+        if self.fetching.is_some() || !self.wants_more() {
             return;
         }
         self.skip_below_log_start();
         self.window.skip_done();
         let Some(room) = self.room() else { return };
-        self.fetching = true;
+        self.fetching = Some(self.window.next_read());
         out.push(Output::Fetch {
             from: Offset(self.window.next_read()),
             records_max: room.min(self.config.fetch_records_max),

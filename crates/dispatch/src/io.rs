@@ -1,6 +1,6 @@
 //! What goes into a step and what comes out.
 
-use crate::{ConsumerId, FailurePolicy, Token};
+use crate::{ConsumerId, FailurePolicy, Millis, Token};
 use bytes::Bytes;
 use keyway_record::{KeyHash, Offset};
 
@@ -24,6 +24,9 @@ pub enum Input {
     Leave {
         /// Who.
         consumer: ConsumerId,
+        /// What it still holds then is taken from it and delivered to others, without counting as a failure; without
+        /// a deadline its leases run out one by one.
+        deadline: Option<Millis>,
     },
     /// A consumer's stream was lost. Key-Shared reserves its keys and its deliveries for `reconnect_grace_ms`; the other
     /// types redeliver at once.
@@ -69,6 +72,36 @@ pub enum Input {
         /// The consumer's words, for the dead letter.
         reason: Option<String>,
     },
+    /// The worker is still busy with a message: its lease begins anew.
+    Renew {
+        /// Which.
+        offset: Offset,
+        /// The token it was delivered with.
+        token: Token,
+    },
+    /// Goes on at `to`, backwards or forwards. Whatever is in flight is void, and what is known of failures, waits and
+    /// parked keys is forgotten. An outstanding fetch is replaced by a new one; an answer to the old one is ignored.
+    Seek {
+        /// The new cursor.
+        to: Offset,
+    },
+    /// A used-up message that waits for a person is tried again, from its first attempt; of a parked key the parked
+    /// messages are asked for by [`Output::Unpark`]. Only Key-Shared knows keys: elsewhere, [`Input::ReleaseAll`].
+    Release {
+        /// Whose.
+        key: KeyHash,
+    },
+    /// As [`Input::Release`], for every key, and for messages that have none.
+    ReleaseAll,
+    /// A part of a key's parked messages, the oldest that are still parked, ascending by the offsets that they had in
+    /// this log: they are delivered before the key's live ones. When the whole part is done, [`Output::Unpark`] asks for
+    /// the next; an empty part says that nothing is parked any more. Nothing happens if the key is not parked.
+    Unpark {
+        /// Whose.
+        key: KeyHash,
+        /// The messages.
+        parked: Vec<Arrival>,
+    },
     /// The log now begins at `to`: what is older cannot be delivered again.
     LogStart {
         /// First offset of the log.
@@ -76,12 +109,24 @@ pub enum Input {
     },
     /// Another failure policy from now on; blocked messages are judged again.
     SetPolicy(FailurePolicy),
-    /// The write that [`Output::DeadLetter`] asked for is durable, or failed and is asked for again later.
+    /// The write that [`Output::DeadLetter`] or [`Output::Park`] asked for is durable, or failed and is asked for again
+    /// later.
     SideDone {
         /// Which.
         offset: Offset,
         /// Whether it is durable.
         ok: bool,
+    },
+    /// Answer to [`Output::Reread`]: what the log holds of this key in `[base, end)`.
+    Reread {
+        /// Whose messages.
+        key: KeyHash,
+        /// [`Output::Reread::from`](Output::Reread).
+        base: Offset,
+        /// Offset after the part that was read, above `base`.
+        end: Offset,
+        /// The key's records in it, ascending.
+        records: Vec<Arrival>,
     },
     /// Time passed: [`Dispatcher::next_deadline`](crate::Dispatcher::next_deadline) came.
     Tick,
@@ -99,6 +144,8 @@ pub struct Join {
     pub filters: Vec<Bytes>,
     /// Messages it may hold unanswered.
     pub credit: u32,
+    /// Messages of one key that it may hold: 1 unless its protocol knows [`Output::Revoke`]. Only Key-Shared looks at it.
+    pub in_flight_per_key: u32,
 }
 
 /// One record read from the log.
@@ -128,7 +175,18 @@ pub enum Output {
         /// 1 for the first delivery.
         attempt: u32,
     },
-    /// Read on; one [`Input::Records`] answers, however late. At most one is outstanding.
+    /// Everything of this key that the consumer was given with a lower token is void: it is delivered again, to it or to
+    /// others. Only for consumers that may hold more than one message of a key.
+    Revoke {
+        /// Who.
+        consumer: ConsumerId,
+        /// Of which key.
+        key: KeyHash,
+        /// Tokens below this one are void.
+        token: Token,
+    },
+    /// Read on; one [`Input::Records`] answers, however late. At most one is outstanding; after a seek a new one replaces
+    /// it.
     Fetch {
         /// Where.
         from: Offset,
@@ -137,7 +195,20 @@ pub enum Output {
         /// Most bytes to read at once.
         bytes_max: u32,
     },
-    /// Everything below is done; payloads below it are of no more use.
+    /// Read the records of this one key in `[from, to)`, or in a front part of that, once more: while the key was hot they
+    /// were not kept. One [`Input::Reread`] answers. At most one is outstanding; after a seek the answer to an older one is
+    /// ignored.
+    Reread {
+        /// Whose records.
+        key: KeyHash,
+        /// Where.
+        from: Offset,
+        /// Up to where.
+        to: Offset,
+        /// Most records of the key that are of use.
+        records_max: u32,
+    },
+    /// Everything below is done (after a seek backwards: was left behind); payloads below it are of no more use.
     CursorMoved(Offset),
     /// [`Dispatcher::snapshot`](crate::Dispatcher::snapshot) is worth writing.
     Persist,
@@ -151,6 +222,37 @@ pub enum Output {
         cause: Cause,
         /// The last consumer's words.
         reason: Option<String>,
+    },
+    /// Write this message where parked messages go, then answer with [`Input::SideDone`]. Its key is parked: the messages
+    /// behind it follow, one by one and in order. The snapshot that says so was asked for before the key's first message
+    /// and should be durable before that is written, so that a crash leaves no parked message of a key that is not.
+    Park {
+        /// Which.
+        offset: Offset,
+        /// How often it was delivered.
+        attempts: u32,
+        /// What the last failure was.
+        cause: Cause,
+        /// The last consumer's words.
+        reason: Option<String>,
+    },
+    /// A parked key was released: [`Input::Unpark`] brings the oldest of its parked messages.
+    Unpark {
+        /// Whose.
+        key: KeyHash,
+    },
+    /// This message of a released key is done: it is parked no more.
+    Unparked {
+        /// Which.
+        offset: Offset,
+    },
+    /// The flood brake engaged or released: while it is engaged, no message of this consumer's (or, without one, of the
+    /// subscription) is used up; it is tried again at the longest wait.
+    FloodBrake {
+        /// Whose; without one, everybody's.
+        consumer: Option<ConsumerId>,
+        /// Whether it is engaged now.
+        engaged: bool,
     },
     /// Used up and dropped by the policy.
     Dropped {

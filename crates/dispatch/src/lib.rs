@@ -9,7 +9,7 @@
 //!
 //! let mut dispatcher = Dispatcher::new(Config::new(Mode::KeyShared), OwnerEpoch::FIRST);
 //! let mut out = Vec::new();
-//! let join = Join { consumer: ConsumerId(7), name_hash: 7, filters: vec![], credit: 64 };
+//! let join = Join { consumer: ConsumerId(7), name_hash: 7, filters: vec![], credit: 64, in_flight_per_key: 1 };
 //! dispatcher.step(Millis(0), Input::Join(join), &mut out);
 //! assert!(matches!(out[..], [Output::Persist, Output::Fetch { from: Offset(0), .. }]));
 //!
@@ -49,11 +49,14 @@ mod intake;
 mod io;
 mod key;
 mod key_table;
+mod key_view;
 mod membership;
 mod mutant;
 mod placement;
 mod poll;
 mod queue;
+mod rates;
+mod seek;
 mod slab;
 mod snapshot;
 mod stats;
@@ -62,11 +65,12 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Backoff, Config, Disconnects, FailurePolicy, Mode, Poison, Unmatched};
+pub use config::{Backoff, Config, Disconnects, FailurePolicy, FloodBrake, Mode, Poison, Unmatched};
 pub use dispatcher::Dispatcher;
 pub use filter::FilterIndex;
 pub use glob::glob_matches;
 pub use ids::{ConsumerId, Millis, OwnerEpoch, Token};
 pub use io::{Arrival, Cause, Input, Join, Output, Refusal};
+pub use key_view::{KeyOrder, KeyView, Reason};
 pub use snapshot::{Declaration, Retry, Snapshot, SnapshotError};
-pub use stats::{Blocked, ConsumerStats, Counters, Stats};
+pub use stats::{Blocked, ByCause, ConsumerStats, Counters, Stats};

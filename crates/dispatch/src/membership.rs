@@ -7,12 +7,12 @@ use crate::failure::Failure;
 use crate::mutant::Mutant;
 use crate::placement::rank;
 use crate::slab::NIL;
-use crate::{Cause, Config, ConsumerId, Disconnects, Join, Mode, Output, Refusal};
+use crate::{Cause, Config, ConsumerId, Disconnects, Join, Millis, Mode, Output, Refusal};
 use bytes::Bytes;
 
 impl Dispatcher {
     pub(crate) fn join(&mut self, join: Join, out: &mut Vec<Output>) {
-        let Join { consumer: id, name_hash, filters, credit } = join;
+        let Join { consumer: id, name_hash, filters, credit, in_flight_per_key: _ } = join;
         let known = self.roster.by_name.get(&name_hash).copied();
         if let Err(refusal) = self.may_join(known).and_then(|()| self.may_declare(&filters)) {
             out.push(Output::Refused { consumer: id, refusal });
@@ -67,39 +67,59 @@ impl Dispatcher {
             out.push(Output::Replaced { consumer: old });
         }
         match self.roster[index].link {
-            Link::Connected => self.return_held(index, out),
+            Link::Connected => self.return_lost(index, out),
             Link::Lost => {
                 self.stop_grace(index);
-                self.return_held(index, out);
+                self.return_lost(index, out);
             }
-            Link::Leaving => {}
+            Link::Leaving => self.set_leave_deadline(index, None),
             Link::Free => unreachable!("a known consumer has a place"),
         }
         self.roster[index].link = Link::Connected;
         index
     }
 
-    pub(crate) fn leave(&mut self, id: ConsumerId, out: &mut Vec<Output>) {
+    pub(crate) fn leave(&mut self, id: ConsumerId, deadline: Option<Millis>, out: &mut Vec<Output>) {
         let Some(&index) = self.roster.by_id.get(&id) else { return };
         match self.roster[index].link {
             Link::Connected => {}
             Link::Lost => {
                 self.stop_grace(index);
-                self.return_held(index, out);
+                self.return_lost(index, out);
             }
-            Link::Leaving | Link::Free => return,
+            Link::Leaving => return self.set_leave_deadline(index, deadline),
+            Link::Free => return,
         }
         self.start_leaving(index);
-        if self.mutated(Mutant::LeaveWithoutDrain) {
-            self.return_held(index, out);
+        if self.roster[index].in_flight > 0 {
+            self.set_leave_deadline(index, deadline);
         }
+        if self.mutated(Mutant::LeaveWithoutDrain) {
+            self.return_lost(index, out);
+        }
+    }
+
+    fn set_leave_deadline(&mut self, index: u32, deadline: Option<Millis>) {
+        if let Some(old) = std::mem::replace(&mut self.roster[index].deadline, deadline) {
+            self.timers.remove(&(old, Timer::Leave(index)));
+        }
+        if let Some(deadline) = deadline {
+            self.timers.insert((deadline, Timer::Leave(index)));
+        }
+    }
+
+    /// A leaving consumer's time is over.
+    pub(crate) fn take_back(&mut self, index: u32, out: &mut Vec<Output>) {
+        self.roster[index].deadline = None;
+        self.counters.forced_revokes += u64::from(self.roster[index].in_flight);
+        self.return_held(index, Disconnects::Ignore, out);
     }
 
     pub(crate) fn gone(&mut self, id: ConsumerId, out: &mut Vec<Output>) {
         let Some(&index) = self.roster.by_id.get(&id) else { return };
         match self.roster[index].link {
             Link::Connected => {}
-            Link::Leaving => return self.return_held(index, out),
+            Link::Leaving => return self.return_lost(index, out),
             Link::Lost | Link::Free => return,
         }
         match self.config.mode {
@@ -110,7 +130,7 @@ impl Dispatcher {
                 consumer.until = self.now.plus(self.config.reconnect_grace_ms);
                 self.timers.insert((consumer.until, Timer::Grace(index)));
                 if !self.config.mode.is_keyed() {
-                    self.return_held(index, out);
+                    self.return_lost(index, out);
                 }
                 self.elect();
             }
@@ -159,7 +179,7 @@ impl Dispatcher {
         if self.roster[index].is_member() {
             self.start_leaving(index);
         }
-        self.return_held(index, out);
+        self.return_lost(index, out);
         self.drained.retain(|&other| other != index);
         self.remove(index);
     }
@@ -188,6 +208,7 @@ impl Dispatcher {
     }
 
     fn remove(&mut self, index: u32) {
+        self.set_leave_deadline(index, None);
         self.run.retain(|&other| other != index);
         self.roster[index].queued = false;
         self.roster.remove(index);
@@ -200,8 +221,13 @@ impl Dispatcher {
         );
     }
 
+    /// What a lost consumer holds goes back.
+    fn return_lost(&mut self, index: u32, out: &mut Vec<Output>) {
+        self.return_held(index, self.config.failure.disconnects, out);
+    }
+
     /// What a consumer holds goes back to the heads of its keys, the oldest first, and can be delivered at once.
-    fn return_held(&mut self, index: u32, out: &mut Vec<Output>) {
+    fn return_held(&mut self, index: u32, disconnects: Disconnects, out: &mut Vec<Output>) {
         let held = self.leases.iter(&self.entries).filter(|&entry| self.entries[entry].consumer == index);
         let mut held: Vec<(i64, u32)> = held.map(|entry| (self.entries[entry].offset, entry)).collect();
         held.sort_unstable();
@@ -213,7 +239,7 @@ impl Dispatcher {
             }
             // One order, one run: only the oldest can be what took the consumer down.
             let oldest = nth == 0 || !self.config.mode.is_ordered();
-            let counts = oldest && self.config.failure.disconnects == Disconnects::Count;
+            let counts = oldest && disconnects == Disconnects::Count;
             let failure = Failure { cause: Cause::Disconnect, counts, wait_ms: None, reason: None };
             self.fail(entry, failure, out);
         }

@@ -123,13 +123,16 @@ impl Dispatcher {
         entry.consumer = consumer;
         entry.attempts = entry.attempts.saturating_add(1);
         entry.due = self.now.plus(self.config.failure.ack_timeout_ms);
-        let (offset, attempt) = (Offset(entry.offset), u32::from(entry.attempts));
+        let (key, offset, attempt) = (entry.key, Offset(entry.offset), u32::from(entry.attempts));
         self.leases.push(&mut self.entries, index);
         let holder = &mut self.roster[consumer];
         holder.in_flight += 1;
         holder.delivered += 1;
         self.counters.delivered += 1;
         self.counters.redelivered += u64::from(attempt > 1);
+        if key != NIL {
+            self.rates.delivered(self.now, self.sequence, self.keys[key].hash, offset.0);
+        }
         out.push(Output::Deliver { consumer: holder.id, offset, token, attempt });
     }
 
@@ -187,6 +190,13 @@ impl Dispatcher {
     /// Places every ready key anew, after filters or members changed.
     pub(crate) fn place_anew(&mut self) {
         self.placement.version = self.placement.version.wrapping_add(1);
+        for key in self.unlink_ready_keys() {
+            self.link_key(key);
+        }
+    }
+
+    /// Takes all ready keys off their slots.
+    pub(crate) fn unlink_ready_keys(&mut self) -> Vec<u32> {
         let mut ready = Vec::with_capacity(self.placement.ready_keys as usize);
         for slot in &self.placement.slots {
             let mut key = slot.head;
@@ -198,8 +208,6 @@ impl Dispatcher {
         for &key in &ready {
             self.placement.unlink(&mut self.keys, &mut self.roster, key);
         }
-        for key in ready {
-            self.link_key(key);
-        }
+        ready
     }
 }

@@ -1,12 +1,12 @@
 //! Figures for people and for metrics.
 
-use crate::ConsumerId;
 use crate::consumer::Link;
 use crate::dispatcher::Dispatcher;
-use crate::entry::State;
 use crate::placement::rank;
 use crate::slab::NIL;
+use crate::{Cause, ConsumerId, Reason};
 use keyway_record::{KeyHash, Offset};
+use std::collections::BTreeMap;
 
 /// What the dispatcher counts as it goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -35,25 +35,79 @@ pub struct Counters {
     pub side_write_errors: u64,
     /// Messages that the log dropped first.
     pub lost: u64,
+    /// Deliveries that ended without an ack, by why.
+    pub returned: ByCause,
+    /// Dead letters, by the last failure.
+    pub dead_lettered_by: ByCause,
+    /// Messages written to where parked ones go.
+    pub parked: u64,
+    /// Parked messages that were processed after their key was released.
+    pub unparked: u64,
+    /// Messages that came back because another of their key failed before them.
+    pub revoked: u64,
+    /// Messages taken from leaving consumers at their deadline.
+    pub forced_revokes: u64,
+    /// Messages of hot keys that were left in the log, to be read again.
+    pub spilled: u64,
+    /// Times that the flood brake engaged.
+    pub flood_brakes: u64,
+    /// Acked messages by how often they were delivered: once, twice, …; the last one counts all that took longer.
+    pub attempts: [u64; 8],
 }
 
-/// Messages (the oldest of their keys) that wait, by what they wait for.
+/// A figure by what ended a delivery without an ack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ByCause {
+    /// The consumer said so.
+    pub nack: u64,
+    /// No answer within the ack timeout.
+    pub ack_timeout: u64,
+    /// The consumer was lost, or was made to give it back.
+    pub disconnect: u64,
+    /// No filter wanted the key.
+    pub unmatched: u64,
+}
+
+impl ByCause {
+    pub(crate) fn count(&mut self, cause: Cause) {
+        let figure = match cause {
+            Cause::Nack => &mut self.nack,
+            Cause::AckTimeout => &mut self.ack_timeout,
+            Cause::Disconnect => &mut self.disconnect,
+            Cause::Unmatched => &mut self.unmatched,
+        };
+        *figure += 1;
+    }
+
+    /// All causes together.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.nack + self.ack_timeout + self.disconnect + self.unmatched
+    }
+}
+
+/// Messages (the oldest of their keys) that wait, by what they wait for: see [`Reason`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Blocked {
-    /// A consumer that holds as much as it may.
-    pub credit: u64,
-    /// A lost consumer that may be back, or, in the ordered modes, one that finishes what it holds.
-    pub consumer: u64,
-    /// Any consumer, or one whose filters were there a moment ago.
-    pub nobody: u64,
-    /// Their next try.
-    pub backoff: u64,
-    /// A person: used up under the policy that blocks. In the modes with one order, those behind it are counted too.
-    pub poison: u64,
-    /// A dead-letter write.
-    pub side_write: u64,
-    /// A consumer that wants their key, under the setting that holds those.
-    pub unmatched: u64,
+    counts: [u64; Reason::ALL.len()],
+}
+
+impl Blocked {
+    /// How many wait for this.
+    #[must_use]
+    pub fn by(&self, reason: Reason) -> u64 {
+        self.counts[reason as usize]
+    }
+
+    fn by_mut(&mut self, reason: Reason) -> &mut u64 {
+        &mut self.counts[reason as usize]
+    }
+
+    /// How many wait for anything.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.counts.iter().sum()
+    }
 }
 
 /// One consumer's figures.
@@ -79,6 +133,8 @@ pub struct ConsumerStats {
     pub nacked: u64,
     /// Its leases that ended.
     pub expired: u64,
+    /// Whether the flood brake is engaged for it.
+    pub flood_brake: bool,
 }
 
 /// A picture of a dispatcher. Costs time in proportion to what is live.
@@ -96,8 +152,28 @@ pub struct Stats {
     pub live_keys: u64,
     /// Messages delivered and unanswered.
     pub in_flight: u64,
+    /// Offsets between the cursor and `next_read`; at `span_max` nothing more is read.
+    pub span: u64,
+    /// The bound of `span`.
+    pub span_max: u64,
+    /// The bound of `live_messages`.
+    pub live_max: u64,
+    /// Offsets in the span that are not done.
+    pub holes: u64,
+    /// Keys that could be delivered if their consumers could take more.
+    pub ready_keys: u64,
+    /// Hot keys with messages that are not in memory.
+    pub spilled_keys: u64,
+    /// Messages of theirs that are not in memory.
+    pub spilled_messages: u64,
+    /// Keys that are parked, or not yet through with what was parked.
+    pub parked_keys: u64,
+    /// Whether the flood brake is engaged for all consumers.
+    pub flood_brake: bool,
     /// Messages that wait, by reason.
     pub blocked: Blocked,
+    /// The oldest of them, by reason.
+    pub oldest_blocked: Vec<(Reason, Offset)>,
     /// The consumers.
     pub consumers: Vec<ConsumerStats>,
     /// What was counted since this owner began.
@@ -109,14 +185,26 @@ impl Dispatcher {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let live = self.entries.len() as u64;
+        let span = self.window.span() as u64;
+        let (blocked, oldest_blocked) = self.blocked();
         Stats {
             cursor: Offset(self.window.cursor()),
             next_read: Offset(self.window.next_read()),
-            done_ahead: self.window.span() as u64 - live,
+            done_ahead: span - live,
             live_messages: live,
             live_keys: self.table.len() as u64,
             in_flight: self.leases.len as u64,
-            blocked: self.blocked(),
+            span,
+            span_max: u64::from(self.config.span_max),
+            live_max: u64::from(self.config.live_max),
+            holes: live,
+            ready_keys: u64::from(self.placement.ready_keys),
+            spilled_keys: 0,
+            spilled_messages: 0,
+            parked_keys: 0,
+            flood_brake: false,
+            blocked,
+            oldest_blocked,
             consumers: self.consumer_stats(),
             counters: self.counters,
         }
@@ -134,44 +222,16 @@ impl Dispatcher {
         best.map(|(_, member)| member.id)
     }
 
-    fn blocked(&self) -> Blocked {
+    fn blocked(&self) -> (Blocked, Vec<(Reason, Offset)>) {
         let mut blocked = Blocked::default();
-        for (_, index) in self.window.live(i64::MAX) {
-            match self.entries[index].state {
-                State::Waiting if !self.is_head(index) => {}
-                State::Waiting => *self.waits_for(index, &mut blocked) += 1,
-                State::Backoff => blocked.backoff += 1,
-                State::Blocked => blocked.poison += 1,
-                State::SideWrite | State::SideRetry => blocked.side_write += 1,
-                State::InFlight | State::Lost => {}
+        let mut oldest = BTreeMap::new();
+        for (offset, index) in self.window.live(i64::MAX) {
+            if let Some(reason) = self.reason(index) {
+                *blocked.by_mut(reason) += 1;
+                oldest.entry(reason).or_insert(Offset(offset));
             }
         }
-        blocked
-    }
-
-    /// What a message that could be delivered waits for.
-    fn waits_for<'a>(&self, index: u32, blocked: &'a mut Blocked) -> &'a mut u64 {
-        let entry = &self.entries[index];
-        let owner = if entry.key != NIL {
-            let slot = self.keys[entry.key].slot;
-            if slot == self.placement.unmatched() {
-                return &mut blocked.unmatched;
-            }
-            self.placement.slots[slot as usize].owner
-        } else if self.queue.blocked.first().is_some_and(|&first| first < entry.offset) {
-            return &mut blocked.poison;
-        } else if self.config.mode.is_ordered() {
-            self.active
-        } else {
-            self.roster.connected().next().map_or(NIL, |(at, _)| at)
-        };
-        if owner == NIL {
-            &mut blocked.nobody
-        } else if self.roster[owner].link == Link::Connected && !self.roster[owner].can_take() {
-            &mut blocked.credit
-        } else {
-            &mut blocked.consumer
-        }
+        (blocked, oldest.into_iter().collect())
     }
 
     fn consumer_stats(&self) -> Vec<ConsumerStats> {
@@ -192,6 +252,7 @@ impl Dispatcher {
             acked: consumer.acked,
             nacked: consumer.nacked,
             expired: consumer.expired,
+            flood_brake: false,
         });
         stats.collect()
     }

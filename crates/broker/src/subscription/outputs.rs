@@ -51,7 +51,14 @@ impl Owner {
             Output::Blocked { offset, attempts, cause } => {
                 self.warn(offset, format_args!("blocked after {attempts} deliveries ({cause:?})"));
             }
-            Output::Drained { .. } => {}
+            // No consumer holds more than one message of a key.
+            Output::Revoke { .. } | Output::Drained { .. } => {}
+            Output::FloodBrake { consumer, engaged } => {
+                tracing::warn!(subscription = %self.id.name, ?consumer, engaged, "flood brake: messages are retried, not moved away");
+            }
+            Output::Park { .. } | Output::Unpark { .. } | Output::Unparked { .. } | Output::Reread { .. } => {
+                unreachable!("no policy parks, and nothing spills yet")
+            }
             Output::Replaced { consumer } => self.end_stream(consumer, StreamEnd::TakenOver),
             Output::Refused { consumer, refusal } => self.end_stream(consumer, StreamEnd::Refused(refusal)),
         }

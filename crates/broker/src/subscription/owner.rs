@@ -12,6 +12,7 @@ use super::{
     window::Window,
 };
 use crate::{node::Node, partition::Partition};
+use bytes::Bytes;
 use keyway_dispatch::{
     Config, ConsumerId, Dispatcher, FailurePolicy, Input, Join, Millis, Mode, Output, Token,
 };
@@ -231,9 +232,9 @@ impl Owner {
         }
         let stream = self.node.subscriptions.next_stream();
         let filters = consumer.filters.clone();
-        let join = Join { consumer: stream, name_hash: consumer.name_hash(), filters, credit: 0 };
+        let join = join(stream, consumer, filters, 0);
         self.step(Input::Join(join));
-        self.step(Input::Leave { consumer: stream });
+        self.step(Input::Leave { consumer: stream, deadline: None });
     }
 
     /// A connected consumer that subscribes again may want other keys now.
@@ -286,8 +287,7 @@ impl Owner {
         }
         let window = Window::new(self.policy.ack_timeout_ms);
         let filters = if self.mode == Mode::KeyShared { consumer.filters.clone() } else { Vec::new() };
-        let join =
-            Join { consumer: stream, name_hash: consumer.name_hash(), filters, credit: window.credit() };
+        let join = join(stream, &consumer, filters, window.credit());
         self.outlets.insert(stream, Outlet { consumer, items, broker_addr, window });
         self.idle_since = None;
         self.step(Input::Join(join));
@@ -344,8 +344,8 @@ impl Owner {
         }
     }
 
+    /// After a seek a fetch replaces the one that waits.
     pub(super) fn fetch(&mut self, from: Offset, records_max: u32, bytes_max: u32) {
-        assert!(self.reading.is_none(), "one fetch at a time");
         self.reading = Some(Reading {
             from,
             records_max: records_max as usize,
@@ -420,6 +420,11 @@ impl Owner {
             tracing::warn!(subscription = %self.id.name, %error, "the records of a deleted topic's subscription stay");
         }
     }
+}
+
+/// Danube's clients know no revoke, so each holds one message of a key.
+fn join(stream: ConsumerId, consumer: &Consumer, filters: Vec<Bytes>, credit: u32) -> Join {
+    Join { consumer: stream, name_hash: consumer.name_hash(), filters, credit, in_flight_per_key: 1 }
 }
 
 impl DispatchClock {

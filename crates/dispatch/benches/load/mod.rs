@@ -63,8 +63,13 @@ impl Load {
         for consumer in 0..shape.consumers {
             let each = shape.patterns / shape.consumers;
             let filters = (consumer * each..(consumer + 1) * each).map(|nth| pattern(nth).into()).collect();
-            let join =
-                Join { consumer: ConsumerId(consumer), name_hash: consumer, filters, credit: shape.credit };
+            let join = Join {
+                consumer: ConsumerId(consumer),
+                name_hash: consumer,
+                filters,
+                credit: shape.credit,
+                in_flight_per_key: 1,
+            };
             dispatcher.step(Millis(0), Input::Join(join), &mut out);
         }
         let zipf = if let Keys::Zipf(keys) = shape.keys { Some(Zipf::new(keys)) } else { None };

@@ -35,7 +35,7 @@ pub(crate) struct Message {
 pub(crate) enum Link {
     Connected,
     Lost { until: Millis },
-    Leaving,
+    Leaving { deadline: Option<Millis> },
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +45,12 @@ pub(crate) struct Member {
     pub(crate) link: Link,
     pub(crate) credit: u32,
     pub(crate) patterns: Vec<Vec<u8>>,
+}
+
+impl Member {
+    pub(crate) fn is_leaving(&self) -> bool {
+        matches!(self.link, Link::Leaving { .. })
+    }
 }
 
 pub(crate) struct Model {
@@ -175,20 +181,41 @@ impl Model {
     fn apply(&mut self, input: &Input) {
         match input {
             Input::Records { .. } | Input::Tick => {}
+            Input::Reread { .. } | Input::Unpark { .. } => {}
+            Input::Renew { offset, token } => {
+                let end = self.now.plus(self.config.failure.ack_timeout_ms);
+                if let Some(message) = self.messages.get_mut(&offset.0)
+                    && let Place::InFlight { lease, .. } = &mut message.place
+                    && message.token == Some(*token)
+                {
+                    *lease = end;
+                }
+            }
+            Input::Seek { to } => {
+                self.messages.clear();
+                self.done = (0..to.0).collect();
+                self.next_read = to.0;
+            }
+            Input::Release { key } => {
+                let keyed = self.config.mode == Mode::KeyShared;
+                self.release(|message| keyed && key_hash(message.key) == *key);
+            }
+            Input::ReleaseAll => self.release(|_| true),
             Input::Join(join) => self.join(join),
-            Input::Leave { consumer } => {
-                if let Some(at) = self.find(*consumer).filter(|&at| self.members[at].link != Link::Leaving) {
+            Input::Leave { consumer, deadline } => {
+                let Some(at) = self.find(*consumer) else { return };
+                if !matches!(self.members[at].link, Link::Leaving { .. }) {
                     if self.members[at].link != Link::Connected {
                         self.return_held(*consumer);
                     }
                     self.stop_wanting(at);
-                    self.members[at].link = Link::Leaving;
                 }
+                self.members[at].link = Link::Leaving { deadline: *deadline };
             }
             Input::Gone { consumer } => {
                 let Some(at) = self.find(*consumer) else { return };
                 match (self.members[at].link, self.config.mode) {
-                    (Link::Leaving, _) => self.return_held(*consumer),
+                    (Link::Leaving { .. }, _) => self.return_held(*consumer),
                     (Link::Lost { .. }, _) => {}
                     (Link::Connected, Mode::KeyShared | Mode::Exclusive) => {
                         let until = self.now.plus(self.config.reconnect_grace_ms);
@@ -208,7 +235,7 @@ impl Model {
                 }
             }
             Input::SetFilters { consumer, filters } => {
-                if let Some(at) = self.find(*consumer).filter(|&at| self.members[at].link != Link::Leaving) {
+                if let Some(at) = self.find(*consumer).filter(|&at| !self.members[at].is_leaving()) {
                     self.want(at, filters);
                 }
             }
@@ -260,9 +287,16 @@ impl Model {
         self.elect();
     }
 
+    fn release(&mut self, which: impl Fn(&Message) -> bool) {
+        for message in self.messages.values_mut().filter(|m| m.place == Place::Blocked && which(m)) {
+            let fresh = (Place::Waiting, 0, 0, Millis(0));
+            (message.place, message.attempts, message.failures, message.due) = fresh;
+        }
+    }
+
     fn join(&mut self, join: &Join) {
         let known = self.members.iter().position(|member| member.name == join.name_hash);
-        let others = self.members.iter().find(|m| m.name != join.name_hash && m.link != Link::Leaving);
+        let others = self.members.iter().find(|m| m.name != join.name_hash && !m.is_leaving());
         if let Some(holder) = others.filter(|_| self.config.mode == Mode::Exclusive) {
             let refusal = Refusal::Exclusive { holder: holder.id };
             return self.expected.push(Output::Refused { consumer: join.consumer, refusal });
@@ -279,7 +313,7 @@ impl Model {
             return self.want(self.members.len() - 1, &join.filters);
         };
         let old = self.members[at].id;
-        if self.members[at].link == Link::Leaving {
+        if self.members[at].is_leaving() {
             self.members[at].patterns = vec![b"\0new".into()];
         } else {
             self.return_held(old);
@@ -313,9 +347,11 @@ impl Model {
     /// The last one who wanted this leaves it behind for a while.
     fn stop_wanting(&mut self, at: usize) {
         let patterns = self.members[at].patterns.clone();
-        let others = self.members.iter().enumerate().any(|(other, member)| {
-            other != at && member.link != Link::Leaving && member.patterns == patterns
-        });
+        let others = self
+            .members
+            .iter()
+            .enumerate()
+            .any(|(other, member)| other != at && !member.is_leaving() && member.patterns == patterns);
         if !others && patterns != [b"\0new"] && self.config.mode == Mode::KeyShared {
             self.retained.push((patterns, self.now.plus(self.config.filter_grace_ms)));
         }
@@ -347,6 +383,13 @@ impl Model {
         let over = |member: &&Member| matches!(member.link, Link::Lost { until } if until <= self.now);
         let over: Vec<ConsumerId> = self.members.iter().filter(over).map(|member| member.id).collect();
         over.into_iter().for_each(|consumer| self.expel(consumer));
+        let due =
+            |member: &&Member| matches!(member.link, Link::Leaving { deadline: Some(at) } if at <= self.now);
+        let due: Vec<ConsumerId> = self.members.iter().filter(due).map(|member| member.id).collect();
+        for consumer in due {
+            let held = self.held(consumer);
+            held.into_iter().for_each(|offset| self.fail(offset, Cause::Disconnect, false, None, None));
+        }
         self.retained.retain(|&(_, until)| until > self.now);
         let again: Vec<i64> = (self.messages.iter())
             .filter(|(_, message)| message.place == Place::SideRetry && message.due <= self.now)
@@ -404,7 +447,7 @@ impl Model {
             let message = self.messages.get_mut(&offset).unwrap();
             let (attempts, cause) = (u32::from(message.attempts), message.cause);
             match self.config.failure.poison {
-                Poison::Block => {
+                Poison::Block | Poison::Park => {
                     message.place = Place::Blocked;
                     self.expected.push(Output::Blocked { offset: Offset(offset), attempts, cause });
                 }
@@ -431,7 +474,7 @@ impl Model {
     /// Whom a key belongs to: the best of those who want it.
     fn owner(&self, key: u8) -> Option<&Member> {
         let slot = ((u128::from(self.config.slots) * (key_hash(key).0 >> 96)) >> 32) as u32;
-        let wanting = |m: &&Member| m.link != Link::Leaving && matches(&m.patterns, key);
+        let wanting = |m: &&Member| !m.is_leaving() && matches(&m.patterns, key);
         self.members.iter().filter(wanting).max_by_key(|member| rank(slot, member.name))
     }
 
@@ -499,7 +542,7 @@ impl Model {
             return;
         }
         let unwanted = |model: &Self, key| {
-            let wanted = model.members.iter().any(|m| m.link != Link::Leaving && matches(&m.patterns, key));
+            let wanted = model.members.iter().any(|m| !m.is_leaving() && matches(&m.patterns, key));
             !wanted && !model.retained.iter().any(|(patterns, _)| matches(patterns, key))
         };
         loop {
@@ -527,7 +570,7 @@ impl Model {
 
     fn forget_drained(&mut self) {
         let drained: Vec<ConsumerId> = (self.members.iter())
-            .filter(|member| member.link == Link::Leaving && self.held(member.id).is_empty())
+            .filter(|member| member.is_leaving() && self.held(member.id).is_empty())
             .map(|member| member.id)
             .collect();
         for consumer in drained {

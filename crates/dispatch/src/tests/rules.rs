@@ -77,7 +77,13 @@ impl Bench {
     fn join_with(&mut self, consumer: u64, filters: &[&'static str], credit: u32) {
         let filters = filters.iter().map(|pattern| Bytes::from_static(pattern.as_bytes())).collect();
         let consumer = ConsumerId(consumer);
-        self.step(Input::Join(Join { consumer, name_hash: consumer.0, filters, credit }));
+        self.step(Input::Join(Join {
+            consumer,
+            name_hash: consumer.0,
+            filters,
+            credit,
+            in_flight_per_key: 1,
+        }));
     }
 
     fn gone(&mut self, consumer: u64) {
@@ -85,7 +91,7 @@ impl Bench {
     }
 
     fn leave(&mut self, consumer: u64) {
-        self.step(Input::Leave { consumer: ConsumerId(consumer) });
+        self.step(Input::Leave { consumer: ConsumerId(consumer), deadline: None });
     }
 
     fn ack(&mut self, offset: i64) {
@@ -271,7 +277,7 @@ fn a_used_up_message_blocks_its_key_until_the_policy_says_otherwise() {
     assert_eq!(bench.seen().len(), 2 + 5, "one delivery and five redeliveries");
     let blocked = Output::Blocked { offset: Offset(0), attempts: 6, cause: Cause::Nack };
     assert_eq!(std::mem::take(&mut bench.other), [blocked]);
-    assert_eq!(bench.dispatcher.stats().blocked.poison, 1);
+    assert_eq!(bench.dispatcher.stats().blocked.by(Reason::Poison), 1);
     bench.publish(&["b", "a"]);
     assert_eq!(bench.offsets(), [3], "other keys go on");
     let policy = FailurePolicy { poison: Poison::DeadLetter, ..FailurePolicy::default() };
@@ -450,8 +456,9 @@ fn a_huge_gap_is_one_step_or_two() {
     let end = Offset(1 << 50);
     bench.step(Input::LogStart { to: Offset(1 << 49) });
     assert_eq!(bench.cursor(), 1 << 49);
+    bench.step(Input::Records { base: Offset(0), end: Offset(1 << 49), records: vec![] });
     let record = Arrival { offset: end, key: key_hash(1), key_text: Some(key_text(1)), size: 1 };
-    bench.step(Input::Records { base: end, end: end.next(), records: vec![record] });
+    bench.step(Input::Records { base: Offset(1 << 49), end: end.next(), records: vec![record] });
     assert_eq!(bench.offsets(), [end.0]);
 }
 
@@ -488,7 +495,8 @@ fn an_id_that_comes_with_another_name_is_another_consumer() {
     let mut bench = Bench::new(Mode::KeyShared);
     bench.join(1, &[]);
     bench.publish(&["a"]);
-    let join = Join { consumer: ConsumerId(1), name_hash: 99, filters: vec![], credit: 5 };
+    let join =
+        Join { consumer: ConsumerId(1), name_hash: 99, filters: vec![], credit: 5, in_flight_per_key: 1 };
     bench.step(Input::Join(join));
     assert_eq!(bench.seen(), [(1, 0, 1), (1, 0, 2)]);
     assert_eq!(bench.dispatcher.stats().consumers.len(), 1);

@@ -1,7 +1,7 @@
 //! A small hostile world around one dispatcher: workers that crash, come back, go slow, answer late or twice; a log with
 //! gaps and retention; a persister that lags; an owner that dies and recovers from whatever was durable.
 
-use super::model::{Link, Model, Place, key_hash, key_text};
+use super::model::{Model, Place, key_hash, key_text};
 use crate::mutant::Mutant;
 use crate::placement::mix;
 use crate::*;
@@ -111,7 +111,7 @@ impl Tally {
             Output::Drained { .. } => self.drained += 1,
             Output::Replaced { .. } => self.replaced += 1,
             Output::Refused { .. } => self.refused += 1,
-            Output::Fetch { .. } | Output::CursorMoved(_) | Output::Persist => {}
+            _ => {}
         }
     }
 }
@@ -133,6 +133,8 @@ pub(crate) struct World {
     /// Deliveries of streams that are gone, in processes that do not know.
     zombies: Vec<Held>,
     fetch: Option<(Offset, u32)>,
+    /// One that a seek replaced.
+    stale_fetch: Option<Offset>,
     side_writes: Vec<Offset>,
     /// Snapshots on their way to the disk, then the last that arrived.
     unwritten: VecDeque<Vec<u8>>,
@@ -177,6 +179,7 @@ impl World {
             jitter_percent: 0,
             poison: random.pick(&[Poison::Block, Poison::DeadLetter, Poison::Drop]),
             disconnects: random.pick(&[Disconnects::Count, Disconnects::Ignore]),
+            flood_brake: None,
         };
         let epoch = OwnerEpoch::FIRST;
         let mut world = Self {
@@ -191,6 +194,7 @@ impl World {
             workers: BTreeMap::new(),
             zombies: vec![],
             fetch: None,
+            stale_fetch: None,
             side_writes: vec![],
             unwritten: VecDeque::new(),
             durable: None,
@@ -243,7 +247,9 @@ impl World {
             85..91 => self.finish_side_write(),
             91..95 => self.write_snapshot(),
             95..97 => self.restart(),
-            _ => self.work(),
+            97 => self.release(),
+            98 => self.renew(),
+            _ => self.seek(),
         }
     }
 
@@ -332,7 +338,7 @@ impl World {
     }
 
     fn join(&mut self, name: u64, consumer: ConsumerId, filters: Vec<Bytes>, credit: u32) {
-        self.step(Input::Join(Join { consumer, name_hash: name, filters, credit }));
+        self.step(Input::Join(Join { consumer, name_hash: name, filters, credit, in_flight_per_key: 1 }));
         let refused = self.out.iter().any(|output| matches!(output, Output::Refused { .. }));
         if refused {
             return;
@@ -363,7 +369,8 @@ impl World {
 
     fn leave(&mut self) {
         if let Some(consumer) = self.some_worker() {
-            self.step(Input::Leave { consumer });
+            let deadline = self.random.pick(&[None, None, Some(self.now.plus(200))]).filter(|_| !self.gentle);
+            self.step(Input::Leave { consumer, deadline });
         }
     }
 
@@ -441,6 +448,34 @@ impl World {
         }
     }
 
+    fn release(&mut self) {
+        let key = key_hash(self.random.below(self.keys) as u8);
+        let input = if self.random.one_in(2) { Input::ReleaseAll } else { Input::Release { key } };
+        self.step(input);
+    }
+
+    /// A worker says that it is busy; or a zombie does.
+    fn renew(&mut self) {
+        let held = self.workers.values().flat_map(|worker| &worker.inbox).chain(&self.zombies);
+        let held: Vec<Held> = held.copied().collect();
+        if !held.is_empty() {
+            let Held { offset, token } = self.random.pick(&held);
+            self.step(Input::Renew { offset, token });
+        }
+    }
+
+    fn seek(&mut self) {
+        if self.random.one_in(3) {
+            let to = Offset(self.random.below(self.log.len() as u64 + 1) as i64);
+            self.stale_fetch = self.fetch.take().map(|(from, _)| from);
+            self.step(Input::Seek { to });
+        } else if let Some(base) =
+            self.stale_fetch.filter(|&base| self.fetch.is_none_or(|(from, _)| from != base))
+        {
+            self.step(Input::Records { base, end: base.next(), records: vec![] });
+        }
+    }
+
     fn write_snapshot(&mut self) {
         if let Some(bytes) = self.unwritten.pop_front() {
             self.durable = Some(bytes);
@@ -498,8 +533,7 @@ impl World {
         assert_eq!(stats.live_messages, read.clone().count() as u64);
         assert_eq!(stats.in_flight, read.filter(|message| in_flight(message.place)).count() as u64);
         assert_eq!(stats.cursor.0, self.model.cursor(), "the cursor is the lowest offset that is not done");
-        let Blocked { credit, consumer, nobody, backoff, poison, side_write, unmatched } = stats.blocked;
-        let waiting = credit + consumer + nobody + backoff + poison + side_write + unmatched;
+        let (waiting, backoff) = (stats.blocked.sum(), stats.blocked.by(Reason::Backoff));
         let heads = if self.config.mode == Mode::KeyShared { stats.live_keys } else { stats.live_messages };
         assert_eq!(waiting + stats.in_flight, heads, "whatever waits has a reason: {:?}", stats.blocked);
         assert!(backoff == 0 || self.dispatcher.next_deadline().is_some());
@@ -568,7 +602,7 @@ impl World {
             self.config.failure.poison = Poison::Drop;
             self.step(Input::SetPolicy(self.config.failure.clone()));
         }
-        let holder = self.model.members.iter().find(|member| member.link != Link::Leaving);
+        let holder = self.model.members.iter().find(|member| !member.is_leaving());
         let holder_is_free = holder.is_none();
         let (name, consumer) = holder.map_or((9, ConsumerId(9)), |holder| (holder.name, holder.id));
         if !self.gentle {

@@ -1,0 +1,59 @@
+//! Going on somewhere else, by a person's decision.
+
+use crate::dispatcher::{Dispatcher, Timer};
+use crate::entry::State;
+use crate::key_table::KeyTable;
+use crate::queue::Queue;
+use crate::slab::Slab;
+use crate::window::Window;
+use crate::{Millis, Output};
+use keyway_record::{KeyHash, Offset};
+
+impl Dispatcher {
+    /// Forgets every message and goes on at `to`; consumers, filters and counters stay.
+    pub(crate) fn seek(&mut self, to: i64, out: &mut Vec<Output>) {
+        let held: Vec<u32> = self.leases.iter(&self.entries).collect();
+        for index in held {
+            self.release(index);
+        }
+        self.unlink_ready_keys();
+        self.timers.retain(|(_, timer)| !matches!(timer, Timer::Retry(_)));
+        (self.entries, self.keys, self.table) = (Slab::new(), Slab::new(), KeyTable::default());
+        (self.queue, self.window) = (Queue::new(), Window::new(to));
+        self.texts.clear();
+        self.saved.clear();
+        self.troubled.clear();
+        self.fetching = None;
+        self.touch().urgent = true;
+        out.push(Output::CursorMoved(Offset(to)));
+        self.skip_below_log_start();
+    }
+
+    /// A used-up head is tried again from its first attempt.
+    pub(crate) fn release_key(&mut self, hash: KeyHash, out: &mut Vec<Output>) {
+        let Self { table, keys, .. } = self;
+        let Some(key) = table.find(hash, |other| keys[other].hash) else { return };
+        let head = self.keys[key].head;
+        if self.entries[head].state == State::Blocked {
+            self.try_anew(head, out);
+        }
+    }
+
+    pub(crate) fn release_all(&mut self, out: &mut Vec<Output>) {
+        let blocked = self.window.live(i64::MAX).map(|(_, index)| index);
+        let blocked: Vec<u32> =
+            blocked.filter(|&index| self.entries[index].state == State::Blocked).collect();
+        for index in blocked {
+            self.try_anew(index, out);
+        }
+    }
+
+    fn try_anew(&mut self, index: u32, out: &mut Vec<Output>) {
+        self.stop_waiting(index);
+        let entry = &mut self.entries[index];
+        (entry.attempts, entry.failures, entry.due) = (0, 0, Millis::default());
+        self.troubled.remove(&index);
+        self.touch();
+        self.let_go_on(index, out);
+    }
+}
