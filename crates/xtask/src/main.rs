@@ -12,6 +12,7 @@ mod interop;
 mod kafka_probe;
 mod messages;
 mod process;
+mod storm;
 mod tools;
 mod workspace;
 
@@ -28,6 +29,8 @@ enum Task {
     Messages(messages::Args),
     /// Clients that nobody here wrote, against the built broker: one line per check.
     Interop(interop::Args),
+    /// Many Key-Shared workers through kills and restarts, every delivery judged: one line of result.
+    Storm(storm::Args),
     /// This broker and Apache Kafka in turn, as a Markdown table.
     Bench(bench::Args),
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().task {
         Task::Messages(args) => messages::run(args).map(|()| ExitCode::SUCCESS),
         Task::Interop(args) => run(interop::run(args)),
+        Task::Storm(args) => run(storm::run(args)),
         Task::Bench(args) => run(bench::run(args)),
     };
     outcome.unwrap_or_else(|error| {

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::kafka_clients;
 use super::scene::Scene;
 use super::stage::Stage;
+use crate::storm::Storm;
 
 /// How often a broker is killed in one check.
 const KILLS: usize = 6;
@@ -293,6 +294,18 @@ pub(crate) async fn worker_stays_away(stage: &mut Stage<'_>) -> anyhow::Result<S
         "all {KEYS} keys at the one that came back, {} ms after the restart",
         restarted.elapsed().as_millis()
     ))
+}
+
+/// A minute of `cargo xtask storm`.
+pub(crate) async fn storm(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    let storm = Storm {
+        duration: Duration::from_secs(60),
+        workers: 100,
+        keys: 1_000,
+        rate: 1_000,
+        seed: stage.seed(),
+    };
+    storm.rage(&mut stage.broker).await
 }
 
 /// SIGTERM under load from both protocols: a clean exit within its time, and nothing acknowledged is lost.
