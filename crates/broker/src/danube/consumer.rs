@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     node::Node,
-    subscription::{OUTLET_ITEMS, SubscribeError, SubscribeRequest, Subscription, Wanted},
+    subscription::{OUTLET_ITEMS, StartPosition, SubscribeError, SubscribeRequest, Subscription, Wanted},
     topics::DispatchStrategy,
 };
 use bytes::Bytes;
@@ -62,6 +62,7 @@ impl ConsumerService for Consumers {
             name: &request.subscription,
             mode,
             reliable: target.topic.settings.dispatch != Some(DispatchStrategy::NonReliable),
+            start: StartPosition::Latest,
         };
         let subscribe = SubscribeRequest {
             consumer_id: consumer_id(&partition.id, &request.subscription, &request.consumer_name),
@@ -187,6 +188,8 @@ fn subscribe_status(error: SubscribeError) -> Status {
         SubscribeError::TooManyConsumers { .. } | SubscribeError::TooManySubscriptions { .. } => {
             Status::resource_exhausted(text)
         }
-        SubscribeError::Store { .. } | SubscribeError::Ended => Status::unavailable(text),
+        SubscribeError::Read(_) | SubscribeError::Store { .. } | SubscribeError::Ended => {
+            Status::unavailable(text)
+        }
     }
 }

@@ -60,6 +60,8 @@ impl DeliveryStream {
                 (TAKEOVER_PAUSE_MS, Status::unavailable(StreamEnd::TakenOver.to_string()))
             }
             Some(StreamEnd::Refused(refusal)) => (0, refused(refusal)),
+            // Not the end that makes clients open the stream again: some would do so for ever, without a word.
+            Some(StreamEnd::Deleted) => (0, Status::not_found(StreamEnd::Deleted.to_string())),
         };
         let until = Millis(self.clock.now().0 + pause_ms);
         let pause: BoxFuture<'static, ()> =

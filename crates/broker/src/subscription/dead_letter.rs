@@ -68,7 +68,7 @@ async fn topic(node: &Node, name: &TopicName) -> Result<Arc<Topic>, TopicError> 
     }
 }
 
-fn topic_name(topic: &TopicName, subscription: &str) -> TopicName {
+pub(super) fn topic_name(topic: &TopicName, subscription: &str) -> TopicName {
     let legal = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
     let mut name: String = format!("{topic}.{subscription}").chars().map(legal).collect();
     name.truncate(TopicName::LEN_MAX - 4);

@@ -37,6 +37,11 @@ pub(super) fn read(
     Ok(fetched)
 }
 
+/// The first record at `offset` or in its batch after it.
+pub(super) fn read_first(log: &dyn PartitionLog, offset: Offset) -> Result<Option<Stored>, ReadError> {
+    Ok(read(log, offset, 1, 1)?.payloads.into_iter().next())
+}
+
 /// The one record at `offset`, if the log still has it.
 pub(super) fn read_one(log: &dyn PartitionLog, offset: Offset) -> Result<Option<Stored>, ReadError> {
     let fetched = read(log, offset, 1, 1)?;

@@ -1,10 +1,15 @@
 //! A subscription as everyone but its owner sees it: an address for commands.
 
-use super::SubscriptionId;
+use super::{
+    SubscriptionId,
+    policy::SubscriptionPolicy,
+    view::{KeyView, PartitionView},
+};
+use crate::internal_topic::InternalTopicError;
 use bytes::Bytes;
 use keyway_danube_wire::proto::StreamMessage;
-use keyway_dispatch::{ConsumerId, Mode, Refusal, Token};
-use keyway_log::Ticket;
+use keyway_dispatch::{ConsumerId, KeyOrder, Mode, Refusal, Token};
+use keyway_log::{ReadError, Ticket};
 use keyway_record::{KeyHash, Offset};
 use std::sync::{
     Arc,
@@ -41,12 +46,62 @@ pub(crate) struct Consumer {
 /// What the owner is told.
 #[derive(Debug)]
 pub(super) enum Command {
-    Subscribe { request: SubscribeRequest, reply: oneshot::Sender<Result<Subscribed, SubscribeError>> },
-    Open { consumer: Arc<Consumer>, stream: ConsumerId, outlet: mpsc::Sender<Item>, broker_addr: String },
-    Close { stream: ConsumerId },
-    Ack { offset: Offset, token: Option<Token> },
-    Nack { offset: Offset, token: Option<Token>, delay_ms: Option<u64>, reason: Option<String> },
-    SideDone { offset: Offset, ok: bool },
+    Subscribe {
+        request: SubscribeRequest,
+        reply: oneshot::Sender<Result<Subscribed, SubscribeError>>,
+    },
+    Open {
+        consumer: Arc<Consumer>,
+        stream: ConsumerId,
+        outlet: mpsc::Sender<Item>,
+        broker_addr: String,
+    },
+    Close {
+        stream: ConsumerId,
+    },
+    Ack {
+        offset: Offset,
+        token: Option<Token>,
+    },
+    Nack {
+        offset: Offset,
+        token: Option<Token>,
+        delay_ms: Option<u64>,
+        reason: Option<String>,
+    },
+    SideDone {
+        offset: Offset,
+        ok: bool,
+    },
+    SetPolicy {
+        policy: Box<SubscriptionPolicy>,
+    },
+    Describe {
+        reply: oneshot::Sender<PartitionView>,
+    },
+    Keys {
+        order: KeyOrder,
+        limit: usize,
+        reply: oneshot::Sender<Vec<KeyView>>,
+    },
+    Key {
+        key: Bytes,
+        reply: oneshot::Sender<Option<KeyView>>,
+    },
+    /// The reply says how many keys (messages, where none has a key) waited for this.
+    Release {
+        key: Option<Bytes>,
+        reply: oneshot::Sender<u64>,
+    },
+    /// The reply says what its durability waits for.
+    Seek {
+        to: Offset,
+        reply: oneshot::Sender<Option<Ticket>>,
+    },
+    /// The subscription is given up; the reply comes when its records are durably gone.
+    Delete {
+        reply: oneshot::Sender<Result<(), Arc<InternalTopicError>>>,
+    },
 }
 
 /// Who wants to consume.
@@ -67,7 +122,7 @@ pub(super) struct Subscribed {
 }
 
 /// Why a consumer was not taken in.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum SubscribeError {
     #[error("the subscription exists with type {exists:?}")]
     OtherType { exists: Mode },
@@ -79,6 +134,8 @@ pub(crate) enum SubscribeError {
     TooManySubscriptions { max: usize },
     #[error("the consumer id {id} belongs to another consumer; choose another name")]
     IdTaken { id: u64 },
+    #[error("the log cannot be read for the subscription's start: {0}")]
+    Read(#[from] ReadError),
     #[error("the subscription cannot be stored: {reason}")]
     Store { reason: String },
     #[error("the subscription ends")]
@@ -95,6 +152,8 @@ pub(crate) enum StreamEnd {
     TakenOver,
     #[error(transparent)]
     Refused(Refusal),
+    #[error("the subscription was deleted")]
+    Deleted,
 }
 
 impl Subscription {

@@ -9,21 +9,34 @@
 //! **Invariant:** only its owner touches a subscription's dispatcher. **Invariant:** a subscription's start and its
 //! consumers are durable before the first of them is answered, so every id that was given out is good after a restart.
 
+#![allow(dead_code, unused_imports, reason = "the admin fronts that call this are under way")]
+
+mod control;
 mod dead_letter;
+mod describe;
 mod fetch;
 mod handle;
+mod latency;
 mod members;
 mod outputs;
 mod owner;
 mod payloads;
+mod policy;
 mod record;
+mod start;
+mod view;
 mod window;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use control::SubscriptionError;
 pub(crate) use handle::{Consumer, Item, StreamEnd, SubscribeError, SubscribeRequest, Subscription};
+pub(crate) use keyway_dispatch::KeyOrder;
 pub(crate) use owner::OUTLET_ITEMS;
+pub(crate) use policy::{PolicyError, SubscriptionPolicy};
+pub(crate) use start::{StartPosition, StartPositionError};
+pub(crate) use view::{ConsumerView, KeyView, LatencyView, PartitionView};
 
 use crate::{
     danube::ids::consumer_id,
@@ -32,9 +45,7 @@ use crate::{
     partition::Partition,
 };
 use handle::{COMMANDS_MAX, Command};
-use keyway_dispatch::{
-    Config, ConsumerId, Disconnects, Dispatcher, FailurePolicy, Mode, OwnerEpoch, Snapshot,
-};
+use keyway_dispatch::{Config, ConsumerId, Dispatcher, Mode, OwnerEpoch, Snapshot};
 use keyway_log::LogStore;
 use keyway_record::{PartitionId, TopicId};
 use keyway_runtime::World;
@@ -77,6 +88,14 @@ pub(crate) struct Subscriptions {
 struct Map {
     by_partition: BTreeMap<(TopicId, PartitionId), BTreeMap<String, Arc<Subscription>>>,
     by_consumer: BTreeMap<u64, (Arc<Subscription>, Arc<Consumer>)>,
+    policies: BTreeMap<(TopicId, String), SubscriptionPolicy>,
+}
+
+/// What the store has.
+#[derive(Default)]
+struct Stored {
+    subscriptions: BTreeMap<SubscriptionId, Found>,
+    policies: BTreeMap<(TopicId, String), SubscriptionPolicy>,
 }
 
 /// What the store has of one subscription.
@@ -93,6 +112,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) mode: Mode,
     /// What the topic promises.
     pub(crate) reliable: bool,
+    /// Where it begins if it is new.
+    pub(crate) start: StartPosition,
 }
 
 impl Subscriptions {
@@ -110,7 +131,15 @@ impl Subscriptions {
     pub(crate) async fn resume(&self, node: &Arc<Node>) -> Result<(), InternalTopicError> {
         let mut claims = Vec::new();
         let mut owners = Vec::new();
-        for (id, found) in self.stored()? {
+        let Stored { subscriptions, policies } = self.stored()?;
+        for ((topic, name), policy) in policies {
+            if node.topics.of_id(topic).is_some() {
+                self.write().policies.insert((topic, name), policy);
+            } else {
+                claims.push((Key::Policy(topic, name).encode(), None));
+            }
+        }
+        for (id, found) in subscriptions {
             let topic = node.topics.of_id(id.topic);
             let partition = topic.as_ref().and_then(|topic| topic.partition(id.partition));
             let (Some(partition), Some(stored)) = (partition, found.subscription) else {
@@ -123,7 +152,7 @@ impl Subscriptions {
                 claims.push((Key::Subscription(id).encode(), None));
                 continue;
             };
-            let dispatcher = self.recover_dispatcher(&stored)?;
+            let dispatcher = self.recover_dispatcher(&id, &stored)?;
             let snapshot = dispatcher.snapshot().encode().into();
             let claim = StoredSubscription { mode: stored.mode, snapshot };
             claims.push((Key::Subscription(id.clone()).encode(), Some(claim.encode())));
@@ -217,11 +246,11 @@ impl Subscriptions {
         {
             return Err(SubscribeError::TooManySubscriptions { max: SUBSCRIPTIONS_PER_PARTITION_MAX });
         }
-        // Danube's start is the next message: everything that is readable now is the past.
-        let start_offset = wanted.partition.log.bounds().high_watermark;
-        let config = Config { start: start_offset, ..config(wanted.mode) };
-        let dispatcher = Dispatcher::new(config, OwnerEpoch::FIRST);
         let (topic, partition) = place;
+        let start_offset = wanted.start.resolve(wanted.partition)?;
+        let policy = self.policy(topic, wanted.name);
+        let config = Config { start: start_offset, ..config(wanted.mode, &policy) };
+        let dispatcher = Dispatcher::new(config, OwnerEpoch::FIRST);
         let id = SubscriptionId { topic, partition, name: wanted.name.to_owned() };
         if wanted.reliable {
             let stored =
@@ -270,8 +299,9 @@ impl Subscriptions {
         self.write().by_consumer.remove(&consumer);
     }
 
-    fn stored(&self) -> Result<BTreeMap<SubscriptionId, Found>, InternalTopicError> {
-        let mut all: BTreeMap<SubscriptionId, Found> = BTreeMap::new();
+    fn stored(&self) -> Result<Stored, InternalTopicError> {
+        let mut stored = Stored::default();
+        let all = &mut stored.subscriptions;
         for (key, value) in self.records.entries() {
             match Key::decode(&key).map_err(|reason| self.records.malformed(reason))? {
                 Key::Subscription(id) => {
@@ -284,15 +314,25 @@ impl Subscriptions {
                         StoredConsumer::decode(&value).map_err(|reason| self.records.malformed(reason))?;
                     all.entry(id).or_default().consumers.push((name, stored));
                 }
+                Key::Policy(topic, name) => {
+                    let policy = SubscriptionPolicy::decode(&value)
+                        .map_err(|reason| self.records.malformed(reason))?;
+                    stored.policies.insert((topic, name), policy);
+                }
             }
         }
-        Ok(all)
+        Ok(stored)
     }
 
-    fn recover_dispatcher(&self, stored: &StoredSubscription) -> Result<Dispatcher, InternalTopicError> {
+    fn recover_dispatcher(
+        &self,
+        id: &SubscriptionId,
+        stored: &StoredSubscription,
+    ) -> Result<Dispatcher, InternalTopicError> {
         let snapshot = Snapshot::decode(&stored.snapshot).map_err(|error| self.records.malformed(error))?;
         let epoch = snapshot.epoch.next();
-        Ok(Dispatcher::recover(config(stored.mode), &snapshot, epoch))
+        let policy = self.policy(id.topic, &id.name);
+        Ok(Dispatcher::recover(config(stored.mode, &policy), &snapshot, epoch))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Map> {
@@ -305,6 +345,19 @@ impl Subscriptions {
 }
 
 impl Map {
+    /// The topic's partitions that have subscriptions, ascending.
+    fn of_topic(
+        &self,
+        topic: TopicId,
+    ) -> impl Iterator<Item = (PartitionId, &BTreeMap<String, Arc<Subscription>>)> {
+        let all = (topic, PartitionId(0))..=(topic, PartitionId(i32::MAX));
+        self.by_partition.range(all).map(|(&(_, partition), all)| (partition, all))
+    }
+
+    fn policies_of(&self, topic: TopicId) -> usize {
+        self.policies.range((topic, String::new())..).take_while(|((of, _), _)| *of == topic).count()
+    }
+
     fn insert(&mut self, subscription: Arc<Subscription>) {
         let SubscriptionId { topic, partition, name } = subscription.id.clone();
         let all = self.by_partition.entry((topic, partition)).or_default();
@@ -323,16 +376,14 @@ fn start(
 ) -> Arc<Subscription> {
     let (commands, received) = mpsc::channel(COMMANDS_MAX);
     let subscription = Arc::new(Subscription { id, mode, reliable, commands });
-    let owner = Owner::new(node.clone(), &subscription, partition, dispatcher, members, received);
+    let policy = node.subscriptions.policy(subscription.id.topic, &subscription.id.name);
+    let owner = Owner::new(node.clone(), &subscription, partition, dispatcher, policy, members, received);
     node.tasks.spawn(owner.run());
     subscription
 }
 
-/// Danube's policy, but losing a worker counts against none of its messages: most of them it never looked at, they waited
-/// in its queue. A worker that dies at each start would otherwise block the key of everything it was sent.
-fn config(mode: Mode) -> Config {
-    let failure = FailurePolicy { disconnects: Disconnects::Ignore, ..FailurePolicy::default() };
-    Config { failure, ..Config::new(mode) }
+fn config(mode: Mode, policy: &SubscriptionPolicy) -> Config {
+    Config { failure: policy.failure.clone(), ..Config::new(mode) }
 }
 
 fn store_error(error: InternalTopicError) -> SubscribeError {

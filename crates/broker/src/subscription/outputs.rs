@@ -11,7 +11,7 @@ use super::{
 use crate::danube::ids::producer_id;
 use keyway_danube_wire::message::{self, Delivery};
 use keyway_dispatch::{ConsumerId, Input, Output, Token};
-use keyway_record::Offset;
+use keyway_record::{Offset, TopicName};
 use tokio::sync::mpsc::error::TrySendError;
 
 impl Owner {
@@ -67,7 +67,7 @@ impl Owner {
     fn deliver(&mut self, stream: ConsumerId, offset: Offset, token: Token) {
         if let Some(unanswered) = self.in_flight.remove(&offset) {
             // It timed out or was lost with its stream; a stream that is still there has too much in its queue.
-            self.move_window(unanswered.stream, self.policy.ack_timeout_ms);
+            self.move_window(unanswered.stream, self.policy.failure.ack_timeout_ms);
         }
         let Some(stored) = self.stored(offset, token) else { return };
         let Some(outlet) = self.outlets.get(&stream) else { return };
@@ -125,11 +125,14 @@ impl Owner {
         if !self.reliable {
             return;
         }
-        let stored =
-            StoredSubscription { mode: self.mode, snapshot: self.dispatcher.snapshot().encode().into() };
+        let snapshot = self.dispatcher.snapshot();
+        let stored = StoredSubscription { mode: self.mode, snapshot: snapshot.encode().into() };
         let entry = (Key::Subscription(self.id.clone()).encode(), Some(stored.encode()));
-        if let Err(error) = self.node.subscriptions.records.put_staged(vec![entry]).await {
-            tracing::error!(subscription = %self.id.name, %error, "cannot store the subscription's position");
+        match self.node.subscriptions.records.put_staged(vec![entry]).await {
+            Ok(ticket) => (self.stored_cursor, self.stored_at) = (snapshot.cursor, Some(ticket)),
+            Err(error) => {
+                tracing::error!(subscription = %self.id.name, %error, "cannot store the subscription's position");
+            }
         }
     }
 
@@ -157,6 +160,12 @@ impl Owner {
                 self.step(Input::SideDone { offset, ok: false });
             }
         }
+    }
+
+    /// Where used-up messages go.
+    pub(super) fn dead_letter_topic(&self) -> TopicName {
+        let own = self.policy.dead_letter_topic.clone();
+        own.unwrap_or_else(|| dead_letter::topic_name(&self.partition.id.topic, &self.id.name))
     }
 
     fn warn(&self, offset: Offset, what: std::fmt::Arguments<'_>) {

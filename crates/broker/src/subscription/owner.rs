@@ -6,24 +6,24 @@ use super::{
     handle::{
         Command, Consumer, Item, StreamEnd, SubscribeError, SubscribeRequest, Subscribed, Subscription,
     },
+    latency::Latency,
     members::{Members, Reservation},
     payloads::Payloads,
+    policy::SubscriptionPolicy,
     record::{Key, StoredConsumer},
     window::Window,
 };
-use crate::{node::Node, partition::Partition};
+use crate::{internal_topic::InternalTopicError, node::Node, partition::Partition};
 use bytes::Bytes;
-use keyway_dispatch::{
-    Config, ConsumerId, Dispatcher, FailurePolicy, Input, Join, Millis, Mode, Output, Token,
-};
+use keyway_dispatch::{Config, ConsumerId, Dispatcher, Input, Join, Millis, Mode, Output, Reason, Token};
 use keyway_log::{ReadError, ReadLimit, Ticket};
-use keyway_record::Offset;
+use keyway_record::{KeyHash, Offset};
 use keyway_runtime::{BoxFuture, Clock};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Weak},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Commands taken per wake-up before their deliveries go out.
 const COMMANDS_PER_TURN: usize = 256;
@@ -50,7 +50,7 @@ pub(super) struct Owner {
     pub(super) reading: Option<Reading>,
     /// For those who report back; weak, so that the subscription ends when everyone else has let it go.
     pub(super) subscription: Weak<Subscription>,
-    pub(super) policy: FailurePolicy,
+    pub(super) policy: SubscriptionPolicy,
     commands: mpsc::Receiver<Command>,
     clock: DispatchClock,
     timer: Option<(Millis, BoxFuture<'static, ()>)>,
@@ -60,6 +60,14 @@ pub(super) struct Owner {
     registered: Option<Ticket>,
     idle_since: Option<Millis>,
     pub(super) deleted: bool,
+    /// Those who wait until nothing of the subscription is left.
+    delete_replies: Vec<oneshot::Sender<Result<(), Arc<InternalTopicError>>>>,
+    /// The cursor that was stored last.
+    pub(super) stored_cursor: Offset,
+    /// When that is durable.
+    pub(super) stored_at: Option<Ticket>,
+    /// Why the last dead letter could not be written.
+    pub(super) dead_letter_error: Option<String>,
 }
 
 /// One open stream.
@@ -68,6 +76,8 @@ pub(super) struct Outlet {
     pub(super) items: mpsc::Sender<Item>,
     pub(super) broker_addr: String,
     pub(super) window: Window,
+    /// Times from delivery to answer.
+    pub(super) latency: Latency,
 }
 
 /// One delivery that was not answered yet.
@@ -97,6 +107,7 @@ impl Owner {
         subscription: &Arc<Subscription>,
         partition: Arc<Partition>,
         dispatcher: Dispatcher,
+        policy: SubscriptionPolicy,
         members: Members,
         commands: mpsc::Receiver<Command>,
     ) -> Self {
@@ -118,11 +129,15 @@ impl Owner {
             payloads: Payloads::new(),
             outputs: Vec::new(),
             reading: None,
-            policy: FailurePolicy::default(),
+            policy,
             commands,
             clock,
             timer: None,
             deleted: false,
+            delete_replies: Vec::new(),
+            stored_cursor: Offset::ZERO,
+            stored_at: None,
+            dead_letter_error: None,
         }
     }
 
@@ -186,6 +201,21 @@ impl Owner {
             }
             Command::Close { stream } => self.close(stream),
             Command::SideDone { offset, ok } => self.step(Input::SideDone { offset, ok }),
+            Command::SetPolicy { policy } => self.set_policy(*policy),
+            Command::Describe { reply } => _ = reply.send(self.describe()),
+            Command::Keys { order, limit, reply } => _ = reply.send(self.keys(order, limit)),
+            Command::Key { key, reply } => _ = reply.send(self.key(&key)),
+            Command::Release { key, reply } => _ = reply.send(self.release(key.as_deref())),
+            Command::Seek { to, reply } => {
+                self.seek(to);
+                // What this writes is what the caller waits for.
+                self.obey().await;
+                _ = reply.send(self.stored_at);
+            }
+            Command::Delete { reply } => {
+                self.deleted = true;
+                self.delete_replies.push(reply);
+            }
             Command::Subscribe { request, reply } => {
                 let answer = self.subscribe(request).await;
                 // Whoever asked may have gone; the consumer is registered all the same.
@@ -285,10 +315,11 @@ impl Owner {
         if let Some(old) = self.members.opened(&consumer.name, stream) {
             self.end_stream(old, StreamEnd::TakenOver);
         }
-        let window = Window::new(self.policy.ack_timeout_ms);
+        let window = Window::new(self.policy.failure.ack_timeout_ms);
         let filters = if self.mode == Mode::KeyShared { consumer.filters.clone() } else { Vec::new() };
         let join = join(stream, &consumer, filters, window.credit());
-        self.outlets.insert(stream, Outlet { consumer, items, broker_addr, window });
+        let latency = Latency::new();
+        self.outlets.insert(stream, Outlet { consumer, items, broker_addr, window, latency });
         self.idle_since = None;
         self.step(Input::Join(join));
     }
@@ -325,6 +356,42 @@ impl Owner {
         self.step(Input::Ack { offset, token });
     }
 
+    /// Another policy from now on: for what is in flight, what is blocked, and how much the consumers may hold.
+    fn set_policy(&mut self, policy: SubscriptionPolicy) {
+        for outlet in self.outlets.values_mut() {
+            outlet.window.set_ack_timeout(policy.failure.ack_timeout_ms);
+        }
+        let failure = policy.failure.clone();
+        self.policy = policy;
+        self.step(Input::SetPolicy(failure));
+    }
+
+    /// Forgets what is in flight and in memory and goes on at `to`.
+    fn seek(&mut self, to: Offset) {
+        self.in_flight.clear();
+        self.payloads.clear();
+        self.step(Input::Seek { to });
+    }
+
+    /// Lets the blocked messages of a key, or of all keys, be tried again; returns how many there were.
+    fn release(&mut self, key: Option<&[u8]>) -> u64 {
+        let Some(key) = key else {
+            let before = self.waiting_for_people();
+            self.step(Input::ReleaseAll);
+            return before;
+        };
+        let key = KeyHash::of(key);
+        let view = self.dispatcher.key(key);
+        let waits = view.is_some_and(|view| matches!(view.blocked, Some(Reason::Poison | Reason::Parked)));
+        self.step(Input::Release { key });
+        u64::from(waits)
+    }
+
+    fn waiting_for_people(&self) -> u64 {
+        let blocked = self.dispatcher.stats().blocked;
+        blocked.by(Reason::Poison) + blocked.by(Reason::Parked)
+    }
+
     /// The answer to a delivery, unless it is stale, moves its consumer's window.
     fn answered(&mut self, offset: Offset, token: Option<Token>) -> bool {
         let current = self.in_flight.get(&offset);
@@ -333,6 +400,9 @@ impl Owner {
         }
         let InFlight { stream, since, .. } = self.in_flight.remove(&offset).expect("found above");
         let held_ms = self.now().0.saturating_sub(since.0);
+        if let Some(outlet) = self.outlets.get_mut(&stream) {
+            outlet.latency.record(held_ms);
+        }
         self.move_window(stream, held_ms);
         true
     }
@@ -406,19 +476,33 @@ impl Owner {
         if self.deleted || !self.reliable {
             self.node.subscriptions.remove(&self.id);
         }
-        if !self.reliable {
-            return;
-        }
         if !self.deleted {
             return self.persist().await;
+        }
+        for stream in self.outlets.keys().copied().collect::<Vec<_>>() {
+            self.end_stream(stream, StreamEnd::Deleted);
+        }
+        let gone = self.forget_records().await;
+        if let Err(error) = &gone {
+            tracing::warn!(subscription = %self.id.name, %error, "the records of a deleted subscription stay");
+        }
+        let gone = gone.map_err(Arc::new);
+        for reply in self.delete_replies {
+            // Whoever asked may have gone; the subscription is deleted all the same.
+            _ = reply.send(gone.clone());
+        }
+    }
+
+    /// Removes what is stored; durable when this returns.
+    async fn forget_records(&mut self) -> Result<(), InternalTopicError> {
+        if !self.reliable {
+            return Ok(());
         }
         let consumers =
             self.members.iter().map(|consumer| Key::Consumer(self.id.clone(), consumer.name.clone()));
         let keys = consumers.chain([Key::Subscription(self.id.clone())]);
         let entries = keys.map(|key| (key.encode(), None)).collect();
-        if let Err(error) = self.node.subscriptions.records.put_staged(entries).await {
-            tracing::warn!(subscription = %self.id.name, %error, "the records of a deleted topic's subscription stay");
-        }
+        self.node.subscriptions.records.put(entries).await
     }
 }
 

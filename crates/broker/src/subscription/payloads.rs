@@ -71,6 +71,15 @@ impl Payloads {
         }
     }
 
+    /// Nothing is of use any more.
+    pub(super) fn clear(&mut self) {
+        (self.by_offset, self.bytes) = (BTreeMap::new(), 0);
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn at(&self, offset: Offset) -> Option<&Stored> {
         self.by_offset.get(&offset)
     }

@@ -4,9 +4,9 @@
 //!
 //! | part | type |
 //! |---|---|
-//! | kind: 1 subscription, 2 consumer | u8 |
+//! | kind: 1 subscription, 2 consumer, 3 policy | u8 |
 //! | topic id | 16 bytes |
-//! | partition | i32 |
+//! | partition; of a policy, which is for all of them, -1 | i32 |
 //! | length of the subscription's name, the name | u16, UTF-8 |
 //! | of a consumer: its name | the rest, UTF-8 |
 //!
@@ -25,6 +25,8 @@
 //! | version, 1 | u8 |
 //! | length of the topic's name as the consumer wrote it, the name | u16, UTF-8 |
 //! | number of key filters, then per filter: length, pattern | u32, u16, bytes |
+//!
+//! The value of a policy is described where it is encoded.
 
 use super::SubscriptionId;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -34,12 +36,18 @@ use keyway_record::{PartitionId, TopicId};
 const VERSION: u8 = 1;
 const KIND_SUBSCRIPTION: u8 = 1;
 const KIND_CONSUMER: u8 = 2;
+const KIND_POLICY: u8 = 3;
+
+/// In place of a partition: all of them.
+const ALL_PARTITIONS: PartitionId = PartitionId(-1);
 
 /// Whose record it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Key {
     Subscription(SubscriptionId),
     Consumer(SubscriptionId, String),
+    /// Of the subscriptions of this name, on all partitions.
+    Policy(TopicId, String),
 }
 
 /// A subscription at rest.
@@ -59,15 +67,18 @@ pub(super) struct StoredConsumer {
 
 impl Key {
     pub(super) fn encode(&self) -> Bytes {
-        let (kind, id, consumer) = match self {
-            Self::Subscription(id) => (KIND_SUBSCRIPTION, id, ""),
-            Self::Consumer(id, name) => (KIND_CONSUMER, id, name.as_str()),
+        let (kind, topic, partition, name, consumer) = match self {
+            Self::Subscription(id) => (KIND_SUBSCRIPTION, id.topic, id.partition, &id.name, ""),
+            Self::Consumer(id, consumer) => {
+                (KIND_CONSUMER, id.topic, id.partition, &id.name, consumer.as_str())
+            }
+            Self::Policy(topic, name) => (KIND_POLICY, *topic, ALL_PARTITIONS, name, ""),
         };
-        let mut out = BytesMut::with_capacity(23 + id.name.len() + consumer.len());
+        let mut out = BytesMut::with_capacity(23 + name.len() + consumer.len());
         out.put_u8(kind);
-        out.put_slice(&id.topic.0);
-        out.put_i32(id.partition.0);
-        put_text(&mut out, id.name.as_bytes());
+        out.put_slice(&topic.0);
+        out.put_i32(partition.0);
+        put_text(&mut out, name.as_bytes());
         out.put_slice(consumer.as_bytes());
         out.freeze()
     }
@@ -83,6 +94,9 @@ impl Key {
         match kind {
             KIND_SUBSCRIPTION if rest.is_empty() => Ok(Self::Subscription(id)),
             KIND_CONSUMER => Ok(Self::Consumer(id, text(rest)?)),
+            KIND_POLICY if rest.is_empty() && partition == ALL_PARTITIONS => {
+                Ok(Self::Policy(id.topic, id.name))
+            }
             _ => Err(format!("a subscription's key of kind {kind}")),
         }
     }
@@ -171,7 +185,8 @@ mod tests {
 
     #[test]
     fn keys_come_back_and_cuts_are_refused() {
-        for key in [Key::Subscription(id()), Key::Consumer(id(), "worker 1".into())] {
+        let policy = Key::Policy(id().topic, "billing".into());
+        for key in [Key::Subscription(id()), Key::Consumer(id(), "worker 1".into()), policy] {
             let bytes = key.encode();
             assert_eq!(Key::decode(&bytes), Ok(key));
             for len in 0..23 {

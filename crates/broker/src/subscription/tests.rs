@@ -48,7 +48,7 @@ async fn open(
     let dispatcher = Dispatcher::new(config, OwnerEpoch::FIRST);
     let subscription = start(node, id, mode, true, partition.clone(), dispatcher, Members::default());
     node.subscriptions.write().insert(subscription.clone());
-    let wanted = Wanted { partition, name: "sub", mode, reliable: true };
+    let wanted = Wanted { partition, name: "sub", mode, reliable: true, start: StartPosition::Latest };
     let request = SubscribeRequest {
         consumer_id: 5,
         consumer_name: "c".to_owned(),
@@ -118,6 +118,7 @@ async fn a_deleted_topic_takes_its_subscriptions_along() {
     let topic = topic(&node).await;
     let (_subscription, mut items) = open(&node, &topic.partitions[0], Config::new(Mode::Shared), 4).await;
     node.topics.delete(&topic.name).await.expect("deleted");
+    assert!(matches!(next(&mut items).await, Some(Err(StreamEnd::Deleted))));
     assert!(next(&mut items).await.is_none(), "the stream ends");
     node.tasks.close();
     tokio::time::timeout(PATIENCE, node.tasks.wait()).await.expect("the owner ends");

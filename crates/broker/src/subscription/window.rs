@@ -29,6 +29,11 @@ impl Window {
         Self { credit: INITIAL, ack_timeout_ms, pending: 0 }
     }
 
+    /// From now on answers are measured by another timeout.
+    pub(super) fn set_ack_timeout(&mut self, ack_timeout_ms: u64) {
+        self.ack_timeout_ms = ack_timeout_ms;
+    }
+
     pub(super) fn credit(&self) -> u32 {
         self.credit
     }
