@@ -11,6 +11,8 @@ pub struct Config {
     pub grpc: SocketAddr,
     /// Address of Danube's administration; default 127.0.0.1:50051, port 0 takes a free one.
     pub danube_admin: SocketAddr,
+    /// Address of HTTP: health, metrics, administration; default 127.0.0.1:8080, port 0 takes a free one.
+    pub http: SocketAddr,
     /// Host and port that Kafka clients are told to connect to; default: the address listened on.
     pub advertised_kafka: Option<(String, u16)>,
     /// `num.partitions`: partitions of a topic created without a number; default 1.
@@ -36,6 +38,7 @@ impl Default for Config {
             kafka: SocketAddr::from((Ipv4Addr::LOCALHOST, 9092)),
             grpc: SocketAddr::from((Ipv4Addr::LOCALHOST, 6650)),
             danube_admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 50051)),
+            http: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             advertised_kafka: None,
             num_partitions: 1,
             auto_create_topics: true,

@@ -2,6 +2,7 @@
 //!
 //! [`Broker::start`] recovers what the store keeps, listens, and serves until [`Broker::shutdown`].
 
+mod admin;
 mod cluster_id;
 mod config;
 mod connection;
@@ -37,6 +38,7 @@ pub struct Broker {
     kafka_address: SocketAddr,
     grpc_address: SocketAddr,
     danube_admin_address: SocketAddr,
+    http_address: SocketAddr,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -48,7 +50,9 @@ impl Broker {
         let grpc = listener::bind(&world, "gRPC", "--grpc", config.grpc)?;
         let admin = listener::bind(&world, "Danube's administration", "--danube-admin", config.danube_admin)?;
         let danube_admin_address = admin.address();
+        let http = listener::bind(&world, "HTTP", "--http", config.http)?;
         let (kafka_address, grpc_address) = (kafka.address(), grpc.address());
+        let http_address = http.address();
         let stopping = CancellationToken::new();
         let tasks = TaskTracker::new();
         let node =
@@ -58,7 +62,8 @@ impl Broker {
         tasks.spawn(listener::serve_kafka(node.clone(), kafka));
         tasks.spawn(danube::serve(node.clone(), grpc));
         tasks.spawn(danube::admin::serve(node.clone(), admin, grpc_address));
-        Ok(Self { node, kafka_address, grpc_address, danube_admin_address, stopping, tasks })
+        tasks.spawn(admin::serve(node.clone(), http));
+        Ok(Self { node, kafka_address, grpc_address, danube_admin_address, http_address, stopping, tasks })
     }
 
     /// Where the Kafka protocol is served.
@@ -77,6 +82,12 @@ impl Broker {
     #[must_use]
     pub fn danube_admin_address(&self) -> SocketAddr {
         self.danube_admin_address
+    }
+
+    /// Where health, metrics and administration are served.
+    #[must_use]
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
     }
 
     /// Stops accepting, lets requests in flight finish for at most 5 s, then makes everything durable.

@@ -40,6 +40,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:50051", value_parser = address)]
     danube_admin: SocketAddr,
 
+    /// Address of HTTP: health, metrics, administration; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
+    http: SocketAddr,
+
     /// Folder of everything that is stored; created if missing, used by one broker at a time
     #[arg(long, value_name = "DIR", default_value = "./keyway-data")]
     data: PathBuf,
@@ -83,6 +87,7 @@ impl Serve {
             kafka: self.kafka,
             grpc: self.grpc,
             danube_admin: self.danube_admin,
+            http: self.http,
             advertised_kafka,
             ..Config::default()
         };
@@ -91,13 +96,14 @@ impl Serve {
             .map_err(|error| Failure::Failed(error.to_string()))?;
         let _ = writeln!(
             io::stderr(),
-            "keyway {} ready in {} ms: Kafka {}, gRPC {}, data {}, admin {}",
+            "keyway {} ready in {} ms: Kafka {}, gRPC {}, data {}, admin {}, HTTP {}",
             env!("CARGO_PKG_VERSION"),
             started.elapsed().as_millis(),
             broker.kafka_address(),
             broker.grpc_address(),
             self.data.display(),
-            broker.danube_admin_address()
+            broker.danube_admin_address(),
+            broker.http_address()
         );
         tokio::select! {
             biased;
@@ -115,7 +121,7 @@ impl Serve {
     }
 
     fn check_addresses(&self) -> Result<(), Failure> {
-        let open = [self.kafka, self.grpc, self.danube_admin]
+        let open = [self.kafka, self.grpc, self.danube_admin, self.http]
             .into_iter()
             .find(|address| !address.ip().is_loopback());
         match open {

@@ -25,7 +25,13 @@ impl TestBroker {
     }
 
     pub(crate) async fn start_on(store: Arc<dyn LogStore>, grpc: SocketAddr) -> Self {
-        let config = Config { kafka: free_port(), grpc, danube_admin: free_port(), ..Config::default() };
+        let config = Config {
+            kafka: free_port(),
+            grpc,
+            danube_admin: free_port(),
+            http: free_port(),
+            ..Config::default()
+        };
         let broker = Broker::start(config, World::real(), store).await.expect("the broker starts");
         let url = format!("http://{}", broker.grpc_address());
         Self { broker, url }

@@ -18,7 +18,7 @@ impl TestBroker {
 
     pub(crate) async fn on(store: Arc<dyn LogStore>, config: Config) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let config = Config { kafka: any, grpc: any, danube_admin: any, ..config };
+        let config = Config { kafka: any, grpc: any, danube_admin: any, http: any, ..config };
         Self(Broker::start(config, World::real(), store).await.expect("a broker on free ports"))
     }
 

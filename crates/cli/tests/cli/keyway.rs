@@ -104,6 +104,7 @@ pub(crate) fn signal(child: &Child, signal: Signal) {
 pub(crate) struct Server {
     child: Child,
     pub(crate) kafka: String,
+    pub(crate) http: String,
     stderr: BufReader<std::process::ChildStderr>,
 }
 
@@ -130,10 +131,10 @@ impl Server {
         stderr.read_line(&mut line).unwrap();
         let address = |name: &str| {
             let (_, rest) = line.split_once(name).unwrap_or_else(|| panic!("no {name} in: {line}"));
-            rest.split([',', ' ']).next().unwrap().to_owned()
+            rest.split([',', ' ', '\n']).next().unwrap().to_owned()
         };
         assert!(line.contains(" ready in ") && address("gRPC ").contains(':'), "{line}");
-        Self { kafka: address("Kafka "), child, stderr }
+        Self { kafka: address("Kafka "), http: address("HTTP "), child, stderr }
     }
 
     /// The binary with `args`, connected to this broker.

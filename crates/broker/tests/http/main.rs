@@ -1,0 +1,4 @@
+//! The HTTP port as scrapers, scripts and strangers see it.
+
+mod broker;
+mod connections;
