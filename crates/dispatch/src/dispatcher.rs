@@ -4,7 +4,7 @@ use crate::ahead::BATCH;
 use crate::consumer::Roster;
 use crate::declarations::Declarations;
 use crate::entry::{Entry, Leases, State};
-use crate::key::{Key, KeyText};
+use crate::key::{Key, Texts};
 use crate::key_table::KeyTable;
 use crate::placement::Placement;
 use crate::queue::Queue;
@@ -29,8 +29,7 @@ pub struct Dispatcher {
     pub(crate) log_start: i64,
     pub(crate) entries: Slab<Entry>,
     pub(crate) keys: Slab<Key>,
-    /// By the keys' places; as many as there ever were keys with a text.
-    pub(crate) texts: Vec<KeyText>,
+    pub(crate) texts: Texts,
     pub(crate) table: KeyTable,
     pub(crate) placement: Placement,
     pub(crate) declarations: Declarations,
@@ -107,7 +106,7 @@ impl Dispatcher {
             log_start: 0,
             entries: Slab::new(),
             keys: Slab::new(),
-            texts: Vec::new(),
+            texts: Texts::default(),
             table: KeyTable::default(),
             placement: Placement::new(config.slots),
             declarations: Declarations::default(),
@@ -334,10 +333,8 @@ impl Dispatcher {
     #[inline]
     fn forget_key(&mut self, index: u32) {
         self.table.remove(self.keys[index].hash, index);
-        if let Some(text @ KeyText::Long(_)) = self.texts.get_mut(index as usize) {
-            *text = KeyText::EMPTY;
-        }
         self.keys.free(index);
+        self.texts.clear(index, self.keys.places());
     }
 
     /// Lets an undelivered message without a queue behind it, or at the head of its key, go on.

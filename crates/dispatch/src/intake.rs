@@ -3,7 +3,7 @@
 use crate::ahead::BATCH;
 use crate::dispatcher::Verdict;
 use crate::entry::{Entry, State};
-use crate::key::{Key, KeyText};
+use crate::key::Key;
 use crate::mutant::Mutant;
 use crate::slab::NIL;
 use crate::window::Cell;
@@ -129,19 +129,8 @@ impl Dispatcher {
         };
         let index = keys.insert(key);
         table.insert(record.key, index);
-        self.set_text(index as usize, record.key_text.as_deref().unwrap_or_default());
+        self.texts.set(index, record.key_text.as_deref().unwrap_or_default());
         index
-    }
-
-    #[inline]
-    fn set_text(&mut self, at: usize, text: &[u8]) {
-        if at >= self.texts.len() {
-            if text.is_empty() {
-                return;
-            }
-            self.texts.resize_with(at + 1, || KeyText::EMPTY);
-        }
-        self.texts[at] = KeyText::new(text);
     }
 
     /// The log's start moved: what is older and not in anybody's hands is lost.

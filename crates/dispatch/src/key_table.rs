@@ -1,10 +1,14 @@
 //! From a key's hash to its place in the slab.
 //!
-//! Open addressing, 8 bytes a place (tag and index), at most three quarters full, no tombstones: a removal shifts the
-//! run behind it back. The keys themselves live in the slab; the caller passes how to reach their whole hashes.
+//! Open addressing, 8 bytes a place (tag and index), three fifths to three quarters full, no tombstones: a removal shifts
+//! the run behind it back. Homes ascend with tags, so that the table has any size, growing and shrinking read and write
+//! it in order. The keys themselves live in the slab; the caller passes how to reach their whole hashes.
 
 use crate::slab::NIL;
 use keyway_record::KeyHash;
+
+/// Fewer places than this stay.
+const SHRINK_MIN: usize = 64;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeyTable {
@@ -26,7 +30,18 @@ impl KeyTable {
 
     #[inline]
     fn home(&self, tag: u32) -> usize {
-        tag as usize & self.places.len().wrapping_sub(1)
+        ((u64::from(tag) * self.places.len() as u64) >> 32) as usize
+    }
+
+    #[inline]
+    fn after(&self, at: usize) -> usize {
+        if at + 1 == self.places.len() { 0 } else { at + 1 }
+    }
+
+    /// Places from `from` on to `to`.
+    #[inline]
+    fn distance(&self, from: usize, to: usize) -> usize {
+        if to >= from { to - from } else { to + self.places.len() - from }
     }
 
     #[inline]
@@ -44,7 +59,7 @@ impl KeyTable {
             if tag == wanted && hash_of(index) == hash {
                 return Some(index);
             }
-            at = (at + 1) & (self.places.len() - 1);
+            at = self.after(at);
         }
     }
 
@@ -66,21 +81,25 @@ impl KeyTable {
     #[inline]
     pub(crate) fn insert(&mut self, hash: KeyHash, index: u32) {
         if (self.len + 1) * 4 > self.places.len() * 3 {
-            let larger = vec![(0, NIL); (self.places.len() * 2).max(16)];
-            let old = std::mem::replace(&mut self.places, larger);
-            for (tag, index) in old.into_iter().filter(|&(_, index)| index != NIL) {
-                self.place(tag, index);
-            }
+            self.resize((self.places.len() / 4 * 5).max(16));
         }
         self.place(Self::tag(hash), index);
         self.len += 1;
+    }
+
+    #[cold]
+    fn resize(&mut self, places: usize) {
+        let old = std::mem::replace(&mut self.places, vec![(0, NIL); places]);
+        for (tag, index) in old.into_iter().filter(|&(_, index)| index != NIL) {
+            self.place(tag, index);
+        }
     }
 
     #[inline]
     fn place(&mut self, tag: u32, index: u32) {
         let mut at = self.home(tag);
         while self.places[at].1 != NIL {
-            at = (at + 1) & (self.places.len() - 1);
+            at = self.after(at);
         }
         self.places[at] = (tag, index);
     }
@@ -88,27 +107,29 @@ impl KeyTable {
     /// The key at `index` is in the table.
     #[inline]
     pub(crate) fn remove(&mut self, hash: KeyHash, index: u32) {
-        let mask = self.places.len() - 1;
         let mut hole = self.home(Self::tag(hash));
         while self.places[hole].1 != index {
             assert!(self.places[hole].1 != NIL, "a live key is in the table");
-            hole = (hole + 1) & mask;
+            hole = self.after(hole);
         }
         let mut at = hole;
         loop {
-            at = (at + 1) & mask;
+            at = self.after(at);
             let (tag, index) = self.places[at];
             if index == NIL {
                 break;
             }
             // The place may move back to the hole unless its home lies behind the hole.
-            if at.wrapping_sub(self.home(tag)) & mask >= at.wrapping_sub(hole) & mask {
+            if self.distance(self.home(tag), at) >= self.distance(hole, at) {
                 self.places[hole] = (tag, index);
                 hole = at;
             }
         }
         self.places[hole] = (0, NIL);
         self.len -= 1;
+        if self.len * 4 < self.places.len() && self.places.len() > SHRINK_MIN {
+            self.resize(self.places.len() / 2);
+        }
     }
 }
 
@@ -122,7 +143,7 @@ mod tests {
         /// Few distinct homes, so that runs are long and removals shift.
         #[test]
         fn agrees_with_a_map(steps in prop::collection::vec((0u32..200, any::<bool>()), 0..400)) {
-            let hash_of = |index: u32| KeyHash(u128::from(index % 7) | u128::from(index) << 40);
+            let hash_of = |index: u32| KeyHash(u128::from(u32::MAX / 7 * (index % 7)) | u128::from(index) << 40);
             let mut table = KeyTable::default();
             let mut map = BTreeMap::new();
             for (index, add) in steps {

@@ -3,7 +3,6 @@
 use crate::declarations::Wanted;
 use crate::dispatcher::Dispatcher;
 use crate::entry::State;
-use crate::key::KeyText;
 use crate::mutant::Mutant;
 use crate::placement::rank;
 use crate::slab::NIL;
@@ -173,8 +172,7 @@ impl Dispatcher {
         if declarations.all_open() {
             return slot;
         }
-        let text = texts.get(index as usize).map_or(&[][..], KeyText::as_bytes);
-        match declarations.wanted(text) {
+        match declarations.wanted(texts.get(index)) {
             Wanted::ByOpen => slot,
             Wanted::ByNobody => placement.unmatched(),
             Wanted::By(groups) => {

@@ -1,6 +1,7 @@
 //! A driver that keeps one dispatcher at a steady number of live messages, for the benchmark and for the test of its
 //! memory. What it prepares (records, answers) it prepares outside the dispatcher's time.
 
+use bytes::Bytes;
 use keyway_dispatch::{
     Arrival, Config, ConsumerId, Dispatcher, Input, Join, Millis, Mode, Output, OwnerEpoch, Token,
 };
@@ -92,7 +93,7 @@ impl Load {
     /// Prepares what is to be fed next: the answer to a fetch, and acks nearly, not quite, in the order of delivery.
     pub(crate) fn prepare(&mut self) {
         if let Some((from, count)) = self.fetch.take() {
-            let records = (0..i64::from(count)).map(|nth| self.arrival(from.plus(nth))).collect();
+            let records = self.records(from, count);
             self.inputs.push(Input::Records { base: from, end: from.plus(i64::from(count)), records });
         }
         for _ in 0..ANSWERS.min(self.in_flight.len()) {
@@ -148,19 +149,30 @@ impl Load {
         self.obey();
     }
 
-    fn arrival(&mut self, offset: Offset) -> Arrival {
+    /// Records as an owner reads them: all keys are parts of one buffer.
+    fn records(&mut self, from: Offset, count: u32) -> Vec<Arrival> {
+        let (mut texts, mut ends) = (Vec::new(), Vec::new());
+        for nth in 0..u64::from(count) {
+            let key = self.key(from.0 as u64 + nth);
+            texts.extend_from_slice(key_text(key, self.shape.patterns).as_bytes());
+            ends.push(texts.len());
+        }
+        let (texts, mut start) = (Bytes::from(texts), 0);
+        let records = (0..).zip(ends).map(|(nth, end)| {
+            let text = texts.slice(start..end);
+            start = end;
+            Arrival { offset: from.plus(nth), key: KeyHash::of(&text), key_text: Some(text), size: 100 }
+        });
+        records.collect()
+    }
+
+    fn key(&mut self, offset: u64) -> u64 {
         let random = self.random.next();
-        let nth = match (self.shape.keys, &self.zipf) {
+        match (self.shape.keys, &self.zipf) {
             (Keys::Uniform(keys), _) => random % keys,
             (Keys::Zipf(_), Some(zipf)) => zipf.pick(random),
-            _ => offset.0 as u64,
-        };
-        if self.shape.patterns == 0 {
-            let key = nth.to_le_bytes();
-            return Arrival { offset, key: KeyHash::of(&key), key_text: None, size: 100 };
+            _ => offset,
         }
-        let text = key_text(nth, self.shape.patterns);
-        Arrival { offset, key: KeyHash::of(text.as_bytes()), key_text: Some(text.into()), size: 100 }
     }
 }
 
@@ -177,6 +189,9 @@ pub(crate) fn pattern(nth: u64) -> String {
 
 /// A key that one of so many patterns wants.
 fn key_text(nth: u64, patterns: u64) -> String {
+    if patterns == 0 {
+        return format!("key-{nth:012}");
+    }
     let wanted = nth % patterns;
     match wanted % 10 {
         0..4 => format!("tenant-{wanted}-{nth}"),
