@@ -112,9 +112,10 @@ impl Dispatcher {
     #[inline]
     fn key_for(&mut self, record: &Arrival) -> u32 {
         let Self { table, keys, .. } = self;
-        if let Some(index) = table.find(record.key, |other| keys[other].hash) {
-            return index;
-        }
+        let vacant = match table.find_or_vacant(record.key, |other| keys[other].hash) {
+            Ok(index) => return index,
+            Err(vacant) => vacant,
+        };
         let version = self.placement.version.wrapping_sub(1);
         let key = Key {
             hash: record.key,
@@ -128,7 +129,7 @@ impl Dispatcher {
             ready: false,
         };
         let index = keys.insert(key);
-        table.insert(record.key, index);
+        table.insert(vacant, record.key, index);
         self.texts.set(index, record.key_text.as_deref().unwrap_or_default());
         index
     }

@@ -1,20 +1,33 @@
 //! From a key's hash to its place in the slab.
 //!
-//! Open addressing, 8 bytes a place (tag and index), three fifths to three quarters full, no tombstones: a removal shifts
-//! the run behind it back. Homes ascend with tags, so that the table has any size, growing and shrinking read and write
-//! it in order. The keys themselves live in the slab; the caller passes how to reach their whole hashes.
+//! Open addressing, 8 bytes a place (tag and index), a half to three fifths full, no tombstones: a removal shifts the run
+//! behind it back. Homes ascend with tags, so that the table has any size, and growing and shrinking read and write it in
+//! order. The keys themselves live in the slab; the caller passes how to reach their whole hashes.
 
 use crate::slab::NIL;
 use keyway_record::KeyHash;
 
 /// Fewer places than this stay.
-const SHRINK_MIN: usize = 64;
+const SHRINK_MIN: usize = 1_024;
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    tag: u32,
+    /// `NIL`: nothing is here.
+    index: u32,
+}
+
+const EMPTY: Place = Place { tag: 0, index: NIL };
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeyTable {
-    places: Vec<(u32, u32)>,
+    places: Vec<Place>,
     len: usize,
 }
+
+/// Where a key that is not in the table goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Vacant(usize);
 
 impl KeyTable {
     #[inline]
@@ -22,7 +35,7 @@ impl KeyTable {
         self.len
     }
 
-    /// The hash's low 32 bits: a place's home is theirs, so that moving places never looks at keys.
+    /// The hash's low 32 bits: a place's home follows from them, so that moving places never looks at keys.
     #[inline]
     fn tag(hash: KeyHash) -> u32 {
         hash.low() as u32
@@ -33,102 +46,106 @@ impl KeyTable {
         ((u64::from(tag) * self.places.len() as u64) >> 32) as usize
     }
 
+    /// The key of this hash, or where it goes; that holds until the table changes.
     #[inline]
-    fn after(&self, at: usize) -> usize {
-        if at + 1 == self.places.len() { 0 } else { at + 1 }
-    }
-
-    /// Places from `from` on to `to`.
-    #[inline]
-    fn distance(&self, from: usize, to: usize) -> usize {
-        if to >= from { to - from } else { to + self.places.len() - from }
-    }
-
-    #[inline]
-    pub(crate) fn find(&self, hash: KeyHash, hash_of: impl Fn(u32) -> KeyHash) -> Option<u32> {
-        if self.len == 0 {
-            return None;
+    pub(crate) fn find_or_vacant(
+        &mut self,
+        hash: KeyHash,
+        hash_of: impl Fn(u32) -> KeyHash,
+    ) -> Result<u32, Vacant> {
+        if (self.len + 1) * 5 > self.places.len() * 3 {
+            self.resize((self.places.len() / 4 * 5).max(16));
         }
+        self.search(hash, hash_of)
+    }
+
+    #[inline]
+    fn search(&self, hash: KeyHash, hash_of: impl Fn(u32) -> KeyHash) -> Result<u32, Vacant> {
         let wanted = Self::tag(hash);
-        let mut at = self.home(wanted);
-        loop {
-            let (tag, index) = self.places[at];
-            if index == NIL {
-                return None;
+        let home = self.home(wanted);
+        let (before, from_home) = self.places.split_at(home);
+        for (places, first) in [(from_home, home), (before, 0)] {
+            for (at, place) in places.iter().enumerate() {
+                if place.index == NIL {
+                    return Err(Vacant(first + at));
+                }
+                if place.tag == wanted && hash_of(place.index) == hash {
+                    return Ok(place.index);
+                }
             }
-            if tag == wanted && hash_of(index) == hash {
-                return Some(index);
+        }
+        unreachable!("a table is never full")
+    }
+
+    /// The key of this hash.
+    pub(crate) fn find(&self, hash: KeyHash, hash_of: impl Fn(u32) -> KeyHash) -> Option<u32> {
+        if self.len == 0 { None } else { self.search(hash, hash_of).ok() }
+    }
+
+    #[inline]
+    pub(crate) fn insert(&mut self, at: Vacant, hash: KeyHash, index: u32) {
+        let place = &mut self.places[at.0];
+        assert!(place.index == NIL);
+        *place = Place { tag: Self::tag(hash), index };
+        self.len += 1;
+    }
+
+    #[cold]
+    fn resize(&mut self, places: usize) {
+        let old = std::mem::replace(&mut self.places, vec![EMPTY; places]);
+        for place in old.into_iter().filter(|place| place.index != NIL) {
+            let mut at = self.home(place.tag);
+            while self.places[at].index != NIL {
+                at = if at + 1 == places { 0 } else { at + 1 };
             }
-            at = self.after(at);
+            self.places[at] = place;
         }
     }
 
-    /// Some part of the place where this hash is or would be; reads it and no more.
+    /// Where this hash is or would be, or near it; reads it and no more.
     #[inline]
     pub(crate) fn peek(&self, hash: KeyHash) -> u32 {
-        self.places.get(self.home(Self::tag(hash))).map_or(NIL, |&(_, index)| index)
+        self.places.get(self.home(Self::tag(hash))).map_or(NIL, |place| place.index)
     }
 
     /// A key that probably has this hash.
     #[inline]
     pub(crate) fn likely(&self, hash: KeyHash) -> Option<u32> {
         let wanted = Self::tag(hash);
-        let &(tag, index) = self.places.get(self.home(wanted))?;
+        let &Place { tag, index } = self.places.get(self.home(wanted))?;
         (tag == wanted && index != NIL).then_some(index)
-    }
-
-    /// The hash is not in the table yet.
-    #[inline]
-    pub(crate) fn insert(&mut self, hash: KeyHash, index: u32) {
-        if (self.len + 1) * 4 > self.places.len() * 3 {
-            self.resize((self.places.len() / 4 * 5).max(16));
-        }
-        self.place(Self::tag(hash), index);
-        self.len += 1;
-    }
-
-    #[cold]
-    fn resize(&mut self, places: usize) {
-        let old = std::mem::replace(&mut self.places, vec![(0, NIL); places]);
-        for (tag, index) in old.into_iter().filter(|&(_, index)| index != NIL) {
-            self.place(tag, index);
-        }
-    }
-
-    #[inline]
-    fn place(&mut self, tag: u32, index: u32) {
-        let mut at = self.home(tag);
-        while self.places[at].1 != NIL {
-            at = self.after(at);
-        }
-        self.places[at] = (tag, index);
     }
 
     /// The key at `index` is in the table.
     #[inline]
     pub(crate) fn remove(&mut self, hash: KeyHash, index: u32) {
-        let mut hole = self.home(Self::tag(hash));
-        while self.places[hole].1 != index {
-            assert!(self.places[hole].1 != NIL, "a live key is in the table");
-            hole = self.after(hole);
+        let count = self.places.len();
+        let home = self.home(Self::tag(hash));
+        let places = self.places.as_mut_slice();
+        let mut hole = home;
+        while places[hole].index != index {
+            assert!(places[hole].index != NIL, "a live key is in the table");
+            hole = if hole + 1 == count { 0 } else { hole + 1 };
         }
+        // Of what follows, each goes into the hole that its home does not lie behind, and leaves a hole.
         let mut at = hole;
         loop {
-            at = self.after(at);
-            let (tag, index) = self.places[at];
-            if index == NIL {
+            at = if at + 1 == count { 0 } else { at + 1 };
+            let place = places[at];
+            if place.index == NIL {
                 break;
             }
-            // The place may move back to the hole unless its home lies behind the hole.
-            if self.distance(self.home(tag), at) >= self.distance(hole, at) {
-                self.places[hole] = (tag, index);
+            let home = ((u64::from(place.tag) * count as u64) >> 32) as usize;
+            let behind = if hole <= at { hole < home && home <= at } else { hole < home || home <= at };
+            if !behind {
+                places[hole] = place;
                 hole = at;
             }
         }
-        self.places[hole] = (0, NIL);
+        places[hole] = EMPTY;
         self.len -= 1;
-        if self.len * 4 < self.places.len() && self.places.len() > SHRINK_MIN {
-            self.resize(self.places.len() / 2);
+        if self.len * 8 < count && count > SHRINK_MIN {
+            self.resize(count / 4);
         }
     }
 }
@@ -147,9 +164,14 @@ mod tests {
             let mut table = KeyTable::default();
             let mut map = BTreeMap::new();
             for (index, add) in steps {
-                if add && !map.contains_key(&index) {
-                    table.insert(hash_of(index), index);
-                    map.insert(index, ());
+                if add {
+                    match table.find_or_vacant(hash_of(index), hash_of) {
+                        Ok(found) => prop_assert!(found == index && map.contains_key(&index)),
+                        Err(vacant) => {
+                            table.insert(vacant, hash_of(index), index);
+                            prop_assert!(map.insert(index, ()).is_none());
+                        }
+                    }
                 } else if !add && map.remove(&index).is_some() {
                     table.remove(hash_of(index), index);
                 }

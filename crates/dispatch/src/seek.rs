@@ -2,6 +2,7 @@
 
 use crate::dispatcher::{Dispatcher, Timer};
 use crate::entry::State;
+use crate::key::Texts;
 use crate::key_table::KeyTable;
 use crate::queue::Queue;
 use crate::slab::Slab;
@@ -20,7 +21,7 @@ impl Dispatcher {
         self.timers.retain(|(_, timer)| !matches!(timer, Timer::Retry(_)));
         (self.entries, self.keys, self.table) = (Slab::new(), Slab::new(), KeyTable::default());
         (self.queue, self.window) = (Queue::new(), Window::new(to));
-        self.texts.clear();
+        self.texts = Texts::default();
         self.saved.clear();
         self.troubled.clear();
         self.fetching = None;

@@ -64,14 +64,14 @@ impl<T> Slab<T> {
     pub(crate) fn free(&mut self, index: u32) {
         self.free.push(index);
         self.freed += 1;
-        if self.freed >= self.places.len() / 8 && self.is_too_large() {
+        if self.freed >= self.places.len() / 4 && self.is_too_large() {
             self.shrink();
         }
     }
 
     #[inline]
     fn is_too_large(&self) -> bool {
-        self.places.len() > SHRINK_MIN && self.len() < self.places.len() / 4
+        self.places.len() > SHRINK_MIN && self.len() < self.places.len() / 8
     }
 
     /// Gives back the free places at the end, and has the lowest of the others used first, so that the end becomes free.

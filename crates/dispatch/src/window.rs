@@ -13,8 +13,8 @@ const PAGE_BITS: u32 = 10;
 const WORDS: usize = PAGE as usize / 64;
 const UNREAD: u32 = NIL;
 const DONE: u32 = NIL - 1;
-/// Pages kept for reuse: as many as a busy cursor passes in one step.
-const SPARE_MAX: usize = 8;
+/// Pages kept for reuse, beside a quarter of those in use: a busy cursor comes and goes by that much.
+const SPARE_MIN: usize = 4;
 
 /// State of one offset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -152,11 +152,14 @@ impl Window {
 
     #[cold]
     fn give_back(&mut self, index: usize) {
-        if let Some(page) = self.pages[index].take()
-            && self.spare.len() < SPARE_MAX
-        {
-            self.spare.push(page);
+        if let Some(page) = self.pages[index].take() {
+            self.keep(page);
         }
+    }
+
+    fn keep(&mut self, page: Box<Page>) {
+        self.spare.truncate(SPARE_MIN + self.pages.len() / 4);
+        self.spare.push(page);
     }
 
     /// Everything from `next_read` to `to` that has no entry is done.
@@ -208,10 +211,8 @@ impl Window {
             }
             if self.cursor - self.base >= PAGE {
                 self.base += PAGE;
-                if let Some(Some(page)) = self.pages.pop_front()
-                    && self.spare.len() < SPARE_MAX
-                {
-                    self.spare.push(page);
+                if let Some(Some(page)) = self.pages.pop_front() {
+                    self.keep(page);
                 }
             }
         }
