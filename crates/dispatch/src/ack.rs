@@ -4,6 +4,7 @@ use crate::dispatcher::{Dispatcher, Timer};
 use crate::entry::State;
 use crate::failure::Failure;
 use crate::mutant::Mutant;
+use crate::slab::NIL;
 use crate::window::Cell;
 use crate::{Cause, Output, Token};
 
@@ -16,24 +17,29 @@ impl Dispatcher {
         let entry = self.entries[index];
         let current = token.is_none_or(|token| token == entry.token) || self.mutated(Mutant::AckAnyToken);
         match entry.state {
+            State::InFlight if current && !self.is_head(index) => self.ack_provisionally(index),
             State::InFlight if current => {
-                self.counters.acked += 1;
-                self.counters.attempts[usize::from(entry.attempts).clamp(1, 8) - 1] += 1;
-                self.roster[entry.consumer].acked += 1;
+                self.count_ack(index);
                 self.release(index);
                 self.complete(index, out);
             }
             // A late ack of the last delivery: nothing after it was released, so it still counts and saves a duplicate.
             State::Waiting | State::Backoff | State::Blocked
-                if token == Some(entry.token) && entry.token != Token::NONE =>
+                if token == Some(entry.token) && entry.token != Token::NONE && self.is_head(index) =>
             {
-                assert!(self.is_head(index), "a message that was delivered is the head of its key");
                 self.counters.late_acks += 1;
                 self.stop_waiting(index);
                 self.complete(index, out);
             }
             _ => self.counters.stale_acks += 1,
         }
+    }
+
+    pub(crate) fn count_ack(&mut self, index: u32) {
+        let entry = &self.entries[index];
+        self.counters.acked += 1;
+        self.counters.attempts[usize::from(entry.attempts).clamp(1, 8) - 1] += 1;
+        self.roster[entry.consumer].acked += 1;
     }
 
     pub(crate) fn nack(
@@ -55,6 +61,10 @@ impl Dispatcher {
         self.counters.nacked += 1;
         self.roster[self.entries[index].consumer].nacked += 1;
         let wait_ms = Some(delay_ms.unwrap_or(0));
+        let key = self.entries[index].key;
+        if key != NIL && self.keys[key].run > 1 {
+            self.revoke_run(key, out);
+        }
         self.fail(index, Failure { cause: Cause::Nack, counts: true, wait_ms, reason }, out);
         if self.mutated(Mutant::NackToTail) {
             self.move_head_to_tail(index);
@@ -72,22 +82,20 @@ impl Dispatcher {
             return;
         }
         self.leases.unlink(&mut self.entries, index);
-        self.entries[index].due = self.now.plus(self.config.failure.ack_timeout_ms);
-        self.leases.push(&mut self.entries, index);
+        self.lease(index);
     }
 
     #[cfg(test)]
     fn move_head_to_tail(&mut self, index: u32) {
         let key = self.entries[index].key;
-        if self.entries[index].state != State::Backoff || key == crate::slab::NIL || self.keys[key].count < 2
-        {
+        if self.entries[index].state != State::Backoff || key == NIL || self.keys[key].count < 2 {
             return;
         }
         self.stop_waiting(index);
         let second = self.entries[index].next;
         let tail = self.keys[key].tail;
         self.entries[tail].next = index;
-        self.entries[index].next = crate::slab::NIL;
+        self.entries[index].next = NIL;
         self.entries[index].state = State::Waiting;
         (self.keys[key].head, self.keys[key].tail) = (second, index);
         self.link_key(key);

@@ -59,11 +59,19 @@ impl Dispatcher {
             let key = &self.keys[index];
             assert_eq!(self.table.find(key.hash, |other| self.keys[other].hash), Some(index));
             let (mut at, mut last, mut count) = (key.head, i64::MIN, 0);
+            let holder = self.entries[key.head].consumer;
             while at != NIL {
                 let entry = &self.entries[at];
                 assert!(entry.key == index && entry.offset > last, "a key's messages ascend");
+                let in_run = count < u32::from(key.run);
+                let held = matches!(entry.state, State::InFlight | State::Acked);
+                assert_eq!(in_run, held, "what is in flight is the front of its key");
+                assert!(!held || entry.consumer == holder, "a run is at one consumer");
+                assert!(at != key.head || entry.state != State::Acked, "an acked head is done");
                 assert!(
-                    at == key.head || matches!(entry.state, State::Waiting | State::Lost),
+                    at == key.head
+                        || held
+                        || matches!(entry.state, State::Waiting | State::Lost | State::Backoff),
                     "only the head goes"
                 );
                 assert!(at != key.head || entry.state != State::Lost, "a lost head is done at once");
@@ -72,11 +80,7 @@ impl Dispatcher {
             }
             assert!(count > 0, "only live keys take memory");
             assert_eq!(count, key.count);
-            assert_eq!(
-                key.ready,
-                self.entries[key.head].state == State::Waiting,
-                "a ready head is on its slot"
-            );
+            assert_eq!(key.ready, self.is_ready(index), "what could be delivered is on its slot");
             messages += count as usize;
         }
         assert_eq!(keys, self.table.len());
@@ -85,10 +89,34 @@ impl Dispatcher {
         }
     }
 
+    /// Whether a key's next message could be delivered if its consumer could take more.
+    fn is_ready(&self, index: u32) -> bool {
+        let key = &self.keys[index];
+        let next = self.next_of(index);
+        if key.run == 0 || next == NIL {
+            return next != NIL && self.entries[next].state == State::Waiting;
+        }
+        let (holder, message) = (self.entries[key.head].consumer, &self.entries[next]);
+        let used_up = message.failures > self.config.failure.max_redelivery_count;
+        message.state == State::Waiting
+            && !used_up
+            && self.may_extend(index, next)
+            && self.placement.slots[key.slot as usize].owner == holder
+    }
+
     fn check_leases(&self) {
         let leased: Vec<u32> = self.leases.iter(&self.entries).collect();
         assert_eq!(leased.len(), self.leases.len);
-        assert!(leased.is_sorted_by_key(|&index| self.entries[index].due));
+        for growth in 0..crate::entry::Leases::IDLE {
+            let of_length = leased.iter().filter(|&&index| usize::from(self.entries[index].growth) == growth);
+            assert!(of_length.is_sorted_by_key(|&index| self.entries[index].due));
+        }
+        for &index in &leased {
+            let key = self.entries[index].key;
+            let lowest = key == NIL || self.keys[key].head == index;
+            let idle = usize::from(self.entries[index].growth) == crate::entry::Leases::IDLE;
+            assert_eq!(lowest, !idle, "the lowest message of a run has its lease");
+        }
         assert!(leased.iter().all(|&index| self.entries[index].state == State::InFlight));
         assert_eq!(
             leased.len(),

@@ -172,6 +172,8 @@ impl Config {
     /// Messages that a consumer may hold unanswered when its protocol does not say: a 1 ms round trip still carries
     /// 64,000 messages/s, and what a lost consumer held stays small.
     pub const CREDIT_DEFAULT: u32 = 64;
+    /// Most messages of one key in flight, whatever a consumer asks for.
+    pub const IN_FLIGHT_PER_KEY_MAX: u32 = 1_024;
     /// Longest filter pattern, bytes.
     pub const PATTERN_BYTES_MAX: usize = 1_024;
     /// Longest reason of a nack that is kept, bytes.

@@ -30,6 +30,8 @@ pub(crate) struct Consumer {
     /// Order of joining.
     pub(crate) joined: u64,
     pub(crate) credit: u32,
+    /// Messages of one key that it takes.
+    pub(crate) in_flight_per_key: u16,
     pub(crate) in_flight: u32,
     /// First of its slots with ready keys.
     pub(crate) ring: u32,
@@ -52,6 +54,7 @@ impl Consumer {
             deadline: None,
             joined,
             credit,
+            in_flight_per_key: 1,
             in_flight: 0,
             ring: NIL,
             queued: false,

@@ -40,6 +40,12 @@ pub struct Dispatcher {
     /// Consumers that may have something to get.
     pub(crate) run: VecDeque<u32>,
     pub(crate) leases: Leases,
+    /// The last messages of runs of two and more, by the keys' places.
+    pub(crate) run_ends: Vec<u32>,
+    /// Whether any consumer takes such runs.
+    pub(crate) pipelining: bool,
+    /// Whether places or policy changed in this step.
+    pub(crate) moved: Moved,
     pub(crate) timers: BTreeSet<(Millis, Timer)>,
     /// Failures of a former owner's deliveries, until their messages are read.
     pub(crate) saved: BTreeMap<i64, Retry>,
@@ -67,6 +73,14 @@ pub(crate) enum Timer {
     Leave(u32),
     /// A declaration that nobody makes any more is forgotten.
     Declaration(u32),
+}
+
+/// Whether keys may have other consumers than before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Moved {
+    #[default]
+    No,
+    Perhaps,
 }
 
 /// Changes that no snapshot was asked for yet.
@@ -115,6 +129,9 @@ impl Dispatcher {
             active: NIL,
             run: VecDeque::new(),
             leases: Leases::new(),
+            run_ends: Vec::new(),
+            pipelining: false,
+            moved: Moved::No,
             timers: BTreeSet::new(),
             saved: BTreeMap::new(),
             troubled: BTreeMap::new(),
@@ -154,11 +171,23 @@ impl Dispatcher {
     pub(crate) fn take(&mut self, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Records { base, end, records } => self.take_records(base.0, end.0, &records, out),
-            Input::Join(join) => self.join(join, out),
-            Input::Leave { consumer, deadline } => self.leave(consumer, deadline, out),
-            Input::Gone { consumer } => self.gone(consumer, out),
+            Input::Join(join) => {
+                self.moved = Moved::Perhaps;
+                self.join(join, out)
+            }
+            Input::Leave { consumer, deadline } => {
+                self.moved = Moved::Perhaps;
+                self.leave(consumer, deadline, out)
+            }
+            Input::Gone { consumer } => {
+                self.moved = Moved::Perhaps;
+                self.gone(consumer, out)
+            }
             Input::Resume { consumer } => self.resume(consumer),
-            Input::SetFilters { consumer, filters } => self.set_filters(consumer, filters, out),
+            Input::SetFilters { consumer, filters } => {
+                self.moved = Moved::Perhaps;
+                self.set_filters(consumer, filters, out)
+            }
             Input::SetCredit { consumer, credit } => self.set_credit(consumer, credit),
             Input::Ack { offset, token } => self.ack(offset.0, token, out),
             Input::Nack { offset, token, delay_ms, reason } => {
@@ -170,7 +199,10 @@ impl Dispatcher {
             Input::ReleaseAll => self.release_all(out),
             Input::Unpark { .. } | Input::Reread { .. } => {}
             Input::LogStart { to } => self.move_log_start(to.0, out),
-            Input::SetPolicy(policy) => self.set_policy(policy, out),
+            Input::SetPolicy(policy) => {
+                self.moved = Moved::Perhaps;
+                self.set_policy(policy, out)
+            }
             Input::SideDone { offset, ok } => self.side_done(offset.0, ok, out),
             Input::Tick => {}
         }
@@ -179,6 +211,7 @@ impl Dispatcher {
     /// Everything that follows from what was taken.
     fn settle(&mut self, out: &mut Vec<Output>) {
         self.fire_timers(out);
+        self.relink_runs(out);
         self.poll(out);
         self.forget_drained(out);
         self.move_cursor(out);
@@ -191,18 +224,21 @@ impl Dispatcher {
     pub fn next_deadline(&self) -> Option<Millis> {
         let persist = self.dirty.map(|dirty| dirty.since.plus(self.config.persist_ms));
         let timer = self.timers.first().map(|&(at, _)| at);
-        let lease = self.leases.first_due(&self.entries);
+        let lease = self.leases.first(&self.entries).map(|index| self.entries[index].due);
         [persist, timer, lease].into_iter().flatten().min()
     }
 
     fn fire_timers(&mut self, out: &mut Vec<Output>) {
-        while self.leases.first_due(&self.entries).is_some_and(|due| due <= self.now) {
-            self.expire_lease(self.leases.head, out);
+        while let Some(index) = self.leases.first(&self.entries)
+            && self.entries[index].due <= self.now
+        {
+            self.expire_lease(index, out);
         }
         while let Some(&(at, timer)) = self.timers.first()
             && at <= self.now
         {
             self.timers.pop_first();
+            self.moved = Moved::Perhaps;
             match timer {
                 Timer::Retry(entry) => self.retry(entry, out),
                 Timer::Grace(consumer) => self.give_up(consumer, out),
@@ -267,7 +303,9 @@ impl Dispatcher {
             State::Blocked => {
                 self.queue.blocked.remove(&offset);
             }
-            State::InFlight | State::SideWrite | State::Lost => unreachable!("{state:?} does not wait"),
+            State::InFlight | State::Acked | State::SideWrite | State::Lost => {
+                unreachable!("{state:?} does not wait")
+            }
         }
     }
 
@@ -279,13 +317,16 @@ impl Dispatcher {
             self.pop_head(key, index);
         }
         self.forget(index);
+        if key != NIL && self.keys[key].run > 0 {
+            self.settle_run(key);
+        }
         if key != NIL && !self.mutated(crate::mutant::Mutant::NoWakeAfterAck) {
             self.advance_key(key, out);
         }
     }
 
     #[inline]
-    fn pop_head(&mut self, key: u32, index: u32) {
+    pub(crate) fn pop_head(&mut self, key: u32, index: u32) {
         let next = self.entries[index].next;
         let key = &mut self.keys[key];
         assert_eq!(key.head, index, "a key's messages are done in order");
@@ -297,7 +338,7 @@ impl Dispatcher {
     }
 
     #[inline]
-    fn forget(&mut self, index: u32) {
+    pub(crate) fn forget(&mut self, index: u32) {
         let entry = self.entries[index];
         self.window.set_done(entry.offset);
         if entry.failures > 0 {
@@ -307,13 +348,22 @@ impl Dispatcher {
         self.touch().completions += 1;
     }
 
-    /// Lets the head of a key that is not in flight and waits for nothing go on.
+    /// Lets a key's first message that is not in flight go on, if those that are let it.
     #[inline]
     pub(crate) fn advance_key(&mut self, index: u32, out: &mut Vec<Output>) {
+        if self.keys[index].run > 0 {
+            return self.advance_behind(index, out);
+        }
+        if self.keys[index].ready {
+            return;
+        }
         loop {
             let head = self.keys[index].head;
             if head == NIL {
                 return self.forget_key(index);
+            }
+            if self.entries[head].state == State::Backoff {
+                return;
             }
             if self.entries[head].state == State::Lost {
                 self.counters.lost += 1;
@@ -327,6 +377,17 @@ impl Dispatcher {
             }
             self.pop_head(index, head);
             self.forget(head);
+        }
+    }
+
+    fn advance_behind(&mut self, index: u32, out: &mut Vec<Output>) {
+        let next = self.next_of(index);
+        if self.keys[index].ready || next == NIL || !self.may_extend(index, next) {
+            return;
+        }
+        let used_up = self.entries[next].failures > self.config.failure.max_redelivery_count;
+        if self.entries[next].state == State::Waiting && !used_up && self.judge(next, out) == Verdict::Ready {
+            self.link_key(index);
         }
     }
 

@@ -8,8 +8,10 @@ use crate::{Cause, Millis, Token};
 pub(crate) enum State {
     /// Behind others of its key, or ready.
     Waiting,
-    /// Delivered and unanswered; its lease runs.
+    /// Delivered and unanswered; its lease runs, if no other of its key is before it.
     InFlight,
+    /// Delivered and acked, behind others of its key that are in flight.
+    Acked,
     /// Failed; a timer brings it back.
     Backoff,
     /// Used up under [`Poison::Block`](crate::Poison::Block).
@@ -44,60 +46,90 @@ pub(crate) struct Entry {
     pub(crate) failures: u16,
     pub(crate) state: State,
     pub(crate) cause: Cause,
+    /// Which length its lease has, while in flight.
+    pub(crate) growth: u8,
 }
 
-/// Messages in flight in the order in which their leases end. All leases have one length, so the order is the order of
-/// delivery and every operation is O(1).
+/// Messages in flight. Leases come in a few lengths; those of one length end in the order in which they began, so that
+/// every operation is O(1). Messages behind others of their key have none yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leases {
-    pub(crate) head: u32,
-    tail: u32,
+    lists: [List; Self::IDLE + 1],
     pub(crate) len: usize,
+    /// Those in other lists than the first.
+    others: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct List {
+    head: u32,
+    tail: u32,
 }
 
 impl Leases {
+    /// A lease is at most 2 to this times the ack timeout.
+    pub(crate) const GROWTH_MAX: u16 = 6;
+    /// Those without a lease.
+    pub(crate) const IDLE: usize = Self::GROWTH_MAX as usize + 1;
+
     pub(crate) fn new() -> Self {
-        Self { head: NIL, tail: NIL, len: 0 }
+        Self { lists: [List { head: NIL, tail: NIL }; Self::IDLE + 1], len: 0, others: 0 }
     }
 
+    /// Appends a message whose lease is 2 to the `growth` times as long as the shortest, or `IDLE`.
     #[inline]
-    pub(crate) fn push(&mut self, entries: &mut Slab<Entry>, index: u32) {
+    pub(crate) fn push(&mut self, entries: &mut Slab<Entry>, index: u32, growth: usize) {
+        let list = &mut self.lists[growth];
         let due = entries[index].due;
-        (entries[index].lease_prev, entries[index].lease_next) = (self.tail, NIL);
-        if self.tail == NIL {
-            self.head = index;
+        entries[index].growth = growth as u8;
+        (entries[index].lease_prev, entries[index].lease_next) = (list.tail, NIL);
+        if list.tail == NIL {
+            list.head = index;
         } else {
-            assert!(entries[self.tail].due <= due, "leases end in the order they began");
-            entries[self.tail].lease_next = index;
+            let in_order = entries[list.tail].due <= due || growth == Self::IDLE;
+            assert!(in_order, "leases end in the order they began");
+            entries[list.tail].lease_next = index;
         }
-        self.tail = index;
+        list.tail = index;
         self.len += 1;
+        self.others += usize::from(growth > 0);
     }
 
     #[inline]
     pub(crate) fn unlink(&mut self, entries: &mut Slab<Entry>, index: u32) {
         let (prev, next) = (entries[index].lease_prev, entries[index].lease_next);
+        let growth = usize::from(entries[index].growth);
+        let list = &mut self.lists[growth];
         if prev == NIL {
-            self.head = next
+            list.head = next
         } else {
             entries[prev].lease_next = next
         }
         if next == NIL {
-            self.tail = prev
+            list.tail = prev
         } else {
             entries[next].lease_prev = prev
         }
         self.len -= 1;
+        self.others -= usize::from(growth > 0);
     }
 
-    /// When the first lease ends.
+    /// The message whose lease ends first.
     #[inline]
-    pub(crate) fn first_due(&self, entries: &Slab<Entry>) -> Option<Millis> {
-        (self.head != NIL).then(|| entries[self.head].due)
+    pub(crate) fn first(&self, entries: &Slab<Entry>) -> Option<u32> {
+        let some = |index: u32| (index != NIL).then_some(index);
+        let first = some(self.lists[0].head);
+        if self.others == 0 {
+            return first;
+        }
+        let heads = self.lists[..Self::IDLE].iter().filter_map(|list| some(list.head));
+        heads.min_by_key(|&index| entries[index].due)
     }
 
     pub(crate) fn iter<'a>(&self, entries: &'a Slab<Entry>) -> impl Iterator<Item = u32> + use<'a> {
         let some = |index: u32| (index != NIL).then_some(index);
-        std::iter::successors(some(self.head), move |&index| some(entries[index].lease_next))
+        self.lists.into_iter().flat_map(move |list| {
+            std::iter::successors(some(list.head), move |&index| some(entries[index].lease_next))
+        })
     }
 }

@@ -23,10 +23,19 @@ impl Dispatcher {
     /// Takes a message out of flight; it is nowhere then.
     #[inline]
     pub(crate) fn release(&mut self, index: u32) {
-        let consumer = self.entries[index].consumer;
+        let (consumer, key) = (self.entries[index].consumer, self.entries[index].key);
         self.leases.unlink(&mut self.entries, index);
         self.entries[index].state = State::Waiting;
         self.entries[index].consumer = NIL;
+        if key != NIL {
+            self.keys[key].run -= 1;
+        }
+        self.put_down(consumer);
+    }
+
+    /// A consumer holds one message less.
+    #[inline]
+    pub(crate) fn put_down(&mut self, consumer: u32) {
         let holder = &mut self.roster[consumer];
         holder.in_flight -= 1;
         if holder.link == Link::Leaving && holder.in_flight == 0 {
@@ -35,9 +44,12 @@ impl Dispatcher {
         self.wake(consumer);
     }
 
-    /// A delivery ended without an ack: the message goes back to the head of its key.
+    /// A delivery ended without an ack: the message goes back to its key, and with it all of the key that is in flight.
     pub(crate) fn fail(&mut self, index: u32, failure: Failure, out: &mut Vec<Output>) {
-        self.release(index);
+        match self.entries[index].key {
+            NIL => self.release(index),
+            key => self.return_run(key),
+        }
         self.counters.returned.count(failure.cause);
         if failure.counts {
             self.entries[index].failures = self.entries[index].failures.saturating_add(1);
@@ -45,7 +57,7 @@ impl Dispatcher {
             self.troubled.insert(index, failure.reason.map(shorten));
             self.touch();
         }
-        if self.entries[index].offset < self.log_start {
+        if self.entries[index].offset < self.log_start && self.entries[index].key == NIL {
             return self.lose(index, out);
         }
         let wait_ms = failure.wait_ms.map_or(0, |least| self.wait_ms(index, least));
@@ -134,7 +146,10 @@ impl Dispatcher {
     /// A wait is over.
     pub(crate) fn retry(&mut self, index: u32, out: &mut Vec<Output>) {
         match self.entries[index].state {
-            State::Backoff => self.let_go_on(index, out),
+            State::Backoff => {
+                self.entries[index].state = State::Waiting;
+                self.let_go_on(index, out)
+            }
             State::SideRetry if self.entries[index].offset < self.log_start => {
                 self.entries[index].state = State::Waiting;
                 self.lose(index, out);
@@ -148,6 +163,9 @@ impl Dispatcher {
         let consumer = self.entries[index].consumer;
         self.counters.expired += 1;
         self.roster[consumer].expired += 1;
+        if self.entries[index].key != NIL {
+            self.revoke_run(self.entries[index].key, out);
+        }
         let failure = Failure { cause: Cause::AckTimeout, counts: true, wait_ms: Some(0), reason: None };
         self.fail(index, failure, out);
         if self.mutated(Mutant::CreditLeak) {
@@ -157,9 +175,10 @@ impl Dispatcher {
 
     /// Another policy: running leases are shortened if they would outlast it, blocked messages judged again.
     pub(crate) fn set_policy(&mut self, policy: FailurePolicy, out: &mut Vec<Output>) {
-        let latest = self.now.plus(policy.ack_timeout_ms);
         let in_flight: Vec<u32> = self.leases.iter(&self.entries).collect();
         for index in in_flight {
+            let growth = u32::from(self.entries[index].growth);
+            let latest = self.now.plus(policy.ack_timeout_ms << growth);
             self.entries[index].due = self.entries[index].due.min(latest);
         }
         self.config.failure = policy;

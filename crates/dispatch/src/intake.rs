@@ -75,6 +75,7 @@ impl Dispatcher {
             failures: 0,
             state: State::Waiting,
             cause: Cause::default(),
+            growth: 0,
         };
         let retry = self.saved.remove(&offset);
         if let Some(retry) = &retry {
@@ -103,7 +104,7 @@ impl Dispatcher {
             self.entries[owner.tail].next = index;
         }
         owner.tail = index;
-        if owner.count == 1 {
+        if owner.count == 1 || owner.run > 0 && self.pipelining {
             self.advance_key(key, out);
         }
     }
@@ -126,6 +127,7 @@ impl Dispatcher {
             next: NIL,
             prev: NIL,
             version,
+            run: 0,
             ready: false,
         };
         let index = keys.insert(key);
@@ -152,8 +154,14 @@ impl Dispatcher {
                     self.lose(index, out);
                 }
                 // A consumer or the owner has it; it is done or lost when they are.
-                State::InFlight | State::SideWrite | State::Lost => {}
-                _ if !self.is_head(index) => self.entries[index].state = State::Lost,
+                State::InFlight | State::Acked | State::SideWrite | State::Lost => {}
+                state if !self.is_head(index) => {
+                    let key = self.entries[index].key;
+                    if state == State::Backoff || self.keys[key].ready && self.next_of(key) == index {
+                        self.stop_waiting(index);
+                    }
+                    self.entries[index].state = State::Lost;
+                }
                 _ => {
                     self.stop_waiting(index);
                     self.lose(index, out);

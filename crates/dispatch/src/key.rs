@@ -3,7 +3,7 @@
 use crate::slab::grow_a_little;
 use keyway_record::KeyHash;
 
-/// A live key: its messages in offset order. Only the head is ever in flight, in backoff or blocked.
+/// A live key: its messages in offset order. The first few may be in flight; only the head is ever used up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
     pub(crate) hash: KeyHash,
@@ -17,6 +17,8 @@ pub(crate) struct Key {
     pub(crate) prev: u32,
     /// Version of the filters and members that `slot` was chosen by.
     pub(crate) version: u32,
+    /// Messages in flight: the head and so many behind it.
+    pub(crate) run: u16,
     /// Whether it hangs on its slot.
     pub(crate) ready: bool,
 }

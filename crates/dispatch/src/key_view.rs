@@ -133,7 +133,7 @@ impl Dispatcher {
     fn view(&self, key: u32) -> KeyView {
         let live = &self.keys[key];
         let head = &self.entries[live.head];
-        let in_flight = u32::from(head.state == State::InFlight);
+        let in_flight = u32::from(live.run);
         let owner = if in_flight > 0 { head.consumer } else { self.owner_of_slot(live.slot) };
         KeyView {
             hash: live.hash,
@@ -154,12 +154,12 @@ impl Dispatcher {
     /// What a message waits for; nothing if it is in flight or another of its key is before it.
     pub(crate) fn reason(&self, index: u32) -> Option<Reason> {
         match self.entries[index].state {
-            State::Waiting if !self.is_head(index) => None,
+            _ if !self.is_head(index) => None,
             State::Waiting => Some(self.waits_for(index)),
             State::Backoff => Some(Reason::Backoff),
             State::Blocked => Some(Reason::Poison),
             State::SideWrite | State::SideRetry => Some(Reason::SideWrite),
-            State::InFlight | State::Lost => None,
+            State::InFlight | State::Acked | State::Lost => None,
         }
     }
 

@@ -56,6 +56,7 @@ mod placement;
 mod poll;
 mod queue;
 mod rates;
+mod run;
 mod seek;
 mod slab;
 mod snapshot;

@@ -3,6 +3,7 @@
 use crate::consumer::Link;
 use crate::declarations::normalize;
 use crate::dispatcher::{Dispatcher, Timer};
+use crate::entry::State;
 use crate::failure::Failure;
 use crate::mutant::Mutant;
 use crate::placement::rank;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 
 impl Dispatcher {
     pub(crate) fn join(&mut self, join: Join, out: &mut Vec<Output>) {
-        let Join { consumer: id, name_hash, filters, credit, in_flight_per_key: _ } = join;
+        let Join { consumer: id, name_hash, filters, credit, in_flight_per_key } = join;
         let known = self.roster.by_name.get(&name_hash).copied();
         if let Err(refusal) = self.may_join(known).and_then(|()| self.may_declare(&filters)) {
             out.push(Output::Refused { consumer: id, refusal });
@@ -28,6 +29,11 @@ impl Dispatcher {
             None => self.roster.add(id, name_hash, credit),
         };
         self.roster[index].credit = credit;
+        let per_key = in_flight_per_key.clamp(1, Config::IN_FLIGHT_PER_KEY_MAX);
+        if self.config.mode.is_keyed() {
+            self.roster[index].in_flight_per_key = per_key as u16;
+            self.pipelining |= per_key > 1;
+        }
         self.declare(index, &filters);
         self.elect();
         self.wake(index);
@@ -59,7 +65,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// A consumer of the same name is there. What it holds returns, unless it was leaving: then it keeps it to finish.
+    /// A consumer of the same name is there. What it holds returns, unless it was leaving: then it keeps it to finish, if
+    /// it takes one message of a key at a time.
     fn take_over(&mut self, index: u32, id: ConsumerId, out: &mut Vec<Output>) -> u32 {
         let old = self.roster[index].id;
         if old != id {
@@ -72,7 +79,13 @@ impl Dispatcher {
                 self.stop_grace(index);
                 self.return_lost(index, out);
             }
-            Link::Leaving => self.set_leave_deadline(index, None),
+            Link::Leaving => {
+                self.set_leave_deadline(index, None);
+                // The new stream must not be given the end of a run whose beginning the old one has.
+                if self.roster[index].in_flight_per_key > 1 {
+                    self.return_held(index, Disconnects::Ignore, out);
+                }
+            }
             Link::Free => unreachable!("a known consumer has a place"),
         }
         self.roster[index].link = Link::Connected;
@@ -112,6 +125,15 @@ impl Dispatcher {
     pub(crate) fn take_back(&mut self, index: u32, out: &mut Vec<Output>) {
         self.roster[index].deadline = None;
         self.counters.forced_revokes += u64::from(self.roster[index].in_flight);
+        let held = self.leases.iter(&self.entries).map(|entry| (entry, self.entries[entry].key));
+        let mut heads: Vec<(i64, u32)> = held
+            .filter(|&(entry, key)| {
+                key != NIL && self.keys[key].head == entry && self.entries[entry].consumer == index
+            })
+            .map(|(entry, key)| (self.entries[entry].offset, key))
+            .collect();
+        heads.sort_unstable();
+        heads.into_iter().for_each(|(_, key)| self.revoke_run(key, out));
         self.return_held(index, Disconnects::Ignore, out);
     }
 
@@ -232,6 +254,9 @@ impl Dispatcher {
         let mut held: Vec<(i64, u32)> = held.map(|entry| (self.entries[entry].offset, entry)).collect();
         held.sort_unstable();
         for (nth, (_, entry)) in held.into_iter().enumerate() {
+            if self.entries[entry].state != State::InFlight {
+                continue; // It went back with an older one of its key.
+            }
             if self.mutated(Mutant::AckOnLoss) {
                 self.release(entry);
                 self.complete(entry, out);

@@ -36,11 +36,21 @@ pub(crate) enum Mutant {
     NoWakeAfterAck,
     /// A snapshot forgets failures.
     ForgetFailures,
+    /// A consumer is not told that what it holds of a key is void.
+    NoRevoke,
+    /// What was acked out of order stays so when its run goes back.
+    KeepProvisional,
+    /// A key in flight goes on at another consumer.
+    RunOverTwo,
+    /// A last attempt is made among others of its key.
+    LastAttemptInCompany,
+    /// All leases of a run begin with their deliveries.
+    LeasesRunTogether,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::AckOnLoss,
         Self::AckAnyToken,
         Self::NackToTail,
@@ -57,6 +67,11 @@ impl Mutant {
         Self::LeaveWithoutDrain,
         Self::NoWakeAfterAck,
         Self::ForgetFailures,
+        Self::NoRevoke,
+        Self::KeepProvisional,
+        Self::RunOverTwo,
+        Self::LastAttemptInCompany,
+        Self::LeasesRunTogether,
     ];
 }
 

@@ -44,10 +44,13 @@ impl Dispatcher {
                 if self.roster[consumer].ring == at {
                     self.roster[consumer].ring = self.placement.slots[at as usize].next;
                 }
-                let index = self.keys[key].head;
+                let index = self.next_of(key);
                 messages += 1;
                 bytes += u64::from(self.entries[index].size);
                 self.deliver(index, consumer, out);
+                if self.roster[consumer].in_flight_per_key > 1 {
+                    self.advance_key(key, out);
+                }
                 if self.mutated(Mutant::TwoInFlight) {
                     let second = self.entries[index].next;
                     if second != NIL && self.entries[second].state == State::Waiting {
@@ -121,9 +124,11 @@ impl Dispatcher {
         entry.token = token;
         entry.consumer = consumer;
         entry.attempts = entry.attempts.saturating_add(1);
-        entry.due = self.now.plus(self.config.failure.ack_timeout_ms);
         let (key, offset, attempt) = (entry.key, Offset(entry.offset), u32::from(entry.attempts));
-        self.leases.push(&mut self.entries, index);
+        if key != NIL {
+            self.extend_run(key, index);
+        }
+        self.lease(index);
         let holder = &mut self.roster[consumer];
         holder.in_flight += 1;
         holder.delivered += 1;
@@ -157,6 +162,12 @@ impl Dispatcher {
             let slot = self.place(index);
             self.keys[index].slot = slot;
             self.keys[index].version = self.placement.version;
+        }
+        if self.keys[index].run > 0 && !self.mutated(Mutant::RunOverTwo) {
+            let holder = self.entries[self.keys[index].head].consumer;
+            if self.placement.slots[self.keys[index].slot as usize].owner != holder {
+                return;
+            }
         }
         if let Some(owner) = self.placement.link(&mut self.keys, &mut self.roster, index) {
             self.wake(owner);

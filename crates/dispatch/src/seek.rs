@@ -5,7 +5,7 @@ use crate::entry::State;
 use crate::key::Texts;
 use crate::key_table::KeyTable;
 use crate::queue::Queue;
-use crate::slab::Slab;
+use crate::slab::{NIL, Slab};
 use crate::window::Window;
 use crate::{Millis, Output};
 use keyway_record::{KeyHash, Offset};
@@ -13,11 +13,19 @@ use keyway_record::{KeyHash, Offset};
 impl Dispatcher {
     /// Forgets every message and goes on at `to`; consumers, filters and counters stay.
     pub(crate) fn seek(&mut self, to: i64, out: &mut Vec<Output>) {
-        let held: Vec<u32> = self.leases.iter(&self.entries).collect();
-        for index in held {
-            self.release(index);
-        }
         self.unlink_ready_keys();
+        let held: Vec<u32> = self.leases.iter(&self.entries).collect();
+        for &index in &held {
+            let key = self.entries[index].key;
+            if key != NIL && self.keys[key].head == index {
+                self.revoke_run(key, out);
+            }
+        }
+        for index in held {
+            let consumer = self.entries[index].consumer;
+            self.leases.unlink(&mut self.entries, index);
+            self.put_down(consumer);
+        }
         self.timers.retain(|(_, timer)| !matches!(timer, Timer::Retry(_)));
         (self.entries, self.keys, self.table) = (Slab::new(), Slab::new(), KeyTable::default());
         (self.queue, self.window) = (Queue::new(), Window::new(to));

@@ -16,6 +16,7 @@
 //! A hole is an offset that is not done. Retry times and ends are milliseconds since the Unix epoch.
 
 use crate::dispatcher::{Dispatcher, Timer};
+use crate::entry::State;
 use crate::{Cause, Millis, OwnerEpoch};
 use keyway_record::Offset;
 use keyway_record::varint::{put_unsigned, take_unsigned};
@@ -226,7 +227,8 @@ impl Dispatcher {
         }
         let troubled = self.troubled.iter().map(|(&index, reason)| {
             let entry = &self.entries[index];
-            let retry_at = if entry.state == crate::entry::State::InFlight { Millis(0) } else { entry.due };
+            let in_flight = matches!(entry.state, State::InFlight | State::Acked);
+            let retry_at = if in_flight { Millis(0) } else { entry.due };
             Retry {
                 offset: Offset(entry.offset),
                 attempts: entry.attempts,

@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) enum Place {
     Unread,
     Waiting,
-    InFlight { consumer: ConsumerId, lease: Millis },
+    InFlight { consumer: ConsumerId, lease: Option<Millis> },
+    Acked { consumer: ConsumerId },
     Blocked,
     SideWrite,
     SideRetry,
@@ -25,6 +26,8 @@ pub(crate) struct Message {
     pub(crate) place: Place,
     pub(crate) token: Option<Token>,
     pub(crate) attempts: u16,
+    /// The attempt that its lease was for.
+    pub(crate) leased: u16,
     pub(crate) failures: u16,
     pub(crate) due: Millis,
     pub(crate) cause: Cause,
@@ -44,7 +47,22 @@ pub(crate) struct Member {
     pub(crate) name: u64,
     pub(crate) link: Link,
     pub(crate) credit: u32,
+    pub(crate) per_key: usize,
     pub(crate) patterns: Vec<Vec<u8>>,
+}
+
+impl Place {
+    pub(crate) fn holder(self) -> Option<ConsumerId> {
+        match self {
+            Self::InFlight { consumer, .. } | Self::Acked { consumer } => Some(consumer),
+            _ => None,
+        }
+    }
+}
+
+/// Leases of consumers that take runs double with every attempt, six times.
+fn growth(holder: &Member, attempts: u16) -> u16 {
+    if holder.per_key > 1 { (attempts - 1).min(6) } else { 0 }
 }
 
 impl Member {
@@ -68,6 +86,8 @@ pub(crate) struct Model {
     pub(crate) retained: Vec<(Vec<Vec<u8>>, Millis)>,
     last_token: u64,
     expected: Vec<Output>,
+    /// Runs that their consumers must be told to forget.
+    revoked: Vec<(ConsumerId, KeyHash)>,
 }
 
 pub(crate) fn key_text(key: u8) -> Bytes {
@@ -105,6 +125,7 @@ impl Model {
             retained: vec![],
             last_token: 0,
             expected: vec![],
+            revoked: vec![],
         }
     }
 
@@ -130,6 +151,7 @@ impl Model {
                 place: Place::Unread,
                 token: None,
                 attempts: retry.attempts,
+                leased: 0,
                 failures: retry.failures,
                 due: retry.retry_at,
                 cause: retry.cause,
@@ -158,17 +180,30 @@ impl Model {
         self.take_in(input, read_to, log);
         self.settle();
         for output in out {
-            if let Output::Deliver { consumer, offset, token, attempt } = output {
-                self.deliver(*consumer, offset.0, *token, *attempt);
+            match output {
+                Output::Deliver { consumer, offset, token, attempt } => {
+                    self.deliver(*consumer, offset.0, *token, *attempt);
+                }
+                Output::Revoke { consumer, key, token } => {
+                    self.ascend(*token);
+                    let revoked = self.revoked.iter().position(|revoked| *revoked == (*consumer, *key));
+                    self.revoked.swap_remove(revoked.expect("only what is void is revoked"));
+                }
+                _ => {}
             }
         }
+        assert!(self.revoked.is_empty(), "what is void is revoked: {:?}", self.revoked);
         self.pass_over();
         self.assert_nothing_left();
         self.forget_drained();
         let said = |output: &&Output| {
             !matches!(
                 output,
-                Output::Deliver { .. } | Output::Fetch { .. } | Output::CursorMoved(_) | Output::Persist
+                Output::Deliver { .. }
+                    | Output::Revoke { .. }
+                    | Output::Fetch { .. }
+                    | Output::CursorMoved(_)
+                    | Output::Persist
             )
         };
         let mut said: Vec<String> = out.iter().filter(said).map(|output| format!("{output:?}")).collect();
@@ -183,15 +218,19 @@ impl Model {
             Input::Records { .. } | Input::Tick => {}
             Input::Reread { .. } | Input::Unpark { .. } => {}
             Input::Renew { offset, token } => {
-                let end = self.now.plus(self.config.failure.ack_timeout_ms);
-                if let Some(message) = self.messages.get_mut(&offset.0)
-                    && let Place::InFlight { lease, .. } = &mut message.place
-                    && message.token == Some(*token)
+                let message = self.messages.get(&offset.0);
+                if let Some(Message { place: Place::InFlight { lease: Some(_), .. }, .. }) = message
+                    && message.is_some_and(|message| message.token == Some(*token))
                 {
-                    *lease = end;
+                    self.lease(offset.0);
                 }
             }
             Input::Seek { to } => {
+                let held = |m: &&Message| matches!(m.place, Place::InFlight { lease: Some(_), .. });
+                let held: Vec<(u8, ConsumerId)> = (self.messages.values().filter(held))
+                    .map(|message| (message.key, message.place.holder().unwrap()))
+                    .collect();
+                held.into_iter().for_each(|(key, consumer)| self.revoke_from(key, consumer));
                 self.messages.clear();
                 self.done = (0..to.0).collect();
                 self.next_read = to.0;
@@ -249,15 +288,22 @@ impl Model {
                 let Some(message) = self.messages.get(&offset.0) else { return };
                 let current = token.is_none() || *token == message.token;
                 if matches!(message.place, Place::InFlight { .. }) && current {
+                    if self.run(message.key).len() > 1 {
+                        self.revoke(offset.0);
+                    }
                     self.fail(offset.0, Cause::Nack, true, Some(delay_ms.unwrap_or(0)), reason.clone());
                 }
             }
             Input::LogStart { to } => self.apply_log_start(to.0),
             Input::SetPolicy(policy) => {
-                let latest = self.now.plus(policy.ack_timeout_ms);
+                let members = self.members.clone();
                 for message in self.messages.values_mut() {
                     match &mut message.place {
-                        Place::InFlight { lease, .. } => *lease = (*lease).min(latest),
+                        Place::InFlight { consumer, lease: Some(lease) } => {
+                            let holder = members.iter().find(|member| member.id == *consumer).unwrap();
+                            let longest = policy.ack_timeout_ms << growth(holder, message.leased);
+                            *lease = (*lease).min(self.now.plus(longest));
+                        }
                         place @ Place::Blocked
                             if policy.poison != Poison::Block
                                 || message.failures <= policy.max_redelivery_count =>
@@ -308,13 +354,22 @@ impl Model {
                 name,
                 link: Link::Connected,
                 credit,
+                per_key: 1,
                 patterns: vec![b"\0new".into()],
             });
+            self.members.last_mut().unwrap().per_key = self.per_key(join);
             return self.want(self.members.len() - 1, &join.filters);
         };
         let old = self.members[at].id;
         if self.members[at].is_leaving() {
             self.members[at].patterns = vec![b"\0new".into()];
+            if self.members[at].per_key > 1 {
+                for offset in self.held(old) {
+                    if self.is_held_by(offset, old) {
+                        self.fail(offset, Cause::Disconnect, false, None, None);
+                    }
+                }
+            }
         } else {
             self.return_held(old);
         }
@@ -322,7 +377,7 @@ impl Model {
             self.expected.push(Output::Replaced { consumer: old });
             self.members[at].id = join.consumer;
             for message in self.messages.values_mut() {
-                if let Place::InFlight { consumer, .. } = &mut message.place
+                if let Place::InFlight { consumer, .. } | Place::Acked { consumer } = &mut message.place
                     && *consumer == old
                 {
                     *consumer = join.consumer;
@@ -331,7 +386,40 @@ impl Model {
         }
         self.members[at].link = Link::Connected;
         self.members[at].credit = join.credit;
+        self.members[at].per_key = self.per_key(join);
         self.want(at, &join.filters);
+    }
+
+    fn per_key(&self, join: &Join) -> usize {
+        if self.config.mode == Mode::KeyShared { join.in_flight_per_key as usize } else { 1 }
+    }
+
+    /// Messages of a key in flight, which are its oldest.
+    fn run(&self, key: u8) -> Vec<i64> {
+        let held = |m: &Message| m.key == key && m.place.holder().is_some();
+        self.messages.iter().filter(|(_, message)| held(message)).map(|(&offset, _)| offset).collect()
+    }
+
+    fn revoke(&mut self, offset: i64) {
+        let message = &self.messages[&offset];
+        self.revoke_from(message.key, message.place.holder().unwrap());
+    }
+
+    /// Consumers that take one message of a key need not be told.
+    fn revoke_from(&mut self, key: u8, consumer: ConsumerId) {
+        if self.members[self.find(consumer).unwrap()].per_key > 1 {
+            self.revoked.push((consumer, key_hash(key)));
+        }
+    }
+
+    /// Starts the lease of the lowest message of a run.
+    fn lease(&mut self, offset: i64) {
+        let attempts = self.messages[&offset].attempts;
+        let consumer = self.messages[&offset].place.holder().unwrap();
+        let holder = &self.members[self.find(consumer).unwrap()];
+        let end = self.now.plus(self.config.failure.ack_timeout_ms << growth(holder, attempts));
+        let message = self.messages.get_mut(&offset).unwrap();
+        (message.place, message.leased) = (Place::InFlight { consumer, lease: Some(end) }, attempts);
     }
 
     fn want(&mut self, at: usize, filters: &[Bytes]) {
@@ -373,11 +461,14 @@ impl Model {
             .messages
             .iter()
             .filter_map(|(&offset, message)| match message.place {
-                Place::InFlight { lease, .. } if lease <= self.now => Some((lease, offset)),
+                Place::InFlight { lease: Some(lease), .. } if lease <= self.now => Some((lease, offset)),
                 _ => None,
             })
             .collect();
         for (_, offset) in ends {
+            if self.config.mode == Mode::KeyShared {
+                self.revoke(offset);
+            }
             self.fail(offset, Cause::AckTimeout, true, Some(0), None);
         }
         let over = |member: &&Member| matches!(member.link, Link::Lost { until } if until <= self.now);
@@ -387,8 +478,15 @@ impl Model {
             |member: &&Member| matches!(member.link, Link::Leaving { deadline: Some(at) } if at <= self.now);
         let due: Vec<ConsumerId> = self.members.iter().filter(due).map(|member| member.id).collect();
         for consumer in due {
-            let held = self.held(consumer);
-            held.into_iter().for_each(|offset| self.fail(offset, Cause::Disconnect, false, None, None));
+            for offset in self.held(consumer) {
+                if !self.is_held_by(offset, consumer) {
+                    continue;
+                }
+                if self.config.mode == Mode::KeyShared {
+                    self.revoke(offset);
+                }
+                self.fail(offset, Cause::Disconnect, false, None, None);
+            }
         }
         self.retained.retain(|&(_, until)| until > self.now);
         let again: Vec<i64> = (self.messages.iter())
@@ -414,7 +512,8 @@ impl Model {
             assert!(offered, "offset {offset} was passed over without being read");
             let (due, place) = (Millis(0), Place::Unread);
             let (cause, reason) = (Cause::Nack, None);
-            let fresh = Message { key, place, token: None, attempts: 0, failures: 0, due, cause, reason };
+            let fresh =
+                Message { key, place, token: None, attempts: 0, leased: 0, failures: 0, due, cause, reason };
             let message = self.messages.entry(offset).or_insert(fresh);
             message.place = Place::Waiting;
             message.due = message.due.min(self.now.plus(self.config.failure.max_redelivery_delay_ms));
@@ -422,10 +521,23 @@ impl Model {
         self.next_read = self.next_read.max(read_to);
     }
 
+    fn is_held_by(&self, offset: i64, consumer: ConsumerId) -> bool {
+        self.messages.get(&offset).is_some_and(|message| message.place.holder() == Some(consumer))
+    }
+
     /// Messages that nothing is before: the oldest of each key, or each by itself.
     fn heads(&self) -> Vec<i64> {
+        let keyed = self.config.mode == Mode::KeyShared;
+        let mut heads = self.nexts();
+        heads.retain(|offset| !keyed || self.run(self.messages[offset].key).is_empty());
+        heads
+    }
+
+    /// The oldest of each key that is not in flight, or each by itself.
+    fn nexts(&self) -> Vec<i64> {
         let mut keys = BTreeSet::new();
-        let read = self.messages.iter().filter(|(_, message)| message.place != Place::Unread);
+        let out = |message: &Message| message.place == Place::Unread || message.place.holder().is_some();
+        let read = self.messages.iter().filter(|(_, message)| !out(message));
         read.filter(|(_, m)| self.config.mode != Mode::KeyShared || keys.insert(m.key))
             .map(|(&o, _)| o)
             .collect()
@@ -498,7 +610,10 @@ impl Model {
         let mut before = self.messages.range(..offset).map(|(_, message)| message);
         let active = self.active.and_then(|name| self.members.iter().find(|member| member.name == name));
         let takers: Vec<&Member> = match self.config.mode {
-            Mode::KeyShared => self.owner(message.key).into_iter().collect(),
+            Mode::KeyShared => {
+                let owner = self.owner(message.key).into_iter();
+                owner.filter(|owner| self.may_join_run(owner, offset)).collect()
+            }
             _ if before
                 .any(|m| m.place == Place::Blocked || m.place == Place::Waiting && m.due <= self.now) =>
             {
@@ -516,24 +631,41 @@ impl Model {
         takers.into_iter().filter(|member| self.can_take(member)).collect()
     }
 
+    /// A key's messages in flight are at one consumer and no more than it takes; a last attempt is made alone.
+    fn may_join_run(&self, owner: &Member, offset: i64) -> bool {
+        let run = self.run(self.messages[&offset].key);
+        let last = |offset: &i64| self.messages[offset].failures >= self.config.failure.max_redelivery_count;
+        run.is_empty()
+            || run.len() < owner.per_key
+                && self.is_held_by(run[0], owner.id)
+                && offset >= self.log_start
+                && !last(&offset)
+                && !last(&run[0])
+    }
+
+    fn ascend(&mut self, token: Token) {
+        let of_owner = token.raw() >> 40 == self.epoch.get().into();
+        assert!(token.raw() > self.last_token && of_owner, "tokens ascend");
+        self.last_token = token.raw();
+    }
+
     fn deliver(&mut self, consumer: ConsumerId, offset: i64, token: Token, attempt: u32) {
         assert!(self.messages.contains_key(&offset), "offset {offset} is not there to be delivered");
         assert!(
-            self.heads().contains(&offset),
+            self.nexts().contains(&offset),
             "offset {offset} is delivered before an older one of its key"
         );
         let allowed = self.takers(offset).iter().any(|member| member.id == consumer);
         assert!(allowed, "consumer {consumer} may not be given {offset}: {:?}", self.messages[&offset]);
-        assert!(
-            token.raw() > self.last_token && token.raw() >> 40 == self.epoch.get().into(),
-            "tokens ascend"
-        );
-        self.last_token = token.raw();
-        let lease = self.now.plus(self.config.failure.ack_timeout_ms);
+        self.ascend(token);
+        let alone = self.config.mode != Mode::KeyShared || self.run(self.messages[&offset].key).is_empty();
         let message = self.messages.get_mut(&offset).unwrap();
         message.attempts += 1;
         assert_eq!(attempt, message.attempts.into());
-        (message.token, message.place) = (Some(token), Place::InFlight { consumer, lease });
+        (message.token, message.place) = (Some(token), Place::InFlight { consumer, lease: None });
+        if alone {
+            self.lease(offset);
+        }
     }
 
     fn pass_over(&mut self) {
@@ -562,7 +694,7 @@ impl Model {
     }
 
     fn assert_nothing_left(&self) {
-        for offset in self.heads() {
+        for offset in self.nexts() {
             let takers = self.takers(offset);
             assert!(takers.is_empty(), "{offset} could be delivered to {takers:?} and was not");
         }
@@ -582,20 +714,38 @@ impl Model {
     fn ack(&mut self, offset: i64, token: Option<Token>) {
         let Some(message) = self.messages.get(&offset) else { return };
         let same = token.is_some() && token == message.token;
-        let counts = match message.place {
-            Place::InFlight { .. } => same || token.is_none(),
-            Place::Waiting | Place::Blocked => same,
-            _ => false,
-        };
-        if counts {
-            self.finish(offset);
+        let (key, keyed) = (message.key, self.config.mode == Mode::KeyShared);
+        let run = self.run(key);
+        let lowest =
+            !keyed || self.messages.range(..offset).all(|(_, m)| m.key != key || m.place == Place::Unread);
+        match message.place {
+            Place::InFlight { consumer, .. } if (same || token.is_none()) && !lowest => {
+                self.messages.get_mut(&offset).unwrap().place = Place::Acked { consumer };
+            }
+            Place::InFlight { .. } if same || token.is_none() => {
+                self.finish(offset);
+                if !keyed {
+                    return;
+                }
+                for behind in run.into_iter().skip(1) {
+                    if !matches!(self.messages[&behind].place, Place::Acked { .. }) {
+                        return self.lease(behind);
+                    }
+                    self.finish(behind);
+                }
+            }
+            // Late, and nothing after it was released.
+            Place::Waiting | Place::Blocked if same && lowest => self.finish(offset),
+            _ => {}
         }
     }
 
     fn fail(&mut self, offset: i64, cause: Cause, counts: bool, wait: Option<u64>, reason: Option<String>) {
         let policy = self.config.failure.clone();
         let message = self.messages.get_mut(&offset).unwrap();
-        message.place = Place::Waiting;
+        if self.config.mode != Mode::KeyShared {
+            message.place = Place::Waiting;
+        }
         if counts {
             (message.failures, message.cause, message.reason) = (message.failures + 1, cause, reason);
         }
@@ -604,8 +754,15 @@ impl Model {
             Backoff::Exponential => policy.base_redelivery_delay_ms << (message.failures.max(1) - 1),
         };
         let wait = wait.map_or(0, |least| doubled.max(least).min(policy.max_redelivery_delay_ms));
-        message.due = self.now.plus(wait);
-        if offset < self.log_start {
+        let key = message.key;
+        if self.config.mode == Mode::KeyShared {
+            for other in self.run(key) {
+                let message = self.messages.get_mut(&other).unwrap();
+                (message.place, message.due) = (Place::Waiting, Millis(0));
+            }
+        }
+        self.messages.get_mut(&offset).unwrap().due = self.now.plus(wait);
+        if offset < self.log_start && self.config.mode != Mode::KeyShared {
             self.lose(offset);
         }
     }
@@ -613,6 +770,9 @@ impl Model {
     fn return_held(&mut self, consumer: ConsumerId) {
         let ordered = matches!(self.config.mode, Mode::Exclusive | Mode::Failover);
         for (nth, offset) in self.held(consumer).into_iter().enumerate() {
+            if !self.is_held_by(offset, consumer) {
+                continue;
+            }
             let counts = self.config.failure.disconnects == Disconnects::Count && (nth == 0 || !ordered);
             self.fail(offset, Cause::Disconnect, counts, None, None);
         }

@@ -67,13 +67,15 @@ pub(crate) struct Tally {
     pub(crate) stale_acks: u64,
     pub(crate) expired: u64,
     pub(crate) recovered: u64,
+    pub(crate) revoked: u64,
 }
 
 impl Tally {
-    pub(crate) fn fields(&mut self) -> [&mut u64; 15] {
+    pub(crate) fn fields(&mut self) -> [&mut u64; 16] {
         let Self { steps, delivered, redelivered, drained, replaced, refused, skipped, .. } = self;
         let Self { dropped, blocked, lost, dead_letters, late_acks, stale_acks, expired, recovered, .. } =
             self;
+        let Self { revoked, .. } = self;
         [
             steps,
             delivered,
@@ -90,6 +92,7 @@ impl Tally {
             stale_acks,
             expired,
             recovered,
+            revoked,
         ]
     }
 
@@ -144,6 +147,10 @@ pub(crate) struct World {
     ended: BTreeSet<i64>,
     delivered: BTreeMap<i64, u32>,
     names: u64,
+    /// Messages of a key that consumers take.
+    per_key: u32,
+    /// What some worker has processed to the end.
+    processed: BTreeSet<i64>,
     out: Vec<Output>,
     /// What happened how often.
     pub(crate) tally: Tally,
@@ -171,7 +178,7 @@ impl World {
         config.unmatched =
             random.pick(&[Unmatched::Skip, Unmatched::Skip, Unmatched::Hold, Unmatched::DeadLetter]);
         config.failure = FailurePolicy {
-            max_redelivery_count: random.pick(&[0, 1, 1, 2, 4]),
+            max_redelivery_count: random.pick(&[0, 1, 2, 4, 4]),
             ack_timeout_ms: if gentle { 1 << 40 } else { 1_000 },
             base_redelivery_delay_ms: random.pick(&[0, 50, 200]),
             max_redelivery_delay_ms: 800,
@@ -202,6 +209,8 @@ impl World {
             ended: BTreeSet::new(),
             delivered: BTreeMap::new(),
             names: 1 + random.below(5),
+            per_key: random.pick(&[1, 1, 1, 2, 5, 32]),
+            processed: BTreeSet::new(),
             out: vec![],
             tally: Tally::default(),
             trace: false,
@@ -300,21 +309,59 @@ impl World {
     fn work(&mut self) {
         let Some(consumer) = self.some_worker() else { return };
         let slow = self.workers[&consumer].slow && !self.random.one_in(5);
-        let Some(&Held { offset, token }) = self.workers[&consumer].inbox.front() else { return };
-        if slow {
+        if slow || self.workers[&consumer].inbox.is_empty() {
             return;
         }
-        self.workers.get_mut(&consumer).unwrap().inbox.pop_front();
+        if self.random.one_in(if self.per_key > 1 { 2 } else { 6 }) {
+            return self.ack_out_of_order(consumer);
+        }
+        let inbox = &mut self.workers.get_mut(&consumer).unwrap().inbox;
+        let Held { offset, token } = inbox.pop_front().unwrap();
+        self.process(consumer, offset);
         let token = Some(token).filter(|_| !self.random.one_in(6));
         match if self.gentle { 0 } else { self.random.below(12) } {
             // Its ack is lost.
-            11 => {}
+            11 => _ = self.processed.insert(offset.0),
             6..11 => {
                 let delay_ms = self.random.pick(&[None, None, Some(30), Some(300), Some(5_000)]);
                 let reason = self.random.pick(&[None, Some("no stock".to_owned())]);
                 self.step(Input::Nack { offset, token, delay_ms, reason });
             }
-            _ => self.step(Input::Ack { offset, token }),
+            _ => {
+                self.processed.insert(offset.0);
+                self.step(Input::Ack { offset, token });
+            }
+        }
+    }
+
+    /// A worker has processed all of a key up to here, and its acks come the other way round.
+    fn ack_out_of_order(&mut self, consumer: ConsumerId) {
+        let inbox = &self.workers[&consumer].inbox;
+        let at = self.random.below(inbox.len() as u64) as usize;
+        let Held { offset, token } = inbox[at];
+        let key = self.log[offset.0 as usize];
+        for nth in 0..=at {
+            let before = self.workers[&consumer].inbox[nth].offset;
+            if self.log[before.0 as usize] == key {
+                self.process(consumer, before);
+                self.processed.insert(before.0);
+            }
+        }
+        self.workers.get_mut(&consumer).unwrap().inbox.remove(at);
+        self.step(Input::Ack { offset, token: Some(token) });
+    }
+
+    /// A worker begins with a message. I2: all older ones of its key have come to an end before, or this is not the first
+    /// time.
+    fn process(&self, consumer: ConsumerId, offset: Offset) {
+        let at = offset.0 as usize;
+        // One that was given up and does not know is a zombie, and nobody can stop it.
+        let member = self.model.find(consumer).is_some();
+        if member && self.config.mode == Mode::KeyShared && !self.processed.contains(&offset.0) {
+            for before in 0..at {
+                let over = self.processed.contains(&(before as i64)) || self.ended.contains(&(before as i64));
+                assert!(over || self.log[before] != self.log[at], "{at} is processed before {before}");
+            }
         }
     }
 
@@ -338,7 +385,13 @@ impl World {
     }
 
     fn join(&mut self, name: u64, consumer: ConsumerId, filters: Vec<Bytes>, credit: u32) {
-        self.step(Input::Join(Join { consumer, name_hash: name, filters, credit, in_flight_per_key: 1 }));
+        self.step(Input::Join(Join {
+            consumer,
+            name_hash: name,
+            filters,
+            credit,
+            in_flight_per_key: self.per_key,
+        }));
         let refused = self.out.iter().any(|output| matches!(output, Output::Refused { .. }));
         if refused {
             return;
@@ -534,8 +587,11 @@ impl World {
         assert_eq!(stats.in_flight, read.filter(|message| in_flight(message.place)).count() as u64);
         assert_eq!(stats.cursor.0, self.model.cursor(), "the cursor is the lowest offset that is not done");
         let (waiting, backoff) = (stats.blocked.sum(), stats.blocked.by(Reason::Backoff));
-        let heads = if self.config.mode == Mode::KeyShared { stats.live_keys } else { stats.live_messages };
-        assert_eq!(waiting + stats.in_flight, heads, "whatever waits has a reason: {:?}", stats.blocked);
+        let (keyed, read) = (self.config.mode == Mode::KeyShared, self.model.messages.values());
+        let heads = if keyed { stats.live_keys } else { stats.live_messages };
+        let held = read.filter(|message| message.place.holder().is_some());
+        let in_flight = if keyed { held.map(|m| m.key).collect::<BTreeSet<_>>().len() } else { held.count() };
+        assert_eq!(waiting + in_flight as u64, heads, "whatever waits has a reason: {:?}", stats.blocked);
         assert!(backoff == 0 || self.dispatcher.next_deadline().is_some());
     }
 
@@ -551,6 +607,16 @@ impl World {
                         let name = self.model.members[self.model.find(consumer).unwrap()].name;
                         self.workers.insert(consumer, Worker { name, inbox, slow: false });
                     }
+                }
+            }
+            Output::Revoke { consumer, key, token } => {
+                self.tally.revoked += 1;
+                let void = |held: &Held| {
+                    held.token < token && self.log[held.offset.0 as usize].is_some_and(|k| key_hash(k) == key)
+                };
+                if let Some(worker) = self.workers.get_mut(&consumer) {
+                    self.zombies.extend(worker.inbox.iter().copied().filter(void));
+                    worker.inbox.retain(|held| !void(held));
                 }
             }
             Output::Fetch { from, records_max, .. } => {
