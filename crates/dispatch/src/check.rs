@@ -1,9 +1,9 @@
 //! All invariants, by recount.
 
+use crate::assignment::Assignment;
 use crate::consumer::Link;
 use crate::dispatcher::{Dispatcher, Timer};
 use crate::entry::State;
-use crate::placement::rank;
 use crate::slab::NIL;
 use crate::window::Cell;
 
@@ -174,7 +174,15 @@ impl Dispatcher {
     }
 
     fn check_placement(&self) {
-        let open = self.declarations.open();
+        let members = self.slot_members();
+        let mut fresh = Assignment::new();
+        for &member in &members {
+            fresh.join(self.config.slots, member, |place| self.roster[place].name_hash);
+        }
+        let owners = match members.len() {
+            0 => vec![NIL; self.config.slots as usize],
+            count => fresh.owners(&members, self.config.slots_max(count)),
+        };
         let mut ready = 0;
         for (at, slot) in (0..).zip(&self.placement.slots) {
             let (mut key, mut last) = (slot.head, NIL);
@@ -187,11 +195,8 @@ impl Dispatcher {
             let in_ring = slot.owner != NIL && slot.head != NIL;
             assert_eq!(slot.next != NIL, in_ring, "a slot with ready keys is in its owner's ring");
             if at < self.placement.table() {
-                // I13: the best of the members, whoever came first.
-                let members =
-                    self.roster.iter().filter(|(_, member)| member.is_member() && Some(member.group) == open);
-                let best = members.max_by_key(|(_, member)| rank(at, member.name_hash));
-                assert_eq!(slot.owner, best.map_or(NIL, |(at, _)| at), "slot {at} belongs to the best");
+                // I13: a function of the members, whoever came first.
+                assert_eq!(slot.owner, owners[at as usize], "slot {at} belongs to the best");
             }
         }
         assert_eq!(ready, self.placement.ready_keys);

@@ -35,6 +35,7 @@
 
 mod ack;
 mod ahead;
+mod assignment;
 mod check;
 mod config;
 mod consumer;

@@ -1,12 +1,12 @@
 //! Consumers come, go, come back, and change what they want.
 
+use crate::assignment::Member;
 use crate::consumer::Link;
 use crate::declarations::normalize;
 use crate::dispatcher::{Dispatcher, Timer};
 use crate::entry::State;
 use crate::failure::Failure;
 use crate::mutant::Mutant;
-use crate::placement::rank;
 use crate::slab::NIL;
 use crate::{Cause, Config, ConsumerId, Disconnects, Join, Millis, Mode, Output, Refusal};
 use bytes::Bytes;
@@ -354,16 +354,15 @@ impl Dispatcher {
         }
     }
 
+    /// A member without filters takes its slots.
     fn win_slots(&mut self, index: u32) {
-        let name = self.roster[index].name_hash;
-        for slot in 0..self.placement.table() {
-            let owner = self.placement.slots[slot as usize].owner;
-            let greedy = self.mutated(Mutant::GreedyJoin) && slot % 3 == 0;
-            if owner == NIL || greedy || rank(slot, name) > rank(slot, self.roster[owner].name_hash) {
-                self.placement.set_owner(&mut self.roster, slot, index);
-            }
+        let joined = Member { place: index, name_hash: self.roster[index].name_hash };
+        let Self { placement, roster, .. } = self;
+        placement.assignment.join(self.config.slots, joined, |place| roster[place].name_hash);
+        self.assign_slots();
+        if self.mutated(Mutant::GreedyJoin) {
+            (0..self.placement.table()).step_by(3).for_each(|slot| self.give_slot(slot, index));
         }
-        self.wake(index);
     }
 
     /// The slots of one that is no longer an unfiltered member go to the next best.
@@ -374,19 +373,34 @@ impl Dispatcher {
         let open = self.declarations.open();
         let stays = self.roster[index].is_member() && Some(self.roster[index].group) == open;
         if !stays {
-            let heirs =
-                self.roster.iter().filter(|(_, member)| member.is_member() && Some(member.group) == open);
-            let heirs: Vec<(u32, u64)> = heirs.map(|(at, member)| (at, member.name_hash)).collect();
-            for slot in 0..self.placement.table() {
-                if self.placement.slots[slot as usize].owner == index {
-                    let best = heirs.iter().max_by_key(|&&(_, name)| rank(slot, name));
-                    let owner = best.map_or(NIL, |&(at, _)| at);
-                    if let Some(owner) = self.placement.set_owner(&mut self.roster, slot, owner) {
-                        self.wake(owner);
-                    }
-                }
-            }
+            let heirs = self.slot_members();
+            self.placement.assignment.leave(index, &heirs);
+            self.assign_slots();
         }
         self.place_anew_if_filtered();
+    }
+
+    /// Those who own slots: the members without filters.
+    pub(crate) fn slot_members(&self) -> Vec<Member> {
+        let open = self.declarations.open();
+        let members =
+            self.roster.iter().filter(|(_, member)| member.is_member() && Some(member.group) == open);
+        members.map(|(place, member)| Member { place, name_hash: member.name_hash }).collect()
+    }
+
+    fn assign_slots(&mut self) {
+        let members = self.slot_members();
+        let owners = self.placement.assignment.owners(&members, self.config.slots_max(members.len()));
+        for (slot, owner) in (0..).zip(owners) {
+            self.give_slot(slot, owner);
+        }
+    }
+
+    fn give_slot(&mut self, slot: u32, owner: u32) {
+        if self.placement.slots[slot as usize].owner != owner
+            && let Some(owner) = self.placement.set_owner(&mut self.roster, slot, owner)
+        {
+            self.wake(owner);
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! relinks slots. Behind the table of slots lie single slots of the same kind: one for keys whose filters' consumers are
 //! all away, one for keys that no filter wants, and one per consumer for keys that only some consumers want.
 
+use crate::assignment::Assignment;
 use crate::consumer::Roster;
 use crate::key::Key;
 use crate::slab::{NIL, Slab};
@@ -28,6 +29,7 @@ pub(crate) struct Placement {
     /// Slots of the table.
     table: u32,
     pub(crate) slots: Vec<Slot>,
+    pub(crate) assignment: Assignment,
     /// Grows when keys may have to be placed anew.
     pub(crate) version: u32,
     pub(crate) ready_keys: u32,
@@ -52,7 +54,7 @@ pub(crate) fn rank(slot: u32, name_hash: u64) -> (u64, u64) {
 
 impl Placement {
     pub(crate) fn new(table: u32) -> Self {
-        Self { table, slots: Vec::new(), version: 0, ready_keys: 0 }
+        Self { table, slots: Vec::new(), assignment: Assignment::new(), version: 0, ready_keys: 0 }
     }
 
     pub(crate) fn table(&self) -> u32 {

@@ -215,6 +215,11 @@ impl Dispatcher {
     #[must_use]
     pub fn owner_of(&self, key: &[u8]) -> Option<ConsumerId> {
         let slot = self.placement.slot_of(KeyHash::of(key));
+        let open = self.declarations.open();
+        if !self.declarations.iter().any(|(group, declared)| Some(group) != open && declared.wants(key)) {
+            let owner = self.placement.slots.get(slot as usize).map_or(NIL, |slot| slot.owner);
+            return (owner != NIL).then(|| self.roster[owner].id);
+        }
         let wanting = self.roster.iter().filter(|(_, member)| {
             member.is_member() && member.group != NIL && self.declarations.get(member.group).wants(key)
         });

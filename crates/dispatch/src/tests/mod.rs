@@ -3,6 +3,7 @@
 //! `KEYWAY_SEED=17` repeats one history and prints it; `KEYWAY_SEEDS=1000000` runs that many.
 
 mod model;
+mod placement;
 mod rules;
 mod world;
 

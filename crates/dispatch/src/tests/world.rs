@@ -167,6 +167,7 @@ impl World {
         let gentle = random.one_in(4);
         let mut config = Config::new(random.pick(&KINDS));
         config.slots = random.pick(&[1, 8, 16]);
+        config.slots_max_percent = random.pick(&[None, Some(100), Some(110), Some(150)]);
         config.live_max = random.pick(&[1, 4, 16, 64]);
         config.span_max = random.pick(&[8, 32, 200]);
         config.ready_min = random.pick(&[0, 4, 1_000]);
