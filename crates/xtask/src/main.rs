@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 mod apache_kafka;
 mod bench;
 mod broker;
+mod crew;
 mod interop;
 mod kafka_probe;
 mod messages;

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::stage::Stage;
-use super::{bad_input, both_protocols, crash, faststream, kafka_clients, kafka_tools, key_shared};
+use super::{backlog, bad_input, both_protocols, crash, faststream, kafka_clients, kafka_tools, key_shared};
 use crate::tools::Tool::{self, ApacheKafka, ConfluentProducer, Kcat, Python};
 
 /// What a check found, or why it failed.
@@ -55,6 +55,9 @@ pub(crate) static ALL: &[Check] = &[
     check!("key-shared-rust-nack", danube, 60, &[], key_shared::nack),
     check!("key-shared-rust-producer-name", danube, 60, &[], key_shared::producer_name_key),
     check!("key-shared-rust-worker-loss", danube, 60, &[], key_shared::worker_loss),
+    check!("key-shared-backlog", danube, 120, &[], backlog::backlog),
+    check!("key-shared-head-of-line", danube, 120, &[], backlog::head_of_line),
+    check!("key-shared-stalled-reader", danube, 180, &[], backlog::stalled_reader),
     check!("key-shared-python-distribution", danube, 60, &[Python], key_shared::python_distribution),
     check!("key-shared-python-filters", danube, 60, &[Python], key_shared::python_filters),
     check!("key-shared-python-one-in-flight", danube, 60, &[Python], key_shared::python_one_in_flight),

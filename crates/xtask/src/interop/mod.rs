@@ -1,5 +1,6 @@
 //! `cargo xtask interop`: clients that nobody here wrote, against the built broker, one line per check.
 
+mod backlog;
 mod bad_input;
 mod both_protocols;
 mod check;

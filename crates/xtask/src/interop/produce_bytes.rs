@@ -53,10 +53,16 @@ pub(crate) fn batch(attributes: i16, records: i32, section: &[u8]) -> Vec<u8> {
 
 /// One record with the key `key` and this value, at offset delta 0.
 pub(crate) fn record(value: &[u8]) -> Vec<u8> {
-    // Attributes, timestamp delta, offset delta; then the key, the value and no headers.
-    let mut body = vec![0, 0, 0];
-    varint(&mut body, 3);
-    body.extend_from_slice(b"key");
+    keyed_record(0, b"key", value)
+}
+
+/// One record without headers.
+fn keyed_record(offset_delta: i64, key: &[u8], value: &[u8]) -> Vec<u8> {
+    // Attributes, timestamp delta.
+    let mut body = vec![0, 0];
+    varint(&mut body, offset_delta);
+    varint(&mut body, key.len() as i64);
+    body.extend_from_slice(key);
     varint(&mut body, value.len() as i64);
     body.extend_from_slice(value);
     varint(&mut body, 0);
@@ -84,6 +90,28 @@ pub(crate) fn bomb(bytes: usize) -> anyhow::Result<Vec<u8>> {
         encoder.write_all(&[0; CHUNK])?;
     }
     Ok(encoder.finish()?)
+}
+
+/// Sends messages to partition 0 in batches: the fastest way to make a backlog.
+pub(crate) async fn fill(
+    address: SocketAddr,
+    topic: &str,
+    messages: impl Iterator<Item = (String, String)>,
+) -> anyhow::Result<()> {
+    /// Below the broker's limit of 1 MiB a batch.
+    const BATCH_BYTES: usize = 500_000;
+    let (mut section, mut records) = (Vec::new(), 0);
+    let mut messages = messages.peekable();
+    while let Some((key, value)) = messages.next() {
+        section.extend(keyed_record(i64::from(records), key.as_bytes(), value.as_bytes()));
+        records += 1;
+        if section.len() >= BATCH_BYTES || messages.peek().is_none() {
+            let error_code = produce(address, topic, &batch(0, records, &section)).await?;
+            ensure!(error_code == 0, "a batch of {records} records is refused with error {error_code}");
+            (section, records) = (Vec::new(), 0);
+        }
+    }
+    Ok(())
 }
 
 /// Sends a batch to partition 0 with acks=all and returns the partition's error code.

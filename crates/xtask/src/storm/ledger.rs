@@ -97,8 +97,8 @@ struct Message {
     number: u64,
     /// Of its deliveries, ascending.
     tokens: Vec<u64>,
-    ack_begun: bool,
-    /// The last delivery's acknowledgement was answered.
+    /// Its last delivery's acknowledgement was begun. The broker may have taken one that it could not answer any more;
+    /// one that it has not taken brings the message again.
     done: bool,
 }
 
@@ -215,7 +215,11 @@ impl Ledger {
             Answer::Ack => {
                 self.counts.acks += 1;
                 key.untouched.remove(&delivery.offset);
-                key.messages.get_mut(&delivery.offset).expect("it was delivered").ack_begun = true;
+                let message = key.messages.get_mut(&delivery.offset).expect("it was delivered");
+                if message.tokens.last() == Some(&token) && !message.done {
+                    message.done = true;
+                    key.undone -= 1;
+                }
             }
             Answer::Nack { .. } => self.counts.nacks += 1,
         }
@@ -227,11 +231,6 @@ impl Ledger {
         let delivery = key.deliveries.get_mut(&token).expect("what is answered was delivered");
         let answered = delivery.answered.as_mut().expect("it was begun");
         answered.confirmed_at = Some(now);
-        let message = key.messages.get_mut(&delivery.offset).expect("it was delivered");
-        if answered.answer == Answer::Ack && message.tokens.last() == Some(&token) && !message.done {
-            message.done = true;
-            key.undone -= 1;
-        }
     }
 
     /// How many messages are stored and not acknowledged, as far as is known.

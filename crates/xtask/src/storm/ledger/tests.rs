@@ -198,6 +198,24 @@ fn an_answer_from_before_a_crash_does_not_count_after_it() {
 }
 
 #[test]
+fn an_acknowledgement_that_was_cut_off_may_have_been_taken() {
+    let mut ledger = sent(2);
+    arrives(&mut ledger, 10, 1, 0, token(1, 1));
+    ledger.answering(11, 0, token(1, 1), Answer::Ack);
+    ledger.down(12, Down::Stop);
+    arrives(&mut ledger, 20, 1, 1, token(2, 1));
+    acked(&mut ledger, 21, token(2, 1));
+    assert_eq!((violation(&ledger), ledger.undone()), ("none", 0));
+    // Or not: then it comes again before what follows it.
+    let mut ledger = sent(2);
+    arrives(&mut ledger, 10, 1, 0, token(1, 1));
+    ledger.answering(11, 0, token(1, 1), Answer::Ack);
+    ledger.down(12, Down::Stop);
+    arrives(&mut ledger, 20, 1, 0, token(2, 1));
+    assert_eq!((violation(&ledger), ledger.undone()), ("none", 2));
+}
+
+#[test]
 fn a_message_that_never_comes_is_missed() {
     let mut ledger = sent(2);
     arrives(&mut ledger, 10, 1, 0, token(1, 1));
