@@ -583,11 +583,38 @@ impl Model {
         });
     }
 
-    /// Whom a key belongs to: the best of those who want it.
+    /// Whom a key belongs to: the best of those who want it, or, where no filter is asked, its slot's owner.
     fn owner(&self, key: u8) -> Option<&Member> {
         let slot = ((u128::from(self.config.slots) * (key_hash(key).0 >> 96)) >> 32) as u32;
+        let filters = self.members.iter().filter(|m| !m.is_leaving()).map(|member| &member.patterns);
+        let mut filters = filters.chain(self.retained.iter().map(|(patterns, _)| patterns));
+        if !filters.any(|patterns| !patterns.is_empty() && matches(patterns, key)) {
+            return self.slot_owner(slot);
+        }
         let wanting = |m: &&Member| !m.is_leaving() && matches(&m.patterns, key);
         self.members.iter().filter(wanting).max_by_key(|member| rank(slot, member.name))
+    }
+
+    /// Slots and members by descending score: each pair comes together if the slot is free and the member may have more.
+    fn slot_owner(&self, wanted: u32) -> Option<&Member> {
+        let members = self.members.iter().filter(|member| !member.is_leaving() && member.patterns.is_empty());
+        let members: Vec<&Member> = members.collect();
+        let slots = self.config.slots as usize;
+        let percent = self.config.slots_max_percent.unwrap_or(100_000) as usize;
+        let mean_up = slots.div_ceil(members.len().max(1));
+        let most = (slots * percent / 100 / members.len().max(1)).max(mean_up);
+        let pairs = members.iter().flat_map(|member| (0..self.config.slots).map(move |slot| (slot, *member)));
+        let mut pairs: Vec<(u32, &Member)> = pairs.collect();
+        pairs.sort_by_key(|(slot, member)| std::cmp::Reverse(rank(*slot, member.name)));
+        let (mut owners, mut loads) = (BTreeMap::new(), BTreeMap::new());
+        for (slot, member) in pairs {
+            let load = loads.entry(member.name).or_insert(0);
+            if *load < most && !owners.contains_key(&slot) {
+                owners.insert(slot, member);
+                *load += 1;
+            }
+        }
+        owners.get(&wanted).copied()
     }
 
     fn held(&self, consumer: ConsumerId) -> Vec<i64> {
