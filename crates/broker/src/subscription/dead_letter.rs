@@ -1,22 +1,21 @@
 //! Writing a message that used up its deliveries to the subscription's dead-letter topic.
 //!
-//! The topic is named `<topic>.<subscription>.dlq`, with `-` for characters that a topic's name cannot have. The record
-//! keeps its key, value, headers and time, and gets headers that say where it came from and why.
+//! The record keeps its key, value, headers (those of its schema too) and time, and gets headers that say where it came
+//! from and why. After a crash between this write and the stored position the message is written once more; both have
+//! the same original topic, partition, offset and subscription.
 
 use super::{
-    handle::{Command, Subscription},
     payloads::Stored,
+    side_topic::{self, SideTopicError},
 };
-use crate::{
-    node::Node,
-    partition::Partition,
-    topics::{DispatchStrategy, Topic, TopicError, TopicSettings},
-};
+use crate::{danube::ids::producer_id, node::Node, partition::Partition};
 use bytes::Bytes;
+use keyway_danube_wire::message;
 use keyway_dispatch::Cause;
-use keyway_log::Durability;
-use keyway_record::{Header, Offset, PartitionId, Record, TopicName, batch::BatchBuilder};
+use keyway_record::{Header, Offset, Record, TopicName};
 use std::sync::Arc;
+
+const ORIGINAL_TOPIC: &str = "x-original-topic";
 
 /// A message that is given up.
 #[derive(Debug)]
@@ -28,62 +27,49 @@ pub(super) struct DeadLetter {
     pub(super) reason: Option<String>,
 }
 
-/// Writes the message and tells the subscription's owner how that went.
+/// Where dead letters come from.
+pub(super) struct Origin {
+    pub(super) partition: Arc<Partition>,
+    pub(super) subscription: String,
+    /// URL of this broker.
+    pub(super) broker_addr: String,
+}
+
+/// Writes the message to `topic`; it is durable when this returns.
 pub(super) async fn write(
-    node: Arc<Node>,
-    from: Arc<Partition>,
-    subscription: Arc<Subscription>,
-    letter: DeadLetter,
-    stored: Stored,
-) {
-    let offset = letter.offset;
-    let name = topic_name(&from.id.topic, &subscription.id.name);
-    let record = record(&from, &subscription, &letter, &stored);
-    let written = match topic(&node, &name).await {
-        Ok(topic) => append(&node, &topic, &stored, record).await,
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(error) = &written {
-        tracing::error!(partition = %from.id, %offset, topic = %name, %error, "cannot write a dead letter; trying again");
+    node: &Node,
+    topic: &TopicName,
+    origin: &Origin,
+    letter: &DeadLetter,
+    stored: &Stored,
+) -> Result<(), SideTopicError> {
+    if comes_from(&stored.record, topic) {
+        return Err(SideTopicError::Circle { topic: topic.clone() });
     }
-    subscription.command(Command::SideDone { offset, ok: written.is_ok() }).await;
+    side_topic::append(node, topic, stored.timestamp, record(origin, letter, stored)).await
 }
 
-async fn append(node: &Node, topic: &Topic, stored: &Stored, record: Record) -> Result<(), String> {
-    let partition = topic.partition(PartitionId(0)).expect("a topic has a partition");
-    let mut batch = BatchBuilder::new(stored.timestamp);
-    batch.push(stored.timestamp, record);
-    let appended = node.append(partition, &batch.build()).await.map_err(|error| error.to_string())?;
-    node.store.wait(appended.ticket, Durability::Durable).await.map_err(|error| error.to_string())
+/// Whether the message is a dead letter from `topic`.
+fn comes_from(record: &Record, topic: &TopicName) -> bool {
+    let is_topic = |header: &Header| header.value.as_deref() == Some(topic.as_str().as_bytes());
+    record.headers.iter().any(|header| header.key == ORIGINAL_TOPIC && is_topic(header))
 }
 
-async fn topic(node: &Node, name: &TopicName) -> Result<Arc<Topic>, TopicError> {
-    if let Some(topic) = node.topics.named(name.as_str()) {
-        return Ok(topic);
-    }
-    let settings = TopicSettings { dispatch: Some(DispatchStrategy::Reliable), ..TopicSettings::default() };
-    match node.topics.create(name.clone(), 1, settings).await {
-        Err(TopicError::Exists(name)) => node.topics.named(name.as_str()).ok_or(TopicError::Unknown(name)),
-        created => created,
-    }
-}
-
-pub(super) fn topic_name(topic: &TopicName, subscription: &str) -> TopicName {
-    let legal = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
-    let mut name: String = format!("{topic}.{subscription}").chars().map(legal).collect();
-    name.truncate(TopicName::LEN_MAX - 4);
-    TopicName::new(&(name + ".dlq")).expect("made of legal characters")
-}
-
-fn record(from: &Partition, subscription: &Subscription, letter: &DeadLetter, stored: &Stored) -> Record {
+fn record(origin: &Origin, letter: &DeadLetter, stored: &Stored) -> Record {
     let mut record = Record::clone(&stored.record);
+    let producer = message::producer_name(&stored.record).and_then(|name| str::from_utf8(name).ok());
+    let producer = producer.map(|name| producer_id(&origin.partition.id.topic, name));
     let mut header = |key: &'static str, value: String| {
         record.headers.push(Header { key: Bytes::from_static(key.as_bytes()), value: Some(value.into()) });
     };
-    header("x-original-topic", from.id.topic.to_string());
-    header("x-original-partition", from.id.partition.to_string());
-    header("x-original-subscription", subscription.id.name.clone());
+    header(ORIGINAL_TOPIC, origin.partition.id.topic.to_string());
+    header("x-original-partition", origin.partition.id.partition.to_string());
+    header("x-original-subscription", origin.subscription.clone());
     header("x-original-topic-offset", letter.offset.to_string());
+    header("x-original-broker-addr", origin.broker_addr.clone());
+    if let Some(id) = producer {
+        header("x-original-producer-id", id.to_string());
+    }
     header("x-delivery-attempt", letter.attempts.to_string());
     header("x-poison-policy", "dead_letter".to_owned());
     let cause = match letter.cause {
@@ -94,18 +80,4 @@ fn record(from: &Partition, subscription: &Subscription, letter: &DeadLetter, st
     };
     header("x-failure-reason", letter.reason.clone().unwrap_or_else(|| cause.to_owned()));
     record
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_subscription_has_a_dead_letter_topic() {
-        let topic = TopicName::new("orders").unwrap();
-        assert_eq!(topic_name(&topic, "billing").as_str(), "orders.billing.dlq");
-        assert_eq!(topic_name(&topic, "a b/ü").as_str(), "orders.a-b--.dlq");
-        let long = topic_name(&topic, &"x".repeat(1_000));
-        assert!(long.as_str().ends_with(".dlq"));
-    }
 }

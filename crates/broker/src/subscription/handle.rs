@@ -69,10 +69,6 @@ pub(super) enum Command {
         delay_ms: Option<u64>,
         reason: Option<String>,
     },
-    SideDone {
-        offset: Offset,
-        ok: bool,
-    },
     SetPolicy {
         policy: Box<SubscriptionPolicy>,
     },

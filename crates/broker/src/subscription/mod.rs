@@ -23,6 +23,8 @@ mod owner;
 mod payloads;
 mod policy;
 mod record;
+mod side_topic;
+mod side_writes;
 mod start;
 mod view;
 mod window;

@@ -1,12 +1,14 @@
 //! Doing what the dispatcher says.
 
 use super::{
-    dead_letter::{self, DeadLetter},
+    dead_letter::{self, DeadLetter, Origin},
     fetch,
     handle::StreamEnd,
     owner::{InFlight, Owner},
     payloads::Stored,
     record::{Key, StoredSubscription},
+    side_topic,
+    side_writes::SideWritten,
 };
 use crate::danube::ids::producer_id;
 use keyway_danube_wire::message::{self, Delivery};
@@ -36,8 +38,8 @@ impl Owner {
             }
             Output::Persist => self.persist().await,
             Output::DeadLetter { offset, attempts, cause, reason } => {
-                let letter = DeadLetter { offset, attempts, cause, reason };
-                self.write_dead_letter(letter);
+                self.side_writes.push(DeadLetter { offset, attempts, cause, reason });
+                self.begin_side_writes();
             }
             Output::Skipped { offset } => self.payloads.remove(offset),
             Output::Dropped { offset, attempts, cause } => {
@@ -136,36 +138,76 @@ impl Owner {
         }
     }
 
-    fn write_dead_letter(&mut self, letter: DeadLetter) {
-        let offset = letter.offset;
-        let Some(subscription) = self.subscription.upgrade() else { return };
-        let stored = match self.payloads.at(offset) {
-            Some(stored) => Ok(Some(stored.clone())),
-            None => fetch::read_one(&*self.partition.log, offset),
-        };
-        match stored {
-            Ok(Some(stored)) => {
-                let write = dead_letter::write(
-                    self.node.clone(),
-                    self.partition.clone(),
-                    subscription,
-                    letter,
-                    stored,
-                );
-                self.node.tasks.spawn(write);
+    fn begin_side_writes(&mut self) {
+        while let Some(letter) = self.side_writes.next_to_write() {
+            let offset = letter.offset;
+            let stored = match self.payloads.at(offset) {
+                Some(stored) => Ok(Some(stored.clone())),
+                None => fetch::read_one(&*self.partition.log, offset),
+            };
+            match stored {
+                Ok(Some(stored)) => {
+                    let (node, topic, origin) = (self.node.clone(), self.dead_letter_topic(), self.origin());
+                    self.side_writes.begin(async move {
+                        let outcome = dead_letter::write(&node, &topic, &origin, &letter, &stored).await;
+                        SideWritten { offset, outcome }
+                    });
+                }
+                // The log gave it up while it waited.
+                Ok(None) => self.step(Input::SideDone { offset, ok: true }),
+                Err(error) => {
+                    self.warn(offset, format_args!("cannot be read for its dead letter: {error}"));
+                    self.step(Input::SideDone { offset, ok: false });
+                }
             }
-            Ok(None) => self.step(Input::SideDone { offset, ok: true }),
-            Err(error) => {
-                self.warn(offset, format_args!("cannot be read for its dead letter: {error}"));
-                self.step(Input::SideDone { offset, ok: false });
+        }
+    }
+
+    /// A write beside the topic ended; one that failed is asked for again.
+    pub(super) fn written(&mut self, written: SideWritten) {
+        let SideWritten { offset, outcome } = written;
+        let error = outcome.as_ref().err().map(ToString::to_string);
+        if error != self.dead_letter_error {
+            match &error {
+                Some(error) => self
+                    .warn(offset, format_args!("cannot be written as a dead letter: {error}; trying again")),
+                None => {
+                    self.warn(offset, format_args!("was written as a dead letter, as others can be again"))
+                }
             }
+            self.dead_letter_error = error;
+        }
+        self.step(Input::SideDone { offset, ok: outcome.is_ok() });
+        self.begin_side_writes();
+    }
+
+    /// Waits for what is under way: a write whose end nobody heard of would be repeated after the next start.
+    pub(super) async fn finish_side_writes(&mut self) {
+        self.side_writes.forget_waiting();
+        while !self.side_writes.is_idle() {
+            let written = self.side_writes.written().await;
+            self.written(written);
+            self.side_writes.forget_waiting();
+            self.outputs.clear();
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        let outlet = self.outlets.values().next();
+        Origin {
+            partition: self.partition.clone(),
+            subscription: self.id.name.clone(),
+            broker_addr: outlet.map_or_else(
+                || format!("http://{}", self.node.config.grpc),
+                |outlet| outlet.broker_addr.clone(),
+            ),
         }
     }
 
     /// Where used-up messages go.
     pub(super) fn dead_letter_topic(&self) -> TopicName {
         let own = self.policy.dead_letter_topic.clone();
-        own.unwrap_or_else(|| dead_letter::topic_name(&self.partition.id.topic, &self.id.name))
+        own.unwrap_or_else(|| side_topic::name(&self.partition.id.topic, &self.id.name, "dlq"))
     }
 
     fn warn(&self, offset: Offset, what: std::fmt::Arguments<'_>) {

@@ -11,6 +11,7 @@ use super::{
     payloads::Payloads,
     policy::SubscriptionPolicy,
     record::{Key, StoredConsumer},
+    side_writes::SideWrites,
     window::Window,
 };
 use crate::{internal_topic::InternalTopicError, node::Node, partition::Partition};
@@ -19,10 +20,7 @@ use keyway_dispatch::{Config, ConsumerId, Dispatcher, Input, Join, Millis, Mode,
 use keyway_log::{ReadError, ReadLimit, Ticket};
 use keyway_record::{KeyHash, Offset};
 use keyway_runtime::{BoxFuture, Clock};
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Weak},
-};
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
 
 /// Commands taken per wake-up before their deliveries go out.
@@ -48,8 +46,7 @@ pub(super) struct Owner {
     pub(super) payloads: Payloads,
     pub(super) outputs: Vec<Output>,
     pub(super) reading: Option<Reading>,
-    /// For those who report back; weak, so that the subscription ends when everyone else has let it go.
-    pub(super) subscription: Weak<Subscription>,
+    pub(super) side_writes: SideWrites,
     pub(super) policy: SubscriptionPolicy,
     commands: mpsc::Receiver<Command>,
     clock: DispatchClock,
@@ -104,7 +101,7 @@ struct DispatchClock {
 impl Owner {
     pub(super) fn new(
         node: Arc<Node>,
-        subscription: &Arc<Subscription>,
+        subscription: &Subscription,
         partition: Arc<Partition>,
         dispatcher: Dispatcher,
         policy: SubscriptionPolicy,
@@ -116,7 +113,7 @@ impl Owner {
             id: subscription.id.clone(),
             mode: subscription.mode,
             reliable: subscription.reliable,
-            subscription: Arc::downgrade(subscription),
+            side_writes: SideWrites::new(),
             idle_since: Some(clock.now()),
             gone: Some(partition.log.wait_past(Offset(i64::MAX))),
             registered: None,
@@ -149,7 +146,7 @@ impl Owner {
         self.obey().await;
         while !self.deleted && !self.is_abandoned() {
             self.arm_timer();
-            let Self { commands, reading, timer, gone, .. } = &mut self;
+            let Self { commands, reading, timer, gone, side_writes, .. } = &mut self;
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
@@ -161,6 +158,7 @@ impl Owner {
                         self.command(command).await;
                     }
                 }
+                written = side_writes.written() => self.written(written),
                 () = readable(reading) => self.read(),
                 () = due(timer) => self.timer = None,
                 () = end_of_log(gone) => {
@@ -200,7 +198,6 @@ impl Owner {
                 self.open(consumer, stream, outlet, broker_addr);
             }
             Command::Close { stream } => self.close(stream),
-            Command::SideDone { offset, ok } => self.step(Input::SideDone { offset, ok }),
             Command::SetPolicy { policy } => self.set_policy(*policy),
             Command::Describe { reply } => _ = reply.send(self.describe()),
             Command::Keys { order, limit, reply } => _ = reply.send(self.keys(order, limit)),
@@ -315,19 +312,40 @@ impl Owner {
         if let Some(old) = self.members.opened(&consumer.name, stream) {
             self.end_stream(old, StreamEnd::TakenOver);
         }
-        let window = Window::new(self.policy.failure.ack_timeout_ms);
+        let mut window = Window::new(self.policy.failure.ack_timeout_ms);
+        window.set_limit(self.window_limit(self.outlets.len() + 1));
         let filters = if self.mode == Mode::KeyShared { consumer.filters.clone() } else { Vec::new() };
         let join = join(stream, &consumer, filters, window.credit());
         let latency = Latency::new();
         self.outlets.insert(stream, Outlet { consumer, items, broker_addr, window, latency });
         self.idle_since = None;
         self.step(Input::Join(join));
+        self.share_unacked();
+    }
+
+    /// How many messages each of so many consumers may hold.
+    fn window_limit(&self, consumers: usize) -> u32 {
+        // The standby of an ordered subscription holds nothing.
+        let sharing = if matches!(self.mode, Mode::Shared | Mode::KeyShared) { consumers as u32 } else { 1 };
+        self.policy.unacked_max.map_or(Config::CREDIT_DEFAULT, |max| max / sharing)
+    }
+
+    /// The consumers' windows after a change of their number or of the policy.
+    fn share_unacked(&mut self) {
+        let limit = self.window_limit(self.outlets.len());
+        let windows = self.outlets.iter_mut().map(|(&stream, outlet)| (stream, &mut outlet.window));
+        let changed: Vec<_> =
+            windows.filter_map(|(stream, window)| Some((stream, window.set_limit(limit)?))).collect();
+        for (consumer, credit) in changed {
+            self.step(Input::SetCredit { consumer, credit });
+        }
     }
 
     /// The stream is lost, and what it carried with it.
     pub(super) fn close(&mut self, stream: ConsumerId) {
         if self.forget_outlet(stream).is_some() {
             self.step(Input::Gone { consumer: stream });
+            self.share_unacked();
         }
     }
 
@@ -364,12 +382,14 @@ impl Owner {
         let failure = policy.failure.clone();
         self.policy = policy;
         self.step(Input::SetPolicy(failure));
+        self.share_unacked();
     }
 
     /// Forgets what is in flight and in memory and goes on at `to`.
     fn seek(&mut self, to: Offset) {
         self.in_flight.clear();
         self.payloads.clear();
+        self.side_writes.forget_waiting();
         self.step(Input::Seek { to });
     }
 
@@ -477,6 +497,7 @@ impl Owner {
             self.node.subscriptions.remove(&self.id);
         }
         if !self.deleted {
+            self.finish_side_writes().await;
             return self.persist().await;
         }
         for stream in self.outlets.keys().copied().collect::<Vec<_>>() {

@@ -19,6 +19,8 @@ const SLOW_PART: u64 = 4;
 #[derive(Debug)]
 pub(super) struct Window {
     credit: u32,
+    /// The credit never exceeds it.
+    limit: u32,
     ack_timeout_ms: u64,
     /// Answers that were on their way before the last change showed.
     pending: u32,
@@ -26,12 +28,18 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn new(ack_timeout_ms: u64) -> Self {
-        Self { credit: INITIAL, ack_timeout_ms, pending: 0 }
+        Self { credit: INITIAL, limit: Config::CREDIT_DEFAULT, ack_timeout_ms, pending: 0 }
     }
 
     /// From now on answers are measured by another timeout.
     pub(super) fn set_ack_timeout(&mut self, ack_timeout_ms: u64) {
         self.ack_timeout_ms = ack_timeout_ms;
+    }
+
+    /// From now on at most `limit` messages; returns the new window if it changed.
+    pub(super) fn set_limit(&mut self, limit: u32) -> Option<u32> {
+        self.limit = limit.clamp(1, Config::CREDIT_DEFAULT);
+        self.change(self.credit)
     }
 
     pub(super) fn credit(&self) -> u32 {
@@ -56,7 +64,7 @@ impl Window {
     }
 
     fn change(&mut self, credit: u32) -> Option<u32> {
-        let credit = credit.clamp(1, Config::CREDIT_DEFAULT);
+        let credit = credit.clamp(1, self.limit);
         (std::mem::replace(&mut self.credit, credit) != credit).then_some(credit)
     }
 }
@@ -88,6 +96,17 @@ mod tests {
             let longest = longest_wait(work_ms, 1_000);
             assert!(longest < 30_000, "{work_ms} ms of work: {longest} ms");
         }
+    }
+
+    #[test]
+    fn a_limit_holds_whatever_the_speed() {
+        let mut window = Window::new(30_000);
+        assert_eq!(window.set_limit(5), Some(5));
+        (0..100).for_each(|_| _ = window.answered(2));
+        assert_eq!(window.credit(), 5);
+        assert_eq!(window.set_limit(1_000), None);
+        (0..100).for_each(|_| _ = window.answered(2));
+        assert_eq!(window.credit(), Config::CREDIT_DEFAULT);
     }
 
     #[test]
