@@ -127,9 +127,8 @@ fn bytes_per_key(shape: Shape) -> f64 {
     let region = Region::new(ALLOCATOR);
     while load.prepare_records() {
         load.feed();
-        load.obey();
+        load.obey_and_forget();
     }
-    load.forget();
     let change = region.change();
     let bytes = change.bytes_allocated as f64 - change.bytes_deallocated as f64;
     bytes / load.dispatcher.stats().live_keys.max(1) as f64

@@ -64,7 +64,8 @@ impl<T> Slab<T> {
     pub(crate) fn free(&mut self, index: u32) {
         self.free.push(index);
         self.freed += 1;
-        if self.freed >= self.places.len() / 4 && self.is_too_large() {
+        let enough = self.freed >= self.places.len() / 4 || self.free.len() == self.places.len();
+        if enough && self.is_too_large() {
             self.shrink();
         }
     }

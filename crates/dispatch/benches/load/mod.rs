@@ -56,6 +56,7 @@ impl Load {
     /// Consumers have joined; nothing was read.
     pub(crate) fn new(shape: Shape) -> Self {
         let mut config = Config::new(shape.mode);
+        config.slots = if shape.consumers > 200 { 16_384 } else { config.slots };
         config.live_max = shape.live_max;
         config.ready_min = shape.live_max;
         config.span_max = (shape.live_max * 8).clamp(1 << 20, 1 << 24);
@@ -90,26 +91,30 @@ impl Load {
         load
     }
 
-    /// Prepares what is to be fed next: the answer to a fetch, and acks nearly, not quite, in the order of delivery.
+    /// Prepares what is to be fed next.
     pub(crate) fn prepare(&mut self) {
-        if let Some((from, count)) = self.fetch.take() {
-            let records = self.records(from, count);
-            self.inputs.push(Input::Records { base: from, end: from.plus(i64::from(count)), records });
-        }
-        for _ in 0..ANSWERS.min(self.in_flight.len()) {
+        self.prepare_records();
+        self.prepare_answers();
+    }
+
+    /// Answers the fetch; whether there was one.
+    pub(crate) fn prepare_records(&mut self) -> bool {
+        let Some((from, count)) = self.fetch.take() else { return false };
+        let records = self.records(from, count);
+        self.inputs.push(Input::Records { base: from, end: from.plus(i64::from(count)), records });
+        true
+    }
+
+    /// Acks nearly, not quite, in the order of delivery; whether there were any.
+    pub(crate) fn prepare_answers(&mut self) -> bool {
+        let count = ANSWERS.min(self.in_flight.len());
+        for _ in 0..count {
             let at = (self.random.next() as usize % ANSWERS).min(self.in_flight.len() - 1);
             let (offset, token) = self.in_flight.swap_remove_front(at).expect("the place is inside");
             self.inputs.push(Input::Ack { offset, token: Some(token) });
             self.done += 1;
         }
-    }
-
-    /// Answers the fetch and nothing else; whether there was one.
-    pub(crate) fn prepare_records(&mut self) -> bool {
-        let in_flight = std::mem::take(&mut self.in_flight);
-        self.prepare();
-        self.in_flight = in_flight;
-        !self.inputs.is_empty()
+        count > 0
     }
 
     /// Feeds what was prepared: the dispatcher's work and nothing else.
@@ -126,11 +131,6 @@ impl Load {
         std::hint::black_box(&self.dispatcher);
     }
 
-    /// Lets the driver's own buffers go, so that what is allocated is the dispatcher's.
-    pub(crate) fn forget(&mut self) {
-        (self.in_flight, self.inputs, self.out) = (VecDeque::new(), Vec::new(), Vec::new());
-    }
-
     /// Takes note of what the dispatcher wants done.
     pub(crate) fn obey(&mut self) {
         for output in self.out.drain(..) {
@@ -140,6 +140,12 @@ impl Load {
                 _ => {}
             }
         }
+    }
+
+    /// [`Self::obey`] that forgets the deliveries and lets the driver's buffers go: what is allocated is the dispatcher's.
+    pub(crate) fn obey_and_forget(&mut self) {
+        self.obey();
+        (self.in_flight, self.inputs, self.out) = (VecDeque::new(), Vec::new(), Vec::new());
     }
 
     /// Prepares, feeds, obeys.
