@@ -1,9 +1,9 @@
 //! What all connections share: one broker's state behind one handle.
 
 use crate::{
-    cluster_id::ClusterId, config::Config, groups::Groups, internal_topic::InternalTopicError,
-    namespaces::Namespaces, partition::Partition, producer_ids::ProducerIdSource,
-    subscription::Subscriptions, topics::Topics,
+    admin::DeadLetters, cluster_id::ClusterId, config::Config, groups::Groups,
+    internal_topic::InternalTopicError, namespaces::Namespaces, partition::Partition,
+    producer_ids::ProducerIdSource, subscription::Subscriptions, topics::Topics,
 };
 use keyway_log::{AppendError, Appended, LogStore, StoreError};
 use keyway_record::RecordBatch;
@@ -26,6 +26,7 @@ pub(crate) struct Node {
     pub(crate) cluster_id: ClusterId,
     pub(crate) namespaces: Namespaces,
     pub(crate) subscriptions: Subscriptions,
+    pub(crate) dead_letters: DeadLetters,
     /// Where Kafka clients are told to connect.
     pub(crate) advertised_kafka: (String, u16),
     /// Bytes of requests that may be held in memory.
@@ -82,6 +83,7 @@ impl Node {
         let cluster_id = ClusterId::recover(&world, producer_ids.records());
         let namespaces = Namespaces::recover(producer_ids.records())?;
         let subscriptions = Subscriptions::recover(&world, &store)?;
+        let dead_letters = DeadLetters::recover(&world, &store, &topics)?;
         let advertised_kafka = config
             .advertised_kafka
             .clone()
@@ -97,6 +99,7 @@ impl Node {
             cluster_id,
             namespaces,
             subscriptions,
+            dead_letters,
             advertised_kafka,
             request_bytes,
             stopping,

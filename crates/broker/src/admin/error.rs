@@ -6,6 +6,8 @@
 //!
 //! `code` is stable; `message` and `next_step` are for people.
 
+use super::dead_letters::DeadLetterError;
+use crate::subscription::SubscriptionError;
 use axum::{
     Json,
     http::{Method, StatusCode},
@@ -26,6 +28,23 @@ pub(super) enum ApiError {
     TooSlow { seconds: u64 },
     #[error("the broker stops")]
     Stopping,
+    /// The framework could not read path, query or body.
+    #[error("{reason}")]
+    Unreadable { status: StatusCode, reason: String },
+    #[error("{name} is {given}; {allowed} are allowed")]
+    OutOfRange { name: &'static str, given: usize, allowed: &'static str },
+    #[error("'{given}' is no {what}")]
+    NotA { what: &'static str, given: String, allowed: &'static str },
+    #[error("the name of the subscription has {bytes} bytes; 1 to {max} are allowed")]
+    SubscriptionName { bytes: usize, max: usize },
+    #[error("topic '{topic}' does not exist")]
+    UnknownTopic { topic: String },
+    #[error("key '{key}' has no messages that wait or are in flight")]
+    IdleKey { key: String },
+    #[error(transparent)]
+    Subscription(#[from] SubscriptionError),
+    #[error(transparent)]
+    DeadLetter(#[from] DeadLetterError),
 }
 
 #[derive(Serialize)]
@@ -41,43 +60,103 @@ struct Explanation {
 }
 
 impl ApiError {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::NoSuchPath { .. } => StatusCode::NOT_FOUND,
-            Self::NoSuchMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ForeignHost { .. } => StatusCode::FORBIDDEN,
-            Self::TooSlow { .. } | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NoSuchPath { .. } => "path_unknown",
-            Self::NoSuchMethod { .. } => "method_not_allowed",
-            Self::ForeignHost { .. } => "host_foreign",
-            Self::TooSlow { .. } => "timeout",
-            Self::Stopping => "stopping",
-        }
-    }
-
-    fn next_step(&self) -> String {
-        match self {
+    /// Status, code, and what to do about it.
+    fn sorted(&self) -> (StatusCode, &'static str, String) {
+        let (status, code, next_step) = match self {
             Self::NoSuchPath { .. } => {
-                "the paths are /healthz, /readyz, /metrics and those under /api/v1".into()
+                let paths = "the paths are /healthz, /readyz, /metrics and those under /api/v1";
+                (StatusCode::NOT_FOUND, "path_unknown", paths)
             }
-            Self::NoSuchMethod { .. } => "the header 'allow' lists what it takes".into(),
+            Self::NoSuchMethod { .. } => {
+                let step = "the header 'allow' lists what it takes";
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", step)
+            }
             Self::ForeignHost { .. } => {
-                "use the address that the broker listens on, such as 127.0.0.1:8080".into()
+                let step = "use the address that the broker listens on, such as 127.0.0.1:8080";
+                (StatusCode::FORBIDDEN, "host_foreign", step)
             }
-            Self::TooSlow { .. } => "try again, or ask for less".into(),
-            Self::Stopping => "try again when it runs again".into(),
+            Self::TooSlow { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "timeout", "try again, or ask for less")
+            }
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping", "try again when it runs again"),
+            Self::Unreadable { status, .. } => (*status, "request_unreadable", "correct the request"),
+            Self::OutOfRange { .. } => {
+                (StatusCode::BAD_REQUEST, "out_of_range", "choose a value in the range")
+            }
+            Self::NotA { allowed, .. } => {
+                return (StatusCode::BAD_REQUEST, "value_unknown", format!("choose one of {allowed}"));
+            }
+            Self::SubscriptionName { .. } => {
+                (StatusCode::BAD_REQUEST, "subscription_name", "choose another name")
+            }
+            Self::UnknownTopic { .. } => {
+                (StatusCode::NOT_FOUND, "topic_unknown", "`keyway topic list` shows what exists")
+            }
+            Self::IdleKey { .. } => {
+                (StatusCode::NOT_FOUND, "key_idle", "its next message goes to a worker as soon as it comes")
+            }
+            Self::Subscription(error) => of_subscription(error),
+            Self::DeadLetter(error) => of_dead_letter(error),
+        };
+        (status, code, next_step.to_owned())
+    }
+}
+
+fn of_subscription(error: &SubscriptionError) -> (StatusCode, &'static str, &'static str) {
+    match error {
+        SubscriptionError::Unknown { .. } => {
+            let step = "`keyway subscription list` shows what exists, `keyway subscription create` adds one";
+            (StatusCode::NOT_FOUND, "subscription_unknown", step)
+        }
+        SubscriptionError::Exists { .. } => {
+            (StatusCode::CONFLICT, "subscription_exists", "choose another name, or delete it first")
+        }
+        SubscriptionError::NotReliable(_) => {
+            (StatusCode::CONFLICT, "topic_not_reliable", "use a reliable topic for what must be kept")
+        }
+        SubscriptionError::TooMany { .. } => {
+            (StatusCode::CONFLICT, "too_many_subscriptions", "delete those that nobody uses")
+        }
+        SubscriptionError::Policy(_) => (StatusCode::BAD_REQUEST, "policy", "correct the value"),
+        SubscriptionError::Read(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "log_unreadable", "the broker's log says more")
+        }
+        SubscriptionError::Store { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not_stored", "the broker's log says more")
+        }
+        SubscriptionError::Ended => {
+            (StatusCode::SERVICE_UNAVAILABLE, "ended", "look whether its topic is still there")
+        }
+    }
+}
+
+fn of_dead_letter(error: &DeadLetterError) -> (StatusCode, &'static str, &'static str) {
+    match error {
+        DeadLetterError::Busy => (StatusCode::CONFLICT, "busy", "wait until it is done and try again"),
+        DeadLetterError::TooManyRanges { .. } => (
+            StatusCode::CONFLICT,
+            "too_many_ranges",
+            "replay or purge the older ones first, whatever their key",
+        ),
+        DeadLetterError::NoPartition { .. } => {
+            (StatusCode::BAD_REQUEST, "partition_unknown", "name a partition that the topic has")
+        }
+        DeadLetterError::Read(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "log_unreadable", "the broker's log says more")
+        }
+        DeadLetterError::Append(_) | DeadLetterError::Store(_) | DeadLetterError::Record(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not_stored", "try again; what was replayed may come twice")
+        }
+        DeadLetterError::Panicked => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal", "the broker's log says more; please report it")
         }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let error = Explanation { code: self.code(), message: self.to_string(), next_step: self.next_step() };
-        (self.status(), Json(Body { error })).into_response()
+        let (status, code, next_step) = self.sorted();
+        let error = Explanation { code, message: self.to_string(), next_step };
+        (status, Json(Body { error })).into_response()
     }
 }

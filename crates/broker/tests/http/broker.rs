@@ -12,9 +12,13 @@ use tokio::{
 
 /// A broker on free ports whose log is memory.
 pub(crate) async fn start() -> Broker {
+    start_on(Arc::new(MemoryStore::new())).await
+}
+
+/// The same on a store that may hold something.
+pub(crate) async fn start_on(store: Arc<MemoryStore>) -> Broker {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = Config { kafka: any, grpc: any, danube_admin: any, http: any, ..Config::default() };
-    let store = Arc::new(MemoryStore::new());
     Broker::start(config, World::real(), store).await.expect("a broker on free ports")
 }
 

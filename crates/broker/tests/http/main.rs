@@ -2,3 +2,6 @@
 
 mod broker;
 mod connections;
+mod dead_letters;
+mod kafka;
+mod subscriptions;
