@@ -89,6 +89,9 @@ impl ConsumerService for Consumers {
             request.extensions().get::<BrokerUrl>().map_or_else(String::new, |url| url.0.clone());
         let id = request.into_inner().consumer_id;
         let clock = self.node.world.clock.clone();
+        if self.node.stopping.is_cancelled() {
+            return Err(Status::unavailable("the broker stops; open the stream again"));
+        }
         let Some((subscription, consumer)) = self.node.subscriptions.consumer(id) else {
             clock.sleep_until(clock.now().plus(UNKNOWN_PAUSE_MS)).await;
             return Err(Status::unavailable(format!("consumer {id} is not known; subscribe again")));

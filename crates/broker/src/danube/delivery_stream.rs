@@ -18,10 +18,6 @@ use tonic::Status;
 /// take the stream from each other without a pause, for some clients open it again at once.
 const TAKEOVER_PAUSE_MS: u64 = 1_000;
 
-/// How long a stream outlives its owner when the broker stops: clients that hear that the connection closes before they
-/// hear that the stream ends connect anew; the others call once more on it, and some give up when that call is cancelled.
-const STOP_PAUSE_MS: u64 = 100;
-
 /// What a client reads its messages from.
 pub(super) struct DeliveryStream {
     items: mpsc::Receiver<Item>,
@@ -59,7 +55,7 @@ impl DeliveryStream {
 
     fn end(&mut self, end: Option<StreamEnd>) {
         let (pause_ms, status) = match end {
-            None => (STOP_PAUSE_MS, Status::unavailable("the stream ends; open it again")),
+            None => (0, Status::unavailable("the stream ends; open it again")),
             Some(StreamEnd::TakenOver) => {
                 (TAKEOVER_PAUSE_MS, Status::unavailable(StreamEnd::TakenOver.to_string()))
             }

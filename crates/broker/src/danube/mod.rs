@@ -40,6 +40,10 @@ const SMALL_REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long connections outlive the streams of a broker that stops. A client opens its stream again at once; on a
+/// connection that is open it hears that it should wait, on one that closes its call is cancelled, which some take as final.
+const STREAMS_END_MS: u64 = 100;
+
 /// Serves the Danube protocol until the broker stops.
 pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
     let listening = listener.address();
@@ -63,10 +67,16 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
         .add_service(heartbeats)
         .serve_with_incoming_shutdown(
             incoming::incoming(node.clone(), listener),
-            node.stopping.clone().cancelled_owned(),
+            streams_have_ended(node.clone()),
         )
         .await;
     if let Err(error) = served {
         tracing::error!(%error, "the gRPC server ended");
     }
+}
+
+async fn streams_have_ended(node: Arc<Node>) {
+    node.stopping.cancelled().await;
+    let clock = &node.world.clock;
+    clock.sleep_until(clock.now().plus(STREAMS_END_MS)).await;
 }
