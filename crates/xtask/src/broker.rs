@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -22,6 +23,9 @@ pub(crate) enum Launch {
     Keyway(PathBuf),
     /// Apache Kafka, as the referee of the checks and the other side of the benchmark.
     ApacheKafka(ApacheKafka),
+    /// Danube's own broker, as the other side of the benchmark; `{grpc}`, `{admin}` and `{data}` in its arguments stand
+    /// for its addresses and folder.
+    Danube { binary: PathBuf, args: String },
 }
 
 impl Launch {
@@ -29,18 +33,24 @@ impl Launch {
         match self {
             Launch::Keyway(_) => "keyway",
             Launch::ApacheKafka(_) => "kafka",
+            Launch::Danube { .. } => "danube",
         }
     }
 
     /// Whether it serves the Danube protocol as well.
     pub(crate) fn speaks_danube(&self) -> bool {
-        matches!(self, Launch::Keyway(_))
+        !matches!(self, Launch::ApacheKafka(_))
+    }
+
+    /// Whether it serves the Kafka protocol as well.
+    fn speaks_kafka(&self) -> bool {
+        !matches!(self, Launch::Danube { .. })
     }
 
     fn start_limit(&self) -> Duration {
         match self {
             Launch::Keyway(_) => Duration::from_secs(10),
-            Launch::ApacheKafka(_) => Duration::from_secs(60),
+            Launch::ApacheKafka(_) | Launch::Danube { .. } => Duration::from_secs(60),
         }
     }
 }
@@ -49,27 +59,40 @@ impl Launch {
 pub(crate) struct Broker {
     launch: Launch,
     child: Child,
-    kafka: SocketAddr,
-    grpc: SocketAddr,
+    ports: Ports,
     data: PathBuf,
     log: PathBuf,
     start_to_answer: Duration,
+}
+
+/// Where a broker listens, the same after every start.
+#[derive(Clone, Copy)]
+struct Ports {
+    kafka: SocketAddr,
+    grpc: SocketAddr,
+    /// Danube's administration.
+    admin: SocketAddr,
+    http: SocketAddr,
 }
 
 impl Broker {
     /// Starts a broker on free ports and waits until both of them answer.
     pub(crate) async fn start(launch: &Launch, data: &Path, log: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(data)?;
-        let (kafka, grpc) = (free_address()?, free_address()?);
+        let ports = Ports {
+            kafka: free_address()?,
+            grpc: free_address()?,
+            admin: free_address()?,
+            http: free_address()?,
+        };
         if let Launch::ApacheKafka(apache) = launch {
-            apache.format(data, kafka, grpc, log).await?;
+            apache.format(data, ports.kafka, ports.grpc, log).await?;
         }
-        let (child, start_to_answer) = spawn(launch, kafka, grpc, data, log).await?;
+        let (child, start_to_answer) = spawn(launch, ports, data, log).await?;
         Ok(Self {
             launch: launch.clone(),
             child,
-            kafka,
-            grpc,
+            ports,
             data: data.to_path_buf(),
             log: log.to_path_buf(),
             start_to_answer,
@@ -79,26 +102,29 @@ impl Broker {
     /// Starts it again on the same ports and folder, after [`Broker::kill`] or [`Broker::terminate`].
     pub(crate) async fn start_again(&mut self) -> anyhow::Result<()> {
         assert!(self.child.id().is_none(), "the former process has to be gone");
-        (self.child, self.start_to_answer) =
-            spawn(&self.launch, self.kafka, self.grpc, &self.data, &self.log).await?;
+        (self.child, self.start_to_answer) = spawn(&self.launch, self.ports, &self.data, &self.log).await?;
         Ok(())
     }
 
     pub(crate) fn kafka(&self) -> SocketAddr {
-        self.kafka
+        self.ports.kafka
     }
 
     pub(crate) fn grpc(&self) -> SocketAddr {
-        self.grpc
+        self.ports.grpc
     }
 
     pub(crate) fn speaks_danube(&self) -> bool {
         self.launch.speaks_danube()
     }
 
+    pub(crate) fn speaks_kafka(&self) -> bool {
+        self.launch.speaks_kafka()
+    }
+
     /// The address as Danube clients want it.
     pub(crate) fn danube_url(&self) -> String {
-        format!("http://{}", self.grpc)
+        format!("http://{}", self.ports.grpc)
     }
 
     /// From the start of the process to its first answer.
@@ -154,23 +180,26 @@ impl Broker {
     }
 }
 
-async fn spawn(
-    launch: &Launch,
-    kafka: SocketAddr,
-    grpc: SocketAddr,
-    data: &Path,
-    log: &Path,
-) -> anyhow::Result<(Child, Duration)> {
+async fn spawn(launch: &Launch, ports: Ports, data: &Path, log: &Path) -> anyhow::Result<(Child, Duration)> {
     let log_file = OpenOptions::new().create(true).append(true).open(log)?;
     let mut command = match launch {
         Launch::Keyway(binary) => {
             let mut command = Command::new(binary);
+            let Ports { kafka, grpc, admin, http } = ports;
             command.arg("serve").args(["--kafka", &kafka.to_string(), "--grpc", &grpc.to_string()]);
-            command.args(["--danube-admin", "127.0.0.1:0"]);
+            command.args(["--danube-admin", &admin.to_string(), "--http", &http.to_string()]);
             command.arg("--data").arg(data);
             command
         }
         Launch::ApacheKafka(apache) => apache.command(data),
+        Launch::Danube { binary, args } => {
+            let mut command = Command::new(binary);
+            let filled = args.replace("{grpc}", &ports.grpc.to_string());
+            let filled = filled.replace("{admin}", &ports.admin.to_string());
+            let data_path = data.to_str().context("the data folder has no UTF-8 name")?;
+            command.args(filled.split_whitespace().map(|arg| arg.replace("{data}", data_path)));
+            command
+        }
     };
     let started = Instant::now();
     let child = command
@@ -180,14 +209,13 @@ async fn spawn(
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("{} does not start", launch.name()))?;
-    ready(launch, child, kafka, grpc, log, started).await
+    ready(launch, child, ports, log, started).await
 }
 
 async fn ready(
     launch: &Launch,
     mut child: Child,
-    kafka: SocketAddr,
-    grpc: SocketAddr,
+    ports: Ports,
     log: &Path,
     started: Instant,
 ) -> anyhow::Result<(Child, Duration)> {
@@ -198,11 +226,15 @@ async fn ready(
         if let Some(status) = child.try_wait()? {
             bail!("the broker left at once: {status}: {}", last_line(log));
         }
-        if answered.is_none() && kafka_probe::answers(kafka).await.is_ok() {
+        let answers = match launch.speaks_kafka() {
+            true => answered.is_none() && kafka_probe::answers(ports.kafka).await.is_ok(),
+            false => answered.is_none() && TcpStream::connect(ports.grpc).await.is_ok(),
+        };
+        if answers {
             answered = Some(started.elapsed());
         }
         if let Some(start_to_answer) = answered
-            && (!launch.speaks_danube() || TcpStream::connect(grpc).await.is_ok())
+            && (!launch.speaks_danube() || TcpStream::connect(ports.grpc).await.is_ok())
         {
             return Ok((child, start_to_answer));
         }
@@ -218,9 +250,20 @@ fn last_line(log: &Path) -> String {
     text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing in its log").to_string()
 }
 
-/// An address that nobody listens on: bound once and let go.
+/// An address that nobody listens on: bound once and let go. It lies below the ports that the system gives to
+/// connections, or one of those could have it while the broker restarts.
 fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+    const PORTS: std::ops::Range<u16> = 12_000..32_000;
+    /// The next one to try; runs that start at the same time begin at different places.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in PORTS {
+        let place = std::process::id().wrapping_mul(97) + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + (place % PORTS.len() as u32) as u16;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(listener.local_addr()?);
+        }
+    }
+    bail!("no port of {PORTS:?} is free")
 }
 
 /// Empties a log file, so that one run's log holds one run.

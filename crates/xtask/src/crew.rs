@@ -1,28 +1,36 @@
 //! Workers that acknowledge at once, count, and check that every key comes in order: for what is told in messages per
 //! second.
 //!
-//! A message's text is its number among those of its key, and blanks.
+//! A message's text is its number among those of its key, and optionally the moment at which it was due, in nanoseconds
+//! since the crew's start.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use danube_client::{Consumer, DanubeClient, Producer, SubType};
 use danube_core::message::StreamMessage;
+use hdrhistogram::Histogram;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+/// What is later counts as this late.
+const LATENCY_MAX_US: u64 = 600_000_000;
 const POLL: Duration = Duration::from_millis(1);
 
 /// What the workers have seen.
 struct Seen {
+    started: Instant,
     /// The number that comes next, by key.
     next: Vec<AtomicU64>,
     acknowledged: AtomicU64,
     stuck: Option<&'static str>,
     held: AtomicU64,
+    timing: AtomicBool,
+    /// From the moment a message was due to its arrival, microseconds.
+    latency_us: Mutex<Histogram<u64>>,
 }
 
 /// Workers of one Key-Shared subscription, each with a connection of its own.
@@ -74,10 +82,15 @@ impl Crew {
     /// Nobody yet. Messages of `stuck` are taken and never acknowledged.
     pub(crate) fn new(keys: usize, stuck: Option<&'static str>) -> Self {
         let seen = Seen {
+            started: Instant::now(),
             next: (0..keys).map(|_| AtomicU64::new(0)).collect(),
             acknowledged: AtomicU64::new(0),
             stuck,
             held: AtomicU64::new(0),
+            timing: AtomicBool::new(false),
+            latency_us: Mutex::new(
+                Histogram::new_with_bounds(1, LATENCY_MAX_US, 3).expect("the bounds are allowed"),
+            ),
         };
         Self { seen: Arc::new(seen), tasks: JoinSet::new() }
     }
@@ -116,6 +129,11 @@ impl Crew {
         }
     }
 
+    /// When the crew has started.
+    pub(crate) fn started(&self) -> Instant {
+        self.seen.started
+    }
+
     /// How many messages are acknowledged.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.seen.acknowledged.load(Ordering::Relaxed)
@@ -145,6 +163,16 @@ impl Crew {
             }
         }
     }
+
+    /// From now on latencies count.
+    pub(crate) fn start_timing(&self) {
+        self.seen.timing.store(true, Ordering::Relaxed);
+    }
+
+    /// The latencies so far.
+    pub(crate) fn latency_us(&self) -> Histogram<u64> {
+        self.seen.latency_us.lock().expect("no worker panics").clone()
+    }
 }
 
 async fn work(
@@ -159,9 +187,17 @@ async fn work(
             continue;
         }
         let key: usize = key.strip_prefix("key-").with_context(|| format!("a foreign key {key}"))?.parse()?;
-        let number: u64 = std::str::from_utf8(&message.payload)?.trim_ascii_end().parse()?;
+        let mut words = std::str::from_utf8(&message.payload)?.split_ascii_whitespace();
+        let number: u64 = words.next().context("a message without a number")?.parse()?;
         let expected = seen.next[key].fetch_add(1, Ordering::Relaxed);
         ensure!(number == expected, "key {key}: {number} came instead of {expected}");
+        if let Some(due_ns) = words.next()
+            && seen.timing.load(Ordering::Relaxed)
+        {
+            let due_ns: u64 = due_ns.parse()?;
+            let late_us = (seen.started.elapsed().as_nanos() as u64).saturating_sub(due_ns) / 1_000;
+            seen.latency_us.lock().expect("no worker panics").saturating_record(late_us);
+        }
         consumer.ack(&message).await?;
         seen.acknowledged.fetch_add(1, Ordering::Relaxed);
     }

@@ -13,6 +13,7 @@ mod interop;
 mod kafka_probe;
 mod messages;
 mod process;
+mod produce_bytes;
 mod storm;
 mod tools;
 mod workspace;

@@ -1,138 +1,309 @@
-//! Key-Shared messages per second, end to end and durable, through the published Rust client.
+//! Key-Shared messages per second and their latency, end to end and durable, through the published Rust client.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use danube_client::{Consumer, DanubeClient, Producer, SubType};
-use danube_core::message::StreamMessage;
+use danube_client::Producer;
 use tempfile::TempDir;
-use tokio::sync::{Notify, mpsc};
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
 use super::machine::Usage;
 use super::table::{Sample, Table};
 use crate::broker::{Broker, Launch};
+use crate::crew::{self, Crew};
+use crate::produce_bytes;
 
 const TOPIC: &str = "/default/orders";
-const CONSUMERS: usize = 4;
-const KEYS: usize = 1_000;
+/// The same topic for Kafka's clients.
+const KAFKA_TOPIC: &str = "orders";
+const SUBSCRIPTION: &str = "orders_sub";
+/// As many producers as consumers: the client sends one message at a time per producer and acknowledges one at a time
+/// per consumer.
+const CLIENTS: [usize; 2] = [4, 8];
+const KEYS: [usize; 2] = [1_000, 100_000];
 const MESSAGES: usize = 100_000;
-/// The client sends one message at a time per producer, so more producers show what the broker can do beyond four.
-const PRODUCERS: [usize; 2] = [4, 32];
+const LATENCY_SECONDS: usize = 10;
 const PAYLOAD_BYTES: usize = 100;
-const ROUND_LIMIT: Duration = Duration::from_secs(600);
+const BACKLOG_CONSUMERS: usize = 4;
+const BACKLOG_KEYS: usize = 100_000;
+/// Acknowledgements of each consumer when the ceiling is measured.
+const CEILING_ACKS: usize = 20_000;
+/// Producers that fill a broker which speaks no Kafka: enough to share its flushes.
+const FILLERS: usize = 32;
+/// Nothing may stand still for longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+const ROUND_LIMIT: Duration = Duration::from_secs(1_800);
 
-/// Every round has a broker and a folder of its own.
+/// How much to measure.
+pub(crate) struct Amount {
+    pub(crate) rounds: usize,
+    pub(crate) percent: u32,
+    pub(crate) backlog: usize,
+}
+
+impl Amount {
+    fn share(&self, whole: usize) -> usize {
+        (whole * self.percent as usize / 100).max(1)
+    }
+}
+
+/// Every measurement has a broker and a folder of its own; the order of the systems alternates.
 pub(crate) async fn measure(
-    system: &Launch,
-    rounds: usize,
-    percent: u32,
+    systems: &[Launch],
+    amount: &Amount,
     folder: &Path,
     table: &mut Table,
 ) -> anyhow::Result<()> {
-    for _ in 0..rounds {
-        for producers in PRODUCERS {
-            let data = TempDir::new_in(folder)?;
-            let log = folder.join(format!("{}.log", system.name()));
-            let mut broker = Broker::start(system, data.path(), &log).await?;
-            let messages = MESSAGES * percent as usize / 100;
-            let (before, cpu_before) = (Usage::now()?, broker.cpu()?);
-            let took = timeout(ROUND_LIMIT, round(&broker.danube_url(), producers, messages)).await??;
-            let broker_cpu = broker.cpu()?.saturating_sub(cpu_before);
-            let foreign_cpu = Usage::now()?.foreign_share(&before, broker_cpu)?;
-            let value = messages as f64 / took.as_secs_f64();
-            let name = format!("Key-Shared, {producers} producers, {CONSUMERS} consumers, {KEYS} keys");
-            let sample = Sample { value, broker_cpu: Some(broker_cpu), foreign_cpu: Some(foreign_cpu) };
-            table.add(&name, "messages/s", 0, sample);
-            broker.check_alive()?;
-            broker.kill().await?;
+    for round in 0..amount.rounds {
+        for clients in CLIENTS {
+            for keys in KEYS {
+                for system in super::kafka::order(systems.len(), round) {
+                    let mut bench = Bench::start(&systems[system], system, folder).await?;
+                    timeout(ROUND_LIMIT, bench.end_to_end(clients, keys, amount, table)).await??;
+                    bench.stop().await?;
+                }
+            }
+        }
+        for system in super::kafka::order(systems.len(), round) {
+            let mut bench = Bench::start(&systems[system], system, folder).await?;
+            timeout(ROUND_LIMIT, bench.backlog(amount, table)).await??;
+            bench.stop().await?;
         }
     }
     Ok(())
 }
 
-/// What the consumers have seen: the next number of each key, and how many messages are acknowledged.
-struct Seen {
-    next: Vec<AtomicUsize>,
-    acknowledged: AtomicUsize,
-    messages: usize,
-    done: Notify,
+/// One broker, and which column it fills.
+struct Bench {
+    broker: Broker,
+    system: usize,
+    _data: TempDir,
 }
 
-/// From the first send to the last acknowledgement; order by key and completeness are checked on the way.
-async fn round(url: &str, producers: usize, messages: usize) -> anyhow::Result<Duration> {
-    let seen = Arc::new(Seen {
-        next: (0..KEYS).map(|_| AtomicUsize::new(0)).collect(),
-        acknowledged: AtomicUsize::new(0),
-        messages,
-        done: Notify::new(),
-    });
-    let mut senders = Vec::new();
-    for number in 0..producers {
-        let client = DanubeClient::builder().service_url(url).build().await?;
-        let builder = client.new_producer().with_topic(TOPIC).with_name(format!("producer-{number}"));
-        let mut producer = builder.with_reliable_dispatch().build()?;
-        producer.create().await?;
-        senders.push(producer);
+/// Processor time before a measurement.
+struct Meter {
+    began: Instant,
+    usage: Usage,
+    broker: Duration,
+}
+
+impl Bench {
+    async fn start(launch: &Launch, system: usize, folder: &Path) -> anyhow::Result<Self> {
+        let data = TempDir::new_in(folder)?;
+        let log = folder.join(format!("{}.log", launch.name()));
+        Ok(Self { broker: Broker::start(launch, data.path(), &log).await?, system, _data: data })
     }
+
+    async fn stop(mut self) -> anyhow::Result<()> {
+        self.broker.check_alive()?;
+        self.broker.kill().await
+    }
+
+    fn meter(&self) -> anyhow::Result<Meter> {
+        Ok(Meter { began: Instant::now(), usage: Usage::now()?, broker: self.broker.cpu()? })
+    }
+
+    /// Adds a rate, and what each message cost on either side; returns the rate.
+    fn add_rate(&self, name: &str, messages: usize, meter: &Meter, table: &mut Table) -> anyhow::Result<f64> {
+        let value = messages as f64 / meter.began.elapsed().as_secs_f64();
+        let broker_cpu = self.broker.cpu()?.saturating_sub(meter.broker);
+        let now = Usage::now()?;
+        let foreign_cpu = now.foreign_share(&meter.usage, broker_cpu)?;
+        let sample = Sample { value, broker_cpu: Some(broker_cpu), foreign_cpu: Some(foreign_cpu) };
+        table.add(name, "messages/s", self.system, sample);
+        let per_message = |cpu: Duration| Sample::of(cpu.as_secs_f64() * 1e6 / messages as f64);
+        table.add(name, "us of broker CPU a message", self.system, per_message(broker_cpu));
+        table.add(name, "us of client CPU a message", self.system, per_message(now.own_since(&meter.usage)));
+        Ok(value)
+    }
+
+    /// As fast as it goes, then at half of that rate with the latency of every message.
+    async fn end_to_end(
+        &mut self,
+        clients: usize,
+        keys: usize,
+        amount: &Amount,
+        table: &mut Table,
+    ) -> anyhow::Result<()> {
+        let url = self.broker.danube_url();
+        let mut producers = Vec::new();
+        for number in 0..clients {
+            producers.push(crew::producer(&url, TOPIC, &format!("producer-{number}")).await?);
+        }
+        let mut crew = Crew::new(keys, None);
+        crew.subscribe(&url, TOPIC, SUBSCRIPTION, clients).await?;
+        let mut senders: Vec<Sender> = producers
+            .into_iter()
+            .enumerate()
+            .map(|(number, producer)| Sender { producer, number, of: clients, keys, sent: 0 })
+            .collect();
+
+        let name = format!("{clients} producers, {clients} consumers, {keys} keys");
+        let messages = amount.share(MESSAGES) / clients * clients;
+        let meter = self.meter()?;
+        let sends = senders.iter_mut().map(|sender| sender.send_all(messages / clients));
+        let sends = futures_util::future::try_join_all(sends);
+        let (sent, reached) = tokio::join!(sends, crew.reach(messages as u64, PATIENCE));
+        sent?;
+        reached?;
+        let rate = self.add_rate(&name, messages, &meter, table)?;
+
+        let half = rate / 2.0;
+        let timed = (half * amount.share(LATENCY_SECONDS) as f64) as usize / clients * clients;
+        crew.start_timing();
+        let started = crew.started();
+        let pause = Duration::from_secs_f64(clients as f64 / half);
+        let sends = senders.iter_mut().map(|sender| sender.send_in_time(timed / clients, started, pause));
+        let sends = futures_util::future::try_join_all(sends);
+        let (sent, reached) = tokio::join!(sends, crew.reach((messages + timed) as u64, PATIENCE));
+        sent?;
+        reached?;
+        let latency = crew.latency_us();
+        ensure!(latency.len() == timed as u64, "{} of {timed} messages were timed", latency.len());
+        for (percentile, name_of_it) in [(50.0, "p50"), (99.0, "p99")] {
+            let value = latency.value_at_percentile(percentile) as f64 / 1000.0;
+            table.add(
+                &format!("{name}, half load: {name_of_it}"),
+                "ms end to end",
+                self.system,
+                Sample::of(value),
+            );
+        }
+        Ok(())
+    }
+
+    /// What the consumers can acknowledge when there is nothing else to do, then how they drain a backlog.
+    async fn backlog(&mut self, amount: &Amount, table: &mut Table) -> anyhow::Result<()> {
+        let name = format!("acks alone, {BACKLOG_CONSUMERS} consumers");
+        let ceiling = self.ceiling(&name, amount.share(CEILING_ACKS), table).await?;
+        let url = self.broker.danube_url();
+        crew::producer(&url, TOPIC, "first").await?;
+        let (mut consumer, stream) = crew::consumer(&url, TOPIC, SUBSCRIPTION, "worker-0").await?;
+        drop(stream);
+        consumer.close().await;
+        let messages = amount.share(amount.backlog);
+        let filled = Instant::now();
+        if self.broker.speaks_kafka() {
+            let texts = crew::messages(0..messages, BACKLOG_KEYS, PAYLOAD_BYTES);
+            produce_bytes::fill(self.broker.kafka(), KAFKA_TOPIC, texts).await?;
+        } else {
+            fill_slowly(&url, messages).await?;
+        }
+        eprintln!("a backlog of {messages} messages in {:.1} s", filled.elapsed().as_secs_f64());
+        let mut crew = Crew::new(BACKLOG_KEYS, None);
+        let meter = self.meter()?;
+        crew.subscribe(&url, TOPIC, SUBSCRIPTION, BACKLOG_CONSUMERS).await?;
+        crew.reach(messages as u64, PATIENCE).await?;
+        let name = format!("backlog of {messages}, {BACKLOG_KEYS} keys, {BACKLOG_CONSUMERS} consumers");
+        let drained = self.add_rate(&name, messages, &meter, table)?;
+        table.add(&name, "of the rate of acks alone", self.system, Sample::of(drained / ceiling));
+        Ok(())
+    }
+
+    /// The same consumers acknowledge one message each, again and again: all that a drain needs but the messages.
+    async fn ceiling(&self, name: &str, acks: usize, table: &mut Table) -> anyhow::Result<f64> {
+        const CEILING_TOPIC: &str = "/default/ceiling";
+        /// So many that every consumer has one.
+        const CEILING_KEYS: usize = 64;
+        let url = self.broker.danube_url();
+        let producer = crew::producer(&url, CEILING_TOPIC, "ceiling").await?;
+        let mut consumers = Vec::new();
+        for number in 0..BACKLOG_CONSUMERS {
+            let name = format!("worker-{number}");
+            consumers.push(crew::consumer(&url, CEILING_TOPIC, "ceiling_sub", &name).await?);
+        }
+        for key in 0..CEILING_KEYS {
+            producer.send_with_key(b"0".to_vec(), None, &crew::key(key)).await?;
+        }
+        let mut holders = Vec::new();
+        for (consumer, mut stream) in consumers {
+            let message = timeout(PATIENCE, stream.recv()).await.context("a consumer without a message")?;
+            holders.push((consumer, message.context("a stream has ended")?, stream));
+        }
+        let meter = self.meter()?;
+        let mut tasks = tokio::task::JoinSet::new();
+        for (mut consumer, message, stream) in holders {
+            tasks.spawn(async move {
+                for _ in 0..acks {
+                    consumer.ack(&message).await?;
+                }
+                consumer.close().await;
+                drop(stream);
+                anyhow::Ok(())
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended??;
+        }
+        self.add_rate(name, acks * BACKLOG_CONSUMERS, &meter, table)
+    }
+}
+
+/// A producer and its part of the keys: a key belongs to one producer, so that its order is defined.
+struct Sender {
+    producer: Producer,
+    number: usize,
+    of: usize,
+    keys: usize,
+    sent: usize,
+}
+
+impl Sender {
+    async fn send(&mut self, due_ns: Option<u64>) -> anyhow::Result<()> {
+        let own = (self.keys - self.number).div_ceil(self.of);
+        let key = self.sent % own * self.of + self.number;
+        let number = self.sent / own;
+        let text = match due_ns {
+            Some(due_ns) => format!("{number} {due_ns}"),
+            None => number.to_string(),
+        };
+        let payload = format!("{text:<PAYLOAD_BYTES$}").into_bytes();
+        self.producer.send_with_key(payload, None, &crew::key(key)).await?;
+        self.sent += 1;
+        Ok(())
+    }
+
+    /// One after another.
+    async fn send_all(&mut self, messages: usize) -> anyhow::Result<()> {
+        for _ in 0..messages {
+            self.send(None).await?;
+        }
+        Ok(())
+    }
+
+    /// Each at its moment; one that is late counts from its moment all the same.
+    async fn send_in_time(&mut self, messages: usize, epoch: Instant, pause: Duration) -> anyhow::Result<()> {
+        let offset = pause.mul_f64(self.number as f64 / self.of as f64);
+        let begin = Instant::now() + offset;
+        for place in 0..messages {
+            let due = begin + pause.mul_f64(place as f64);
+            sleep_until(due.into()).await;
+            self.send(Some(due.duration_since(epoch).as_nanos() as u64)).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn fill_slowly(url: &str, messages: usize) -> anyhow::Result<()> {
     let mut tasks = tokio::task::JoinSet::new();
-    for number in 0..CONSUMERS {
-        let client = DanubeClient::builder().service_url(url).build().await?;
-        let builder = client.new_consumer().with_topic(TOPIC).with_consumer_name(format!("worker-{number}"));
-        let builder = builder.with_subscription("orders_sub").with_subscription_type(SubType::KeyShared);
-        let mut consumer = builder.build()?;
-        consumer.subscribe().await?;
-        let stream = consumer.receive().await?;
-        tasks.spawn(consume(consumer, stream, Arc::clone(&seen)));
+    for number in 0..FILLERS {
+        let producer = crew::producer(url, TOPIC, &format!("filler-{number}")).await?;
+        // The messages of a key come from one producer.
+        let own: Vec<(String, String)> = crew::messages(0..messages, BACKLOG_KEYS, PAYLOAD_BYTES)
+            .enumerate()
+            .filter(|(place, _)| place % BACKLOG_KEYS % FILLERS == number)
+            .map(|(_, message)| message)
+            .collect();
+        tasks.spawn(async move {
+            for (key, text) in own {
+                producer.send_with_key(text.into_bytes(), None, &key).await?;
+            }
+            anyhow::Ok(())
+        });
     }
-
-    let started = Instant::now();
-    for (number, producer) in senders.into_iter().enumerate() {
-        tasks.spawn(produce(producer, number, producers, messages));
-    }
-    let all = seen.done.notified();
-    tokio::pin!(all);
-    loop {
-        tokio::select! {
-            biased;
-            () = &mut all => return Ok(started.elapsed()),
-            // A producer ends well; a consumer ends only by a mistake.
-            Some(ended) = tasks.join_next() => ended??,
-        }
-    }
-}
-
-/// Sends every `producers`-th message; a key belongs to one producer, so that its order is defined.
-async fn produce(producer: Producer, number: usize, producers: usize, messages: usize) -> anyhow::Result<()> {
-    let own: Vec<usize> = (0..KEYS).filter(|key| key % producers == number).collect();
-    let share = messages / producers + usize::from(number < messages % producers);
-    for sent in 0..share {
-        let key = own[sent % own.len()];
-        let mut payload = (sent / own.len()).to_string().into_bytes();
-        payload.resize(PAYLOAD_BYTES, b' ');
-        producer.send_with_key(payload, None, &format!("key-{key}")).await?;
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
     }
     Ok(())
-}
-
-async fn consume(
-    mut consumer: Consumer,
-    mut stream: mpsc::Receiver<StreamMessage>,
-    seen: Arc<Seen>,
-) -> anyhow::Result<()> {
-    while let Some(message) = stream.recv().await {
-        let key = message.routing_key.as_deref().context("a message without a key")?;
-        let key: usize = key.strip_prefix("key-").context("a foreign key")?.parse()?;
-        let number: usize = std::str::from_utf8(&message.payload)?.trim().parse()?;
-        let expected = seen.next[key].fetch_add(1, Ordering::Relaxed);
-        ensure!(number == expected, "key {key}: {number} came instead of {expected}");
-        consumer.ack(&message).await?;
-        if seen.acknowledged.fetch_add(1, Ordering::Relaxed) + 1 == seen.messages {
-            seen.done.notify_one();
-        }
-    }
-    anyhow::bail!("a consumer's stream has ended")
 }

@@ -74,6 +74,11 @@ impl Usage {
         Ok(Self { at: Instant::now(), busy: ticks(busy), own: ticks(own) })
     }
 
+    /// Our own processor time since `before`.
+    pub(crate) fn own_since(&self, before: &Usage) -> Duration {
+        self.own - before.own
+    }
+
     /// The share of all cores since `before` that neither we nor the broker have used.
     pub(crate) fn foreign_share(&self, before: &Usage, broker: Duration) -> anyhow::Result<f64> {
         let cores = std::thread::available_parallelism()?.get() as f64;

@@ -1,7 +1,7 @@
-//! `cargo xtask bench`: this broker and Apache Kafka in turn, on one machine, in one session.
+//! `cargo xtask bench`: this broker and another in turn, on one machine, in one session.
 //!
-//! Two noisy cores make single numbers worthless, so both brokers run all the time, every round measures both in an
-//! order that alternates, and what counts is the ratio within a round.
+//! Two noisy cores make single numbers worthless, so every round measures both in an order that alternates, and what
+//! counts is the ratio within a round.
 
 mod idle;
 mod kafka;
@@ -43,10 +43,25 @@ pub(crate) struct Args {
     #[arg(long)]
     alone: bool,
 
+    /// Messages of the Key-Shared backlog
+    #[arg(long, default_value_t = 1_000_000, value_name = "N")]
+    backlog: usize,
+
+    /// Measure Key-Shared against this Danube broker as well
+    #[arg(long, value_name = "PATH")]
+    danube: Option<PathBuf>,
+
+    /// How that broker is started: {grpc}, {admin} and {data} stand for its addresses and folder
+    #[arg(long, value_name = "ARGS", default_value = DANUBE_ARGS)]
+    danube_args: String,
+
     /// Share of the usual number of records, in percent; less for a quick look
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     percent: u32,
 }
+
+/// Of Danube's broker from 0.14 on; its Prometheus port keeps its default.
+const DANUBE_ARGS: &str = "--mode standalone --broker-addr {grpc} --admin-addr {admin} --data-dir {data}";
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
@@ -61,10 +76,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if cfg!(debug_assertions) && args.part != Part::Kafka {
         return Err(run_optimized().await);
     }
-    let mut needed = vec![Tool::Kcat];
-    if args.part != Part::KeyShared {
-        needed.push(Tool::ApacheKafka);
-    }
+    let needed = if args.part == Part::KeyShared { vec![] } else { vec![Tool::Kcat, Tool::ApacheKafka] };
     let tools = Tools::prepare(needed).await?;
     let binary = match args.broker {
         Some(binary) => binary,
@@ -75,6 +87,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Ok(apache) if !args.alone => {
             systems.push(Launch::ApacheKafka(apache.flushing_every_batch(args.equal_durability)));
         }
+        _ if args.part == Part::KeyShared => {}
         _ => eprintln!("measuring without Apache Kafka"),
     }
     if args.part == Part::Kafka && tools.missing(Tool::ApacheKafka).is_some() {
@@ -84,15 +97,25 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let folder = workspace::interop_target().join("bench");
     std::fs::create_dir_all(&folder)?;
     println!("{}", machine::describe(&folder)?);
-    let mut table = Table::new(systems.iter().map(Launch::name).collect());
-    idle::measure(&systems, args.rounds, &folder, &mut table).await?;
-    if args.part != Part::KeyShared && tools.missing(Tool::ApacheKafka).is_none() {
-        kafka::measure(&tools, &systems, args.rounds, args.percent, &folder, &mut table).await?;
+    if args.part != Part::KeyShared {
+        let mut table = Table::new(systems.iter().map(Launch::name).collect());
+        idle::measure(&systems, args.rounds, &folder, &mut table).await?;
+        if tools.missing(Tool::ApacheKafka).is_none() {
+            kafka::measure(&tools, &systems, args.rounds, args.percent, &folder, &mut table).await?;
+        }
+        println!("{table}");
     }
     if args.part != Part::Kafka {
-        key_shared::measure(&systems[0], args.rounds, args.percent, &folder, &mut table).await?;
+        systems.truncate(1);
+        if let Some(binary) = args.danube {
+            systems.push(Launch::Danube { binary, args: args.danube_args });
+        }
+        let amount = key_shared::Amount { rounds: args.rounds, percent: args.percent, backlog: args.backlog };
+        let mut table = Table::new(systems.iter().map(Launch::name).collect());
+        key_shared::measure(&systems, &amount, &folder, &mut table).await?;
+        println!("{table}");
     }
-    println!("{table}\nfdatasync afterwards: {}", machine::probe_fdatasync(&folder)?);
+    println!("fdatasync afterwards: {}", machine::probe_fdatasync(&folder)?);
     Ok(ExitCode::SUCCESS)
 }
 

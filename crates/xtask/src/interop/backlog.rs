@@ -11,9 +11,9 @@ use tokio::time::sleep;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use super::produce_bytes;
 use super::stage::Stage;
 use crate::crew::{self, Crew};
+use crate::produce_bytes;
 
 const TOPIC: &str = "/default/orders";
 /// The same topic for Kafka's clients.

@@ -9,10 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::produce_bytes::{self, GZIP};
 use super::scene::Scene;
 use super::stage::Stage;
 use crate::kafka_probe;
+use crate::produce_bytes::{self, GZIP};
 
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// A well-behaved client next door is answered within this.

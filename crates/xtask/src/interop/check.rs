@@ -4,7 +4,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::stage::Stage;
-use super::{backlog, bad_input, both_protocols, crash, faststream, kafka_clients, kafka_tools, key_shared};
+use super::{
+    backlog, bad_input, bad_subscriptions, both_protocols, crash, faststream, kafka_clients, kafka_tools,
+    key_shared,
+};
 use crate::tools::Tool::{self, ApacheKafka, ConfluentProducer, Kcat, Python};
 
 /// What a check found, or why it failed.
@@ -85,5 +88,6 @@ pub(crate) static ALL: &[Check] = &[
     check!("sigterm", danube, 60, &[Python], crash::sigterm),
     check!("bad-input-kafka-port", kafka, 60, &[], bad_input::kafka_port),
     check!("bad-input-grpc-port", danube, 60, &[], bad_input::grpc_port),
+    check!("bad-input-subscriptions", danube, 90, &[], bad_subscriptions::subscriptions),
     check!("bad-input-batches", danube, 60, &[], bad_input::batches),
 ];

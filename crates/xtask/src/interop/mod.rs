@@ -2,6 +2,7 @@
 
 mod backlog;
 mod bad_input;
+mod bad_subscriptions;
 mod both_protocols;
 mod check;
 mod crash;
@@ -9,7 +10,6 @@ mod faststream;
 mod kafka_clients;
 mod kafka_tools;
 mod key_shared;
-mod produce_bytes;
 mod scene;
 mod stage;
 
