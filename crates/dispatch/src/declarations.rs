@@ -9,7 +9,8 @@ use crate::{FilterIndex, Millis, glob_matches};
 pub(crate) struct Group {
     /// Sorted, each once; none means every key.
     pub(crate) patterns: Vec<Vec<u8>>,
-    pub(crate) members: u32,
+    /// Places of the consumers that declare this.
+    pub(crate) members: Vec<u32>,
     /// When it is forgotten, once it has no members.
     pub(crate) until: Option<Millis>,
 }
@@ -18,6 +19,8 @@ pub(crate) struct Group {
 pub(crate) struct Declarations {
     groups: Vec<Option<Group>>,
     index: FilterIndex,
+    /// Groups came or went since the index was built.
+    outdated: bool,
     /// The group of those who want every key.
     open: Option<u32>,
     /// Patterns of all groups.
@@ -35,13 +38,13 @@ impl Group {
 
 /// Which consumers a key is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Wanted<'a> {
+pub(crate) enum Wanted {
     /// All without filters, and only they.
-    ByOpen,
-    /// The members of these groups.
-    By(&'a [u32]),
+    Unfiltered,
+    /// Some members: [`Declarations::wanting`].
+    Filtered,
     /// Nobody.
-    ByNobody,
+    Unmatched,
 }
 
 /// Patterns as declarations keep them.
@@ -93,43 +96,56 @@ impl Declarations {
     /// Adds a group; keys must be placed anew.
     pub(crate) fn add(&mut self, patterns: Vec<Vec<u8>>) -> u32 {
         self.patterns += patterns.len();
-        let group = Some(Group { patterns, members: 0, until: None });
+        let group = Some(Group { patterns, members: Vec::new(), until: None });
         let at = self.groups.iter().position(Option::is_none).unwrap_or_else(|| {
             self.groups.push(None);
             self.groups.len() - 1
         });
         self.groups[at] = group;
-        self.rebuild();
+        self.outdate();
         at as u32
     }
 
     /// Removes a group without members; keys must be placed anew.
     pub(crate) fn remove(&mut self, group: u32) {
         let group = self.groups[group as usize].take().expect("a group is removed once");
-        assert_eq!(group.members, 0);
+        assert!(group.members.is_empty());
         self.patterns -= group.patterns.len();
-        self.rebuild();
+        self.outdate();
+    }
+
+    /// The index is built when a key next asks: a thousand consumers that come at once cost one build.
+    fn outdate(&mut self) {
+        self.open = self.find(&[]);
+        self.outdated = true;
     }
 
     fn rebuild(&mut self) {
-        self.open = self.find(&[]);
         let groups = (0..).zip(&self.groups).filter_map(|(at, group)| Some((at, group.as_ref()?)));
         let patterns = groups.flat_map(|(at, group)| group.patterns.iter().map(move |p| (p.as_slice(), at)));
         self.index = FilterIndex::new(patterns);
     }
 
     /// Whom a key is for.
-    pub(crate) fn wanted(&mut self, key: &[u8]) -> Wanted<'_> {
+    pub(crate) fn wanted(&mut self, key: &[u8]) -> Wanted {
+        if std::mem::take(&mut self.outdated) {
+            self.rebuild();
+        }
         self.index.matches(key, &mut self.matched);
         let Some(open) = self.open else {
-            return if self.matched.is_empty() { Wanted::ByNobody } else { Wanted::By(&self.matched) };
+            return if self.matched.is_empty() { Wanted::Unmatched } else { Wanted::Filtered };
         };
         if self.matched.is_empty() {
-            return Wanted::ByOpen;
+            return Wanted::Unfiltered;
         }
         let at = self.matched.partition_point(|&group| group < open);
         self.matched.insert(at, open);
-        Wanted::By(&self.matched)
+        Wanted::Filtered
+    }
+
+    /// Places of those who want the key that [`Self::wanted`] was asked about last.
+    pub(crate) fn wanting(&self) -> impl Iterator<Item = u32> {
+        self.matched.iter().flat_map(|&group| &self.get(group).members).copied()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Group)> {

@@ -225,7 +225,8 @@ impl Dispatcher {
         let persist = self.dirty.map(|dirty| dirty.since.plus(self.config.persist_ms));
         let timer = self.timers.first().map(|&(at, _)| at);
         let lease = self.leases.first(&self.entries).map(|index| self.entries[index].due);
-        [persist, timer, lease].into_iter().flatten().min()
+        let sweep = (self.placement.sweep_at != NIL).then_some(self.now);
+        [persist, timer, lease, sweep].into_iter().flatten().min()
     }
 
     fn fire_timers(&mut self, out: &mut Vec<Output>) {

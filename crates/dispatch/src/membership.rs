@@ -210,7 +210,7 @@ impl Dispatcher {
     fn start_leaving(&mut self, index: u32) {
         self.roster[index].link = Link::Leaving;
         let group = std::mem::replace(&mut self.roster[index].group, NIL);
-        self.release_declaration(group);
+        self.release_declaration(group, index);
         self.give_slots_away(index);
         self.elect();
         if self.roster[index].in_flight == 0 {
@@ -294,15 +294,16 @@ impl Dispatcher {
             None => self.declarations.add(patterns),
         };
         let declared = self.declarations.get_mut(group);
-        declared.members += 1;
-        if declared.members == 1 {
+        declared.members.push(index);
+        if declared.members.len() == 1 {
             // One that was retained has a timer; one from a former owner has it at the beginning of time.
             let until = declared.until.take().unwrap_or_default();
             self.timers.remove(&(until, Timer::Declaration(group)));
         }
         self.roster[index].group = group;
-        self.release_declaration(old);
+        self.release_declaration(old, index);
         self.placement.reserve(self.roster.places());
+        self.give_slot(self.placement.private(index), index);
         if Some(group) == self.declarations.open() {
             self.win_slots(index);
         }
@@ -314,15 +315,15 @@ impl Dispatcher {
     }
 
     /// One member less; the last one's declaration counts for a while.
-    fn release_declaration(&mut self, group: u32) {
+    fn release_declaration(&mut self, group: u32, index: u32) {
         if group == NIL {
             return;
         }
         let grace_ms = if self.mutated(Mutant::NoFilterGrace) { 0 } else { self.config.filter_grace_ms };
         let until = self.now.plus(grace_ms);
         let declared = self.declarations.get_mut(group);
-        declared.members -= 1;
-        if declared.members == 0 {
+        declared.members.retain(|&member| member != index);
+        if declared.members.is_empty() {
             declared.until = Some(until);
             self.timers.insert((until, Timer::Declaration(group)));
         }
@@ -332,7 +333,7 @@ impl Dispatcher {
     /// The time of a declaration without members is over, or, after a restart, begins.
     pub(crate) fn forget_declaration(&mut self, group: u32) {
         let declared = self.declarations.get_mut(group);
-        assert_eq!(declared.members, 0, "a declaration with members has no timer");
+        assert!(declared.members.is_empty(), "a declaration with members has no timer");
         if declared.until.is_none() {
             let until = self.now.plus(self.config.filter_grace_ms);
             declared.until = Some(until);
@@ -369,6 +370,10 @@ impl Dispatcher {
     fn give_slots_away(&mut self, index: u32) {
         if !self.config.mode.is_keyed() {
             return;
+        }
+        if !self.roster[index].is_member() {
+            // What is ready there is placed anew.
+            self.give_slot(self.placement.private(index), NIL);
         }
         let open = self.declarations.open();
         let stays = self.roster[index].is_member() && Some(self.roster[index].group) == open;

@@ -30,8 +30,10 @@ pub(crate) struct Placement {
     table: u32,
     pub(crate) slots: Vec<Slot>,
     pub(crate) assignment: Assignment,
-    /// Grows when keys may have to be placed anew.
+    /// Grows when keys may have to be placed anew. On every slot, keys of older versions come before those of this one.
     pub(crate) version: u32,
+    /// The first slot that may have ready keys of an older version; `NIL` when none has.
+    pub(crate) sweep_at: u32,
     pub(crate) ready_keys: u32,
 }
 
@@ -54,7 +56,14 @@ pub(crate) fn rank(slot: u32, name_hash: u64) -> (u64, u64) {
 
 impl Placement {
     pub(crate) fn new(table: u32) -> Self {
-        Self { table, slots: Vec::new(), assignment: Assignment::new(), version: 0, ready_keys: 0 }
+        Self {
+            table,
+            slots: Vec::new(),
+            assignment: Assignment::new(),
+            version: 0,
+            sweep_at: NIL,
+            ready_keys: 0,
+        }
     }
 
     pub(crate) fn table(&self) -> u32 {

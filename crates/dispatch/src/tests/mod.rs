@@ -2,6 +2,7 @@
 //!
 //! `KEYWAY_SEED=17` repeats one history and prints it; `KEYWAY_SEEDS=1000000` runs that many.
 
+mod filters;
 mod model;
 mod placement;
 mod rules;
