@@ -23,11 +23,18 @@ impl Dispatcher {
         self.check_fixpoint();
     }
 
+    /// What was read and is neither done nor in memory.
+    #[cfg(test)]
+    pub(crate) fn spilled_offsets(&self) -> std::collections::BTreeSet<i64> {
+        let read = self.window.cursor()..self.window.next_read();
+        read.filter(|&offset| self.window.get(offset) == Cell::Spilled).collect()
+    }
+
     fn check_window(&self) -> usize {
         let cursor = self.window.cursor();
         assert!(cursor <= self.window.next_read());
         assert!(self.window.get(cursor) != Cell::Done, "the cursor stands on what is not done");
-        let mut live = 0;
+        let (mut live, mut spilled) = (0, 0);
         for offset in cursor..self.window.end() {
             match self.window.get(offset) {
                 Cell::Live(index) => {
@@ -36,8 +43,19 @@ impl Dispatcher {
                     live += 1;
                 }
                 Cell::Done => {}
+                Cell::Spilled => {
+                    assert!(offset < self.window.next_read());
+                    spilled += 1;
+                }
                 Cell::Unread => assert!(offset >= self.window.next_read(), "what was read is live or done"),
             }
+        }
+        assert_eq!(spilled, self.spills.count, "what is spilled is counted");
+        let ranges = self.spills.ranges.values();
+        let hidden =
+            (cursor..self.window.next_read()).filter(|&offset| self.window.get(offset) == Cell::Spilled);
+        for offset in hidden {
+            assert!(ranges.clone().any(|range| range.contains(&offset)), "some key knows of {offset}");
         }
         live
     }
@@ -52,13 +70,29 @@ impl Dispatcher {
     /// I1 and I2: a key's messages ascend, and only the oldest is anywhere but waiting.
     fn check_keys(&self) {
         let mut messages = 0;
-        let mut keys = 0;
+        let (mut keys, mut keys_in_log) = (0, 0);
         let free = self.keys.free_indices();
         for index in (0..(self.keys.len() + free.len()) as u32).filter(|index| !free.contains(index)) {
             keys += 1;
             let key = &self.keys[index];
             assert_eq!(self.table.find(key.hash, |other| self.keys[other].hash), Some(index));
             let (mut at, mut last, mut count) = (key.head, i64::MIN, 0);
+            assert_eq!(key.spilled, self.spills.ranges.contains_key(&index));
+            let short = key.spilled && key.count == 0;
+            assert!(
+                !short
+                    || self.spills.thirsty.contains(&index)
+                    || self.spills.reading.is_some_and(|(hash, _)| hash == key.hash),
+                "a spilled key that has nothing else is read again"
+            );
+            if key.head == NIL {
+                assert!(
+                    key.spilled && key.count == 0 && !key.ready && key.run == 0,
+                    "only live keys take memory"
+                );
+                keys_in_log += 1;
+                continue;
+            }
             let holder = self.entries[key.head].consumer;
             while at != NIL {
                 let entry = &self.entries[at];
@@ -80,10 +114,13 @@ impl Dispatcher {
             }
             assert!(count > 0, "only live keys take memory");
             assert_eq!(count, key.count);
+            assert!(count <= self.share(), "no key takes more memory than its share");
             assert_eq!(key.ready, self.is_ready(index), "what could be delivered is on its slot");
             messages += count as usize;
         }
         assert_eq!(keys, self.table.len());
+        assert!(keys_in_log <= self.spills.ranges.len());
+        assert!(self.spills.thirsty.iter().all(|key| self.spills.ranges.contains_key(key)));
         if self.config.mode.is_keyed() {
             assert_eq!(messages, self.entries.len(), "every message is of a key");
         }
@@ -249,6 +286,9 @@ impl Dispatcher {
 
     /// I5, second half: nothing more can be dispatched, and when consumers could take more, more was asked for.
     fn check_fixpoint(&self) {
+        let room = self.entries.len() < self.config.live_max as usize;
+        let asks = self.spills.reading.is_some() || self.spills.thirsty.is_empty();
+        assert!(asks || !room, "what is spilled is asked for when there is room");
         if self.placement.sweep_at != NIL {
             return;
         }

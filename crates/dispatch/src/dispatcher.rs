@@ -11,6 +11,7 @@ use crate::queue::Queue;
 use crate::rates::Rates;
 use crate::slab::{NIL, Slab};
 use crate::snapshot::{Retry, Snapshot};
+use crate::spill::Spills;
 use crate::stats::Counters;
 use crate::window::Window;
 use crate::{Config, Input, Millis, Output, OwnerEpoch};
@@ -39,6 +40,7 @@ pub struct Dispatcher {
     pub(crate) active: u32,
     /// Consumers that may have something to get.
     pub(crate) run: VecDeque<u32>,
+    pub(crate) spills: Spills,
     pub(crate) leases: Leases,
     /// The last messages of runs of two and more, by the keys' places.
     pub(crate) run_ends: Vec<u32>,
@@ -128,6 +130,7 @@ impl Dispatcher {
             roster: Roster::default(),
             active: NIL,
             run: VecDeque::new(),
+            spills: Spills::from(start),
             leases: Leases::new(),
             run_ends: Vec::new(),
             pipelining: false,
@@ -197,7 +200,8 @@ impl Dispatcher {
             Input::Seek { to } => self.seek(to.0, out),
             Input::Release { key } => self.release_key(key, out),
             Input::ReleaseAll => self.release_all(out),
-            Input::Unpark { .. } | Input::Reread { .. } => {}
+            Input::Unpark { .. } => {}
+            Input::Reread { key, base, end, records } => self.take_reread(key, base.0, end.0, &records, out),
             Input::LogStart { to } => self.move_log_start(to.0, out),
             Input::SetPolicy(policy) => {
                 self.moved = Moved::Perhaps;
@@ -216,6 +220,7 @@ impl Dispatcher {
         self.forget_drained(out);
         self.move_cursor(out);
         self.ask_to_persist(out);
+        self.ask_to_reread(out);
         self.ask_to_fetch(out);
     }
 
@@ -328,7 +333,7 @@ impl Dispatcher {
 
     #[inline]
     pub(crate) fn pop_head(&mut self, key: u32, index: u32) {
-        let next = self.entries[index].next;
+        let (next, at) = (self.entries[index].next, key);
         let key = &mut self.keys[key];
         assert_eq!(key.head, index, "a key's messages are done in order");
         key.head = next;
@@ -336,6 +341,7 @@ impl Dispatcher {
         if next == NIL {
             key.tail = NIL;
         }
+        self.reread_if_thirsty(at);
     }
 
     #[inline]
@@ -361,7 +367,10 @@ impl Dispatcher {
         loop {
             let head = self.keys[index].head;
             if head == NIL {
-                return self.forget_key(index);
+                if !self.keys[index].spilled {
+                    self.forget_key(index);
+                }
+                return;
             }
             if self.entries[head].state == State::Backoff {
                 return;

@@ -18,7 +18,7 @@ impl Dispatcher {
         self.fetching = None;
         // A wide gap in front is one step when nothing is live.
         let first = records.first().map_or(end, |record| record.offset.0);
-        if self.entries.len() == 0 && first > self.window.next_read() {
+        if self.entries.len() == 0 && self.spills.count == 0 && first > self.window.next_read() {
             self.window.jump(first);
         }
         let limit = self.window.cursor() + i64::from(self.config.span_max);
@@ -50,17 +50,31 @@ impl Dispatcher {
     }
 
     /// What is known of messages that were read, or never will be, is known no more.
-    fn forget_saved(&mut self) {
-        while self.saved.first_key_value().is_some_and(|(&offset, _)| offset < self.window.next_read()) {
-            self.saved.pop_first();
+    pub(crate) fn forget_saved(&mut self) {
+        let (read_to, log_start) = (self.window.next_read(), self.log_start);
+        if self.saved.first_key_value().is_some_and(|(&offset, _)| offset < read_to) {
+            // What is spilled will be read again.
+            let Self { saved, window, .. } = self;
+            saved.retain(|&offset, _| {
+                offset >= read_to || offset >= log_start && window.get(offset) == Cell::Spilled
+            });
         }
     }
 
     #[inline]
     fn take_record(&mut self, record: &Arrival, out: &mut Vec<Output>) {
+        let key = if self.config.mode.is_keyed() { self.key_for(record) } else { NIL };
+        if key != NIL && self.must_spill(key) {
+            return self.spill(key, record.offset.0);
+        }
+        self.window.read_one();
+        self.append(key, record, out);
+    }
+
+    /// A record gets an entry, behind the others of its key.
+    #[inline]
+    pub(crate) fn append(&mut self, key: u32, record: &Arrival, out: &mut Vec<Output>) {
         let offset = record.offset.0;
-        let keyed = self.config.mode.is_keyed();
-        let key = if keyed { self.key_for(record) } else { NIL };
         let mut entry = Entry {
             offset,
             token: Token::NONE,
@@ -85,11 +99,10 @@ impl Dispatcher {
         }
         let index = self.entries.insert(entry);
         self.window.set_live(offset, index);
-        self.window.read_one();
         if let Some(retry) = retry.filter(|retry| retry.failures > 0) {
             self.troubled.insert(index, retry.reason);
         }
-        if !keyed {
+        if key == NIL {
             return match self.judge(index, out) {
                 Verdict::Ready => self.queue.push_fresh(&mut self.entries, index),
                 Verdict::Waits => {}
@@ -128,6 +141,7 @@ impl Dispatcher {
             prev: NIL,
             version,
             run: 0,
+            spilled: false,
             ready: false,
         };
         let index = keys.insert(key);
@@ -168,6 +182,7 @@ impl Dispatcher {
                 }
             }
         }
+        self.lose_spilled(out);
         self.skip_below_log_start();
     }
 
@@ -183,7 +198,7 @@ impl Dispatcher {
             return;
         }
         self.touch();
-        if self.entries.len() == 0 {
+        if self.entries.len() == 0 && self.spills.count == 0 {
             self.window.advance();
             self.window.jump(self.log_start.max(self.window.cursor()));
         } else {

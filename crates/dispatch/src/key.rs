@@ -19,6 +19,8 @@ pub(crate) struct Key {
     pub(crate) version: u32,
     /// Messages in flight: the head and so many behind it.
     pub(crate) run: u16,
+    /// Whether it has messages that are not in memory, all of them behind those that are.
+    pub(crate) spilled: bool,
     /// Whether it hangs on its slot.
     pub(crate) ready: bool,
 }

@@ -68,6 +68,8 @@ pub struct KeyView {
     pub owner: Option<ConsumerId>,
     /// Messages that wait and are in memory.
     pub waiting: u32,
+    /// Whether there are more, which will be read again: it is hot.
+    pub spilled: bool,
     /// Messages delivered and unanswered.
     pub in_flight: u32,
     /// Deliveries of the oldest message.
@@ -123,6 +125,7 @@ impl Dispatcher {
             first: Offset(last),
             owner: None,
             waiting: 0,
+            spilled: false,
             in_flight: 0,
             attempts: 0,
             blocked: None,
@@ -132,6 +135,11 @@ impl Dispatcher {
 
     fn view(&self, key: u32) -> KeyView {
         let live = &self.keys[key];
+        if live.head == NIL {
+            let first = self.spills.ranges.get(&key).map_or(self.window.cursor(), |range| range.start);
+            let blocked = Some(Reason::Reread);
+            return KeyView { spilled: true, blocked, ..self.idle(live.hash, first) };
+        }
         let head = &self.entries[live.head];
         let in_flight = u32::from(live.run);
         let owner = if in_flight > 0 { head.consumer } else { self.owner_of_slot(live.slot) };
@@ -140,6 +148,7 @@ impl Dispatcher {
             first: Offset(head.offset),
             owner: (owner != NIL).then(|| self.roster[owner].id),
             waiting: live.count - in_flight,
+            spilled: live.spilled,
             in_flight,
             attempts: u32::from(head.attempts),
             blocked: self.reason(live.head),

@@ -61,6 +61,7 @@ mod run;
 mod seek;
 mod slab;
 mod snapshot;
+mod spill;
 mod stats;
 mod window;
 

@@ -46,11 +46,13 @@ pub(crate) enum Mutant {
     LastAttemptInCompany,
     /// All leases of a run begin with their deliveries.
     LeasesRunTogether,
+    /// A hot key takes all memory.
+    NeverSpill,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::AckOnLoss,
         Self::AckAnyToken,
         Self::NackToTail,
@@ -72,6 +74,7 @@ impl Mutant {
         Self::RunOverTwo,
         Self::LastAttemptInCompany,
         Self::LeasesRunTogether,
+        Self::NeverSpill,
     ];
 }
 

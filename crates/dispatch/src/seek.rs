@@ -6,6 +6,7 @@ use crate::key::Texts;
 use crate::key_table::KeyTable;
 use crate::queue::Queue;
 use crate::slab::{NIL, Slab};
+use crate::spill::Spills;
 use crate::window::Window;
 use crate::{Millis, Output};
 use keyway_record::{KeyHash, Offset};
@@ -31,6 +32,7 @@ impl Dispatcher {
         (self.queue, self.window) = (Queue::new(), Window::new(to));
         self.texts = Texts::default();
         self.saved.clear();
+        self.spills = Spills::from(to);
         self.troubled.clear();
         self.fetching = None;
         self.touch().urgent = true;
@@ -43,7 +45,7 @@ impl Dispatcher {
         let Self { table, keys, .. } = self;
         let Some(key) = table.find(hash, |other| keys[other].hash) else { return };
         let head = self.keys[key].head;
-        if self.entries[head].state == State::Blocked {
+        if head != NIL && self.entries[head].state == State::Blocked {
             self.try_anew(head, out);
         }
     }

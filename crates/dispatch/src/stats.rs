@@ -190,17 +190,17 @@ impl Dispatcher {
         Stats {
             cursor: Offset(self.window.cursor()),
             next_read: Offset(self.window.next_read()),
-            done_ahead: span - live,
+            done_ahead: span - live - self.spills.count,
             live_messages: live,
             live_keys: self.table.len() as u64,
             in_flight: self.leases.len as u64,
             span,
             span_max: u64::from(self.config.span_max),
             live_max: u64::from(self.config.live_max),
-            holes: live,
+            holes: live + self.spills.count,
             ready_keys: u64::from(self.placement.ready_keys),
-            spilled_keys: 0,
-            spilled_messages: 0,
+            spilled_keys: self.spills.ranges.len() as u64,
+            spilled_messages: self.spills.count,
             parked_keys: 0,
             flood_brake: false,
             blocked,
@@ -234,6 +234,13 @@ impl Dispatcher {
             if let Some(reason) = self.reason(index) {
                 *blocked.by_mut(reason) += 1;
                 oldest.entry(reason).or_insert(Offset(offset));
+            }
+        }
+        for (&key, range) in &self.spills.ranges {
+            if self.keys[key].head == NIL {
+                *blocked.by_mut(Reason::Reread) += 1;
+                let first = oldest.entry(Reason::Reread).or_insert(Offset(range.start));
+                *first = Offset(range.start).min(*first);
             }
         }
         (blocked, oldest.into_iter().collect())

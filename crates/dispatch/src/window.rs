@@ -13,6 +13,7 @@ const PAGE_BITS: u32 = 10;
 const WORDS: usize = PAGE as usize / 64;
 const UNREAD: u32 = NIL;
 const DONE: u32 = NIL - 1;
+const SPILLED: u32 = NIL - 2;
 /// Pages kept for reuse, beside a quarter of those in use: a busy cursor comes and goes by that much.
 const SPARE_MIN: usize = 4;
 
@@ -23,6 +24,8 @@ pub(crate) enum Cell {
     Unread,
     /// Gap, acked, skipped, written elsewhere or lost.
     Done,
+    /// Read and not done, but without an entry: its key is hot, and it will be read again.
+    Spilled,
     /// The message's entry.
     Live(u32),
 }
@@ -104,6 +107,7 @@ impl Window {
             Some(Some(page)) => match page.cells[at] {
                 UNREAD => Cell::Unread,
                 DONE => Cell::Done,
+                SPILLED => Cell::Spilled,
                 entry => Cell::Live(entry),
             },
         }
@@ -111,12 +115,22 @@ impl Window {
 
     #[inline]
     pub(crate) fn set_live(&mut self, offset: i64, entry: u32) {
-        assert!(entry < DONE && offset >= self.cursor, "an offset below the cursor is done");
+        assert!(entry < SPILLED);
+        self.set_open(offset, entry);
+    }
+
+    pub(crate) fn set_spilled(&mut self, offset: i64) {
+        self.set_open(offset, SPILLED);
+    }
+
+    #[inline]
+    fn set_open(&mut self, offset: i64, value: u32) {
+        assert!(offset >= self.cursor, "an offset below the cursor is done");
         let (page, at) = self.place(offset);
         if page >= self.pages.len() {
             self.add_pages(page);
         }
-        self.pages[page].as_mut().expect("what is done stays done").cells[at] = entry;
+        self.pages[page].as_mut().expect("what is done stays done").cells[at] = value;
     }
 
     #[inline]
@@ -237,8 +251,8 @@ impl Window {
         }
     }
 
-    /// The offsets that are not done from the cursor to `to`, and read: each has an entry. Costs time in proportion to
-    /// them and to a 64th of the span.
+    /// The offsets that have an entry, from the cursor to `to`. Costs time in proportion to
+    /// them, to what is spilled and to a 64th of the span.
     pub(crate) fn live(&self, to: i64) -> impl Iterator<Item = (i64, u32)> {
         let mut at = self.cursor;
         let to = to.min(self.next_read);
@@ -247,10 +261,11 @@ impl Window {
                 match self.done_from(at) {
                     0 => {
                         at += 1;
-                        let Cell::Live(entry) = self.get(at - 1) else {
-                            unreachable!("what was read is live or done")
-                        };
-                        return Some((at - 1, entry));
+                        match self.get(at - 1) {
+                            Cell::Live(entry) => return Some((at - 1, entry)),
+                            Cell::Spilled => {}
+                            cell => unreachable!("what was read is live, spilled or done, not {cell:?}"),
+                        }
                     }
                     done => at += done,
                 }

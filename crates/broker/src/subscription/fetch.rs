@@ -7,6 +7,7 @@ use keyway_dispatch::Arrival;
 use keyway_kafka_wire::records;
 use keyway_log::{PartitionLog, ReadError, ReadLimit};
 use keyway_record::{KeyHash, Offset, Record, RecordBatch, Timestamp, limits};
+use std::ops::Range;
 
 /// What lies in `[base, end)` of the log.
 #[derive(Debug)]
@@ -25,10 +26,39 @@ pub(super) fn read(
     records_max: usize,
     bytes_max: usize,
 ) -> Result<Fetched, ReadError> {
+    read_only(log, None, from, records_max, bytes_max)
+}
+
+/// Reads a front part of `range`, at most [`REREAD_BYTES_MAX`] of the log, and takes the records of one key, at most
+/// `records_max`.
+pub(super) fn read_key(
+    log: &dyn PartitionLog,
+    key: KeyHash,
+    range: Range<Offset>,
+    records_max: usize,
+) -> Result<Fetched, ReadError> {
+    let mut fetched = read_only(log, Some(key), range.start, records_max, REREAD_BYTES_MAX)?;
+    fetched.end = fetched.end.min(range.end);
+    let inside = fetched.arrivals.partition_point(|arrival| arrival.offset < fetched.end);
+    fetched.arrivals.truncate(inside);
+    fetched.payloads.truncate(inside);
+    Ok(fetched)
+}
+
+/// What is read of the log at once for one key: the owner has other work between two such reads.
+const REREAD_BYTES_MAX: usize = 1024 * 1024;
+
+fn read_only(
+    log: &dyn PartitionLog,
+    only: Option<KeyHash>,
+    from: Offset,
+    records_max: usize,
+    bytes_max: usize,
+) -> Result<Fetched, ReadError> {
     let slice = log.read(from, ReadLimit { bytes_max })?;
     let mut fetched = Fetched { base: from, end: from, arrivals: Vec::new(), payloads: Vec::new() };
     for batch in slice.batches() {
-        if !fetched.take_batch(&batch, records_max) {
+        if !fetched.take_batch(&batch, only, records_max) {
             return Ok(fetched);
         }
         fetched.end = batch.next_offset().max(from);
@@ -51,7 +81,7 @@ pub(super) fn read_one(log: &dyn PartitionLog, offset: Offset) -> Result<Option<
 
 impl Fetched {
     /// Takes the batch's records; false if they were too many and the range ends inside it.
-    fn take_batch(&mut self, batch: &RecordBatch, records_max: usize) -> bool {
+    fn take_batch(&mut self, batch: &RecordBatch, only: Option<KeyHash>, records_max: usize) -> bool {
         if batch.is_control() {
             return true;
         }
@@ -73,6 +103,10 @@ impl Fetched {
             };
             let offset = batch.base_offset().plus(i64::from(record.offset_delta));
             if offset < self.base {
+                continue;
+            }
+            let key = message::ordering_key(&record);
+            if only.is_some_and(|only| only != key_hash(key, offset)) {
                 continue;
             }
             if self.arrivals.len() >= records_max {

@@ -23,6 +23,7 @@ mod owner;
 mod payloads;
 mod policy;
 mod record;
+mod reread;
 mod side_topic;
 mod side_writes;
 mod start;

@@ -58,8 +58,9 @@ impl Owner {
             Output::FloodBrake { consumer, engaged } => {
                 tracing::warn!(subscription = %self.id.name, ?consumer, engaged, "flood brake: messages are retried, not moved away");
             }
-            Output::Park { .. } | Output::Unpark { .. } | Output::Unparked { .. } | Output::Reread { .. } => {
-                unreachable!("no policy parks, and nothing spills yet")
+            Output::Reread { key, from, to, records_max } => self.reread(key, from, to, records_max),
+            Output::Park { .. } | Output::Unpark { .. } | Output::Unparked { .. } => {
+                unreachable!("no policy parks yet")
             }
             Output::Replaced { consumer } => self.end_stream(consumer, StreamEnd::TakenOver),
             Output::Refused { consumer, refusal } => self.end_stream(consumer, StreamEnd::Refused(refusal)),

@@ -11,6 +11,7 @@ use super::{
     payloads::Payloads,
     policy::SubscriptionPolicy,
     record::{Key, StoredConsumer},
+    reread::{self, Rereading},
     side_writes::SideWrites,
     window::Window,
 };
@@ -30,7 +31,7 @@ const COMMANDS_PER_TURN: usize = 256;
 const IDLE_MS: u64 = 60_000;
 
 /// Pause after the log could not be read.
-const READ_RETRY_MS: u64 = 1_000;
+pub(super) const READ_RETRY_MS: u64 = 1_000;
 
 /// Everything about one subscription of one partition.
 pub(super) struct Owner {
@@ -46,6 +47,7 @@ pub(super) struct Owner {
     pub(super) payloads: Payloads,
     pub(super) outputs: Vec<Output>,
     pub(super) reading: Option<Reading>,
+    pub(super) rereading: Option<Rereading>,
     pub(super) side_writes: SideWrites,
     pub(super) policy: SubscriptionPolicy,
     commands: mpsc::Receiver<Command>,
@@ -126,6 +128,7 @@ impl Owner {
             payloads: Payloads::new(),
             outputs: Vec::new(),
             reading: None,
+            rereading: None,
             policy,
             commands,
             clock,
@@ -146,7 +149,7 @@ impl Owner {
         self.obey().await;
         while !self.deleted && !self.is_abandoned() {
             self.arm_timer();
-            let Self { commands, reading, timer, gone, side_writes, .. } = &mut self;
+            let Self { commands, reading, rereading, timer, gone, side_writes, .. } = &mut self;
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
@@ -159,6 +162,7 @@ impl Owner {
                     }
                 }
                 written = side_writes.written() => self.written(written),
+                () = reread::due(rereading) => self.read_again(),
                 () = readable(reading) => self.read(),
                 () = due(timer) => self.timer = None,
                 () = end_of_log(gone) => {

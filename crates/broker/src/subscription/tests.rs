@@ -200,3 +200,21 @@ async fn a_record_is_read_again_by_its_offset() {
     let fetched = fetch::read(&*partition.log, Offset(1), 2, 1_000_000).expect("read");
     assert_eq!((fetched.base, fetched.end, fetched.arrivals.len()), (Offset(1), Offset(3), 2));
 }
+
+#[tokio::test]
+async fn a_hot_keys_records_are_read_again_in_order() {
+    let node = node().await;
+    let topic = topic(&node).await;
+    // More than one key's share of memory: the rest stays in the log until it is its turn.
+    const ROUNDS: usize = 4_000;
+    for _ in 0..ROUNDS {
+        append(&topic.partitions[0], &["a", "b", "c", "d", "e"]);
+    }
+    let mut worker = open(&node, &topic.partitions[0], Mode::KeyShared, "worker", 4).await;
+    for _ in 0..ROUNDS {
+        for payload in ["a", "b", "c", "d", "e"] {
+            let message = worker.expect(payload).await;
+            worker.ack(&message).await;
+        }
+    }
+}

@@ -79,6 +79,8 @@ pub(crate) struct Model {
     pub(crate) done: BTreeSet<i64>,
     pub(crate) next_read: i64,
     pub(crate) log_start: i64,
+    /// What the dispatcher left in the log, to read it again: how much that may be is its choice.
+    pub(crate) spilled: BTreeSet<i64>,
     /// In order of joining.
     pub(crate) members: Vec<Member>,
     pub(crate) active: Option<u64>,
@@ -120,6 +122,7 @@ impl Model {
             done: (0..start).collect(),
             next_read: start,
             log_start: 0,
+            spilled: BTreeSet::new(),
             members: vec![],
             active: None,
             retained: vec![],
@@ -170,6 +173,7 @@ impl Model {
         now: Millis,
         input: &Input,
         read_to: i64,
+        spilled: BTreeSet<i64>,
         log: &[Option<u8>],
         out: &[Output],
     ) {
@@ -178,6 +182,7 @@ impl Model {
         self.apply(input);
         self.apply_time();
         self.take_in(input, read_to, log);
+        self.spill(spilled);
         self.settle();
         for output in out {
             match output {
@@ -202,6 +207,7 @@ impl Model {
                 Output::Deliver { .. }
                     | Output::Revoke { .. }
                     | Output::Fetch { .. }
+                    | Output::Reread { .. }
                     | Output::CursorMoved(_)
                     | Output::Persist
             )
@@ -450,9 +456,11 @@ impl Model {
             return;
         }
         self.log_start = to;
-        let gone = |place| matches!(place, Place::Blocked | Place::SideRetry);
+        let gone = |offset: &i64, m: &Message| {
+            matches!(m.place, Place::Blocked | Place::SideRetry) || self.spilled.contains(offset)
+        };
         let lost: Vec<i64> =
-            self.messages.range(..to).filter(|(_, m)| gone(m.place)).map(|(&o, _)| o).collect();
+            self.messages.range(..to).filter(|(offset, m)| gone(offset, m)).map(|(&o, _)| o).collect();
         lost.into_iter().for_each(|offset| self.lose(offset));
     }
 
@@ -525,6 +533,17 @@ impl Model {
         self.messages.get(&offset).is_some_and(|message| message.place.holder() == Some(consumer))
     }
 
+    /// Only messages that waited behind others of their key are left in the log.
+    fn spill(&mut self, spilled: BTreeSet<i64>) {
+        for &offset in &spilled {
+            let message = &self.messages[&offset];
+            let behind = self.messages.range(offset..).filter(|(_, m)| m.key == message.key);
+            let hidden = behind.filter(|(_, m)| m.place != Place::Unread).all(|(o, _)| spilled.contains(o));
+            assert!(message.place == Place::Waiting && hidden, "{offset} cannot be left in the log");
+        }
+        self.spilled = spilled;
+    }
+
     /// Messages that nothing is before: the oldest of each key, or each by itself.
     fn heads(&self) -> Vec<i64> {
         let keyed = self.config.mode == Mode::KeyShared;
@@ -540,6 +559,7 @@ impl Model {
         let read = self.messages.iter().filter(|(_, message)| !out(message));
         read.filter(|(_, m)| self.config.mode != Mode::KeyShared || keys.insert(m.key))
             .map(|(&o, _)| o)
+            .filter(|offset| !self.spilled.contains(offset))
             .collect()
     }
 

@@ -47,6 +47,9 @@ impl Bench {
                         self.tokens.insert(offset.0, token);
                     }
                     Output::Fetch { from, .. } => self.fetch = Some(from),
+                    Output::Reread { key, from, to, records_max } => {
+                        inputs.push(self.reread(key, from, to, records_max));
+                    }
                     Output::Persist | Output::CursorMoved(_) => {}
                     other => self.other.push(other),
                 }
@@ -63,6 +66,21 @@ impl Bench {
                 inputs.push(Input::Records { base: from, end: Offset(self.log.len() as i64), records });
             }
         }
+    }
+
+    fn reread(&self, key: KeyHash, from: Offset, to: Offset, records_max: u32) -> Input {
+        let range = from.0 as usize..to.0 as usize;
+        let of_key = range.filter(|&at| KeyHash::of(self.log[at].as_bytes()) == key);
+        let records = of_key.take(records_max as usize).map(|at| Arrival {
+            offset: Offset(at as i64),
+            key,
+            key_text: Some(Bytes::from_static(self.log[at].as_bytes())),
+            size: 1,
+        });
+        let records: Vec<Arrival> = records.collect();
+        let full = records.len() == records_max as usize;
+        let end = records.last().filter(|_| full).map_or(to, |last| last.offset.next());
+        Input::Reread { key, base: from, end, records }
     }
 
     fn publish(&mut self, keys: &[&'static str]) {
@@ -84,6 +102,12 @@ impl Bench {
             credit,
             in_flight_per_key: 1,
         }));
+    }
+
+    fn join_per_key(&mut self, consumer: u64, in_flight_per_key: u32) {
+        let (consumer, name_hash) = (ConsumerId(consumer), consumer);
+        let credit = Config::CREDIT_DEFAULT;
+        self.step(Input::Join(Join { consumer, name_hash, filters: vec![], credit, in_flight_per_key }));
     }
 
     fn gone(&mut self, consumer: u64) {
@@ -500,4 +524,107 @@ fn an_id_that_comes_with_another_name_is_another_consumer() {
     bench.step(Input::Join(join));
     assert_eq!(bench.seen(), [(1, 0, 1), (1, 0, 2)]);
     assert_eq!(bench.dispatcher.stats().consumers.len(), 1);
+}
+
+/// Head of line: what is stuck leaves room for everything else, and comes out in order when it goes on.
+#[test]
+fn a_key_that_is_never_acked_takes_its_share_of_memory_and_no_more() {
+    let mut bench = Bench::with(Config { live_max: 64, ready_min: 8, ..Config::new(Mode::KeyShared) });
+    bench.join(1, &[]);
+    for _ in 0..500 {
+        bench.publish(&["stuck", "stuck", "stuck", "stuck", "a", "b", "c"]);
+        let others = bench.offsets().into_iter().filter(|offset| offset % 7 > 3);
+        others.collect::<Vec<_>>().into_iter().for_each(|offset| bench.ack(offset));
+    }
+    let stats = bench.dispatcher.stats();
+    assert_eq!(stats.live_messages + stats.spilled_messages, 2_000, "all others are done");
+    assert!(stats.live_messages <= 8 && stats.spilled_keys == 1, "an eighth of memory");
+    let view = bench.dispatcher.key(KeyHash::of(b"stuck")).unwrap();
+    assert!(view.spilled && view.first == Offset(0) && view.in_flight == 1);
+    let expected = (0..500).flat_map(|round| (0..4).map(move |nth| round * 7 + nth));
+    for offset in expected {
+        bench.ack(offset);
+        let next = if offset % 7 == 3 { offset + 4 } else { offset + 1 };
+        assert_eq!(bench.offsets(), if next < 3_500 { vec![next] } else { vec![] });
+    }
+    assert_eq!((bench.cursor(), bench.dispatcher.stats().spilled_messages), (3_500, 0));
+}
+
+#[test]
+fn a_run_goes_back_together_and_in_order() {
+    for (per_key, at) in [1, 2, 5, 32].into_iter().flat_map(|k| (0..k.min(6)).map(move |at| (k, at))) {
+        for expires in [false, true] {
+            let mut bench = Bench::new(Mode::KeyShared);
+            bench.join_per_key(1, per_key);
+            bench.publish(&["a"; 40]);
+            let run: Vec<i64> = (0..i64::from(per_key)).collect();
+            assert_eq!(bench.offsets(), run, "{per_key} in flight");
+            // Those after the failing one were acked, out of order; it makes no difference.
+            (i64::from(at) + 1..i64::from(per_key)).rev().for_each(|offset| bench.ack(offset));
+            (0..i64::from(at)).for_each(|offset| bench.ack(offset));
+            bench.other.clear();
+            bench.seen();
+            if expires {
+                bench.wait(30_000);
+            } else {
+                bench.nack(at.into());
+            }
+            let revokes = bench.other.iter().filter(|output| matches!(output, Output::Revoke { .. })).count();
+            let alone = !expires && bench.dispatcher.stats().counters.revoked == 0;
+            assert_eq!(revokes, usize::from(per_key > 1 && !alone), "{per_key} {at} {expires}");
+            bench.wait(60_000);
+            let again: Vec<i64> = bench.offsets();
+            let expected: Vec<i64> = (at.into()..(at + per_key).into()).collect();
+            assert_eq!(again, expected, "{per_key} {at} {expires}");
+        }
+    }
+}
+
+#[test]
+fn keys_are_seen_by_backlog_age_and_reason() {
+    let mut bench = Bench::new(Mode::KeyShared);
+    bench.join_with(1, &[], 2);
+    bench.publish(&["old", "deep", "deep", "deep", "late"]);
+    bench.nack(0);
+    let hashes =
+        |order| bench.dispatcher.keys(order, 2).into_iter().map(|view| view.hash).collect::<Vec<_>>();
+    assert_eq!(hashes(KeyOrder::Age), [KeyHash::of(b"old"), KeyHash::of(b"deep")]);
+    assert_eq!(hashes(KeyOrder::Backlog), [KeyHash::of(b"deep"), KeyHash::of(b"old")]);
+    let old = bench.dispatcher.key(KeyHash::of(b"old")).unwrap();
+    assert_eq!((old.blocked, old.attempts, old.owner), (Some(Reason::Backoff), 1, Some(ConsumerId(1))));
+    let stats = bench.dispatcher.stats();
+    assert_eq!(stats.oldest_blocked, [(Reason::Backoff, Offset(0))]);
+}
+
+#[test]
+fn a_leaving_consumer_is_made_to_give_back_what_it_holds() {
+    let mut bench = Bench::new(Mode::KeyShared);
+    bench.join(1, &[]);
+    bench.publish(&["a"]);
+    bench.join(2, &[]);
+    bench.seen();
+    let deadline = Some(Millis(bench.now + 5_000));
+    bench.step(Input::Leave { consumer: ConsumerId(1), deadline });
+    bench.wait(4_999);
+    assert_eq!((bench.seen(), bench.other.len()), (vec![], 0));
+    bench.wait(1);
+    assert_eq!(bench.seen(), [(2, 0, 2)]);
+    assert_eq!(bench.other, [Output::Drained { consumer: ConsumerId(1) }]);
+    assert_eq!(bench.dispatcher.stats().counters.forced_revokes, 1);
+}
+
+#[test]
+fn seek_goes_back_and_forth_and_voids_what_is_in_flight() {
+    let mut bench = Bench::new(Mode::KeyShared);
+    bench.join(1, &[]);
+    bench.publish(&["a", "b", "a"]);
+    (0..3).for_each(|offset| bench.ack(offset));
+    bench.publish(&["a"]);
+    let old = bench.tokens[&3];
+    bench.seen();
+    bench.step(Input::Seek { to: Offset(0) });
+    assert_eq!((bench.offsets(), bench.cursor()), (vec![0, 1], 0));
+    bench.step(Input::Ack { offset: Offset(3), token: Some(old) });
+    bench.step(Input::Seek { to: Offset(3) });
+    assert_eq!((bench.offsets(), bench.cursor()), (vec![3], 3));
 }

@@ -6,7 +6,7 @@ use crate::mutant::Mutant;
 use crate::placement::mix;
 use crate::*;
 use bytes::Bytes;
-use keyway_record::Offset;
+use keyway_record::{KeyHash, Offset};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub(crate) struct Random(u64);
@@ -68,14 +68,15 @@ pub(crate) struct Tally {
     pub(crate) expired: u64,
     pub(crate) recovered: u64,
     pub(crate) revoked: u64,
+    pub(crate) spilled: u64,
 }
 
 impl Tally {
-    pub(crate) fn fields(&mut self) -> [&mut u64; 16] {
+    pub(crate) fn fields(&mut self) -> [&mut u64; 17] {
         let Self { steps, delivered, redelivered, drained, replaced, refused, skipped, .. } = self;
         let Self { dropped, blocked, lost, dead_letters, late_acks, stale_acks, expired, recovered, .. } =
             self;
-        let Self { revoked, .. } = self;
+        let Self { revoked, spilled, .. } = self;
         [
             steps,
             delivered,
@@ -93,6 +94,7 @@ impl Tally {
             expired,
             recovered,
             revoked,
+            spilled,
         ]
     }
 
@@ -136,6 +138,7 @@ pub(crate) struct World {
     /// Deliveries of streams that are gone, in processes that do not know.
     zombies: Vec<Held>,
     fetch: Option<(Offset, u32)>,
+    reread: Option<(KeyHash, Offset, Offset, u32)>,
     /// One that a seek replaced.
     stale_fetch: Option<Offset>,
     side_writes: Vec<Offset>,
@@ -179,7 +182,7 @@ impl World {
         config.unmatched =
             random.pick(&[Unmatched::Skip, Unmatched::Skip, Unmatched::Hold, Unmatched::DeadLetter]);
         config.failure = FailurePolicy {
-            max_redelivery_count: random.pick(&[0, 1, 2, 4, 4]),
+            max_redelivery_count: random.pick(&[0, 1, 1, 2, 4]),
             ack_timeout_ms: if gentle { 1 << 40 } else { 1_000 },
             base_redelivery_delay_ms: random.pick(&[0, 50, 200]),
             max_redelivery_delay_ms: 800,
@@ -202,6 +205,7 @@ impl World {
             workers: BTreeMap::new(),
             zombies: vec![],
             fetch: None,
+            reread: None,
             stale_fetch: None,
             side_writes: vec![],
             unwritten: VecDeque::new(),
@@ -241,7 +245,8 @@ impl World {
     fn act(&mut self) {
         match self.random.below(if self.gentle { 60 } else { 100 }) {
             0..8 => self.append(),
-            8..20 => self.answer_fetch(),
+            8..10 => self.answer_reread(),
+            10..20 => self.answer_fetch(),
             20..30 => self.pass_time(),
             30..50 => self.work(),
             50..55 => self.start_worker(),
@@ -289,6 +294,27 @@ impl World {
         }
         self.fetch = None;
         self.step(Input::Records { base: from, end: Offset(read as i64), records });
+    }
+
+    fn answer_reread(&mut self) {
+        let Some((key, from, to, records_max)) = self.reread else { return };
+        let end = from.0 + 1 + self.random.below((to.0 - from.0) as u64) as i64;
+        let mut records = vec![];
+        let mut read = from.0;
+        while read < end && records.len() < records_max as usize {
+            let record = self.log[read as usize].filter(|&k| key_hash(k) == key && read >= self.log_start);
+            if let Some(record) = record {
+                records.push(Arrival {
+                    offset: Offset(read),
+                    key,
+                    key_text: Some(key_text(record)),
+                    size: 1,
+                });
+            }
+            read += 1;
+        }
+        self.reread = None;
+        self.step(Input::Reread { key, base: from, end: Offset(read), records });
     }
 
     fn pass_time(&mut self) {
@@ -522,6 +548,7 @@ impl World {
         if self.random.one_in(3) {
             let to = Offset(self.random.below(self.log.len() as u64 + 1) as i64);
             self.stale_fetch = self.fetch.take().map(|(from, _)| from);
+            self.reread = None;
             self.step(Input::Seek { to });
         } else if let Some(base) =
             self.stale_fetch.filter(|&base| self.fetch.is_none_or(|(from, _)| from != base))
@@ -546,7 +573,7 @@ impl World {
         }
         self.unwritten.clear();
         self.side_writes.clear();
-        self.fetch = None;
+        (self.fetch, self.reread) = (None, None);
         let snapshot =
             self.durable.as_ref().map(|bytes| Snapshot::decode(bytes).expect("what was written is whole"));
         self.dispatcher = match &snapshot {
@@ -570,7 +597,9 @@ impl World {
         self.dispatcher.check();
         let stats = self.dispatcher.stats();
         let done_before: BTreeSet<i64> = self.model.done.clone();
-        self.model.step(self.now, &input, stats.next_read.0, &self.log, &out);
+        let spilled = self.dispatcher.spilled_offsets();
+        self.tally.spilled += u64::from(!spilled.is_empty());
+        self.model.step(self.now, &input, stats.next_read.0, spilled, &self.log, &out);
         self.ended.extend(self.model.done.difference(&done_before));
         self.compare(&stats);
         self.tally.steps += 1;
@@ -584,7 +613,7 @@ impl World {
     fn compare(&self, stats: &Stats) {
         let in_flight = |place| matches!(place, Place::InFlight { .. });
         let read = self.model.messages.values().filter(|message| message.place != Place::Unread);
-        assert_eq!(stats.live_messages, read.clone().count() as u64);
+        assert_eq!(stats.live_messages + stats.spilled_messages, read.clone().count() as u64);
         assert_eq!(stats.in_flight, read.filter(|message| in_flight(message.place)).count() as u64);
         assert_eq!(stats.cursor.0, self.model.cursor(), "the cursor is the lowest offset that is not done");
         let (waiting, backoff) = (stats.blocked.sum(), stats.blocked.by(Reason::Backoff));
@@ -623,6 +652,10 @@ impl World {
             Output::Fetch { from, records_max, .. } => {
                 assert!(self.fetch.is_none() && records_max > 0, "one fetch at a time");
                 self.fetch = Some((from, records_max));
+            }
+            Output::Reread { key, from, to, records_max } => {
+                assert!(self.reread.is_none() && records_max > 0 && from < to, "one at a time");
+                self.reread = Some((key, from, to, records_max));
             }
             Output::Persist => self.persist(),
             Output::DeadLetter { offset, .. } => self.side_writes.push(offset),
@@ -687,6 +720,8 @@ impl World {
             }
             if self.fetch.is_some_and(|(from, _)| from.0 < self.log.len() as i64) {
                 self.answer_fetch();
+            } else if self.reread.is_some() {
+                self.answer_reread();
             } else if let Some(offset) = self.side_writes.pop() {
                 self.step(Input::SideDone { offset, ok: true });
             } else if let Some((_, worker)) =
