@@ -127,6 +127,11 @@ impl Broker {
         format!("http://{}", self.ports.grpc)
     }
 
+    /// Where health, metrics and administration are served.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.ports.http
+    }
+
     /// From the start of the process to its first answer.
     pub(crate) fn start_to_answer(&self) -> Duration {
         self.start_to_answer

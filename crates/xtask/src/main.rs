@@ -9,6 +9,7 @@ mod apache_kafka;
 mod bench;
 mod broker;
 mod crew;
+mod http;
 mod interop;
 mod kafka_probe;
 mod messages;

@@ -77,6 +77,7 @@ impl<'a> Stage<'a> {
         let mut command = self.tools.python(program)?;
         command.args(args);
         command.env("KAFKA", self.broker.kafka().to_string()).env("DANUBE", self.broker.danube_url());
+        command.env("HTTP", self.broker.http().to_string());
         Ok(command)
     }
 

@@ -17,7 +17,8 @@ pub(super) struct Arena {
     started: Instant,
     ledger: Mutex<Ledger>,
     hands: AtomicU64,
-    gave_up: AtomicU64,
+    gave_up_after_crash: AtomicU64,
+    gave_up_after_stop: AtomicU64,
     withheld: AtomicU64,
 }
 
@@ -37,7 +38,8 @@ impl Arena {
             started: Instant::now(),
             ledger: Mutex::new(Ledger::new(keys, ack_timeout_ms)),
             hands: AtomicU64::new(0),
-            gave_up: AtomicU64::new(0),
+            gave_up_after_crash: AtomicU64::new(0),
+            gave_up_after_stop: AtomicU64::new(0),
             withheld: AtomicU64::new(0),
         }
     }
@@ -84,11 +86,18 @@ impl Arena {
 
     /// A client has stopped receiving for good.
     pub(super) fn gave_up(&self) {
-        self.gave_up.fetch_add(1, Ordering::Relaxed);
+        let last = self.ledger(|ledger, _| ledger.last_down());
+        let count = match last {
+            Some(Down::Stop) => &self.gave_up_after_stop,
+            Some(Down::Crash) | None => &self.gave_up_after_crash,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn clients_that_gave_up(&self) -> u64 {
-        self.gave_up.load(Ordering::Relaxed)
+    /// How many clients have given up after a `kill -9`, and after a SIGTERM.
+    pub(super) fn clients_that_gave_up(&self) -> (u64, u64) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (read(&self.gave_up_after_crash), read(&self.gave_up_after_stop))
     }
 
     pub(super) fn withheld(&self) {

@@ -180,6 +180,11 @@ impl Ledger {
         self.downs.push((now, down));
     }
 
+    /// How the broker went down last.
+    pub(super) fn last_down(&self) -> Option<Down> {
+        self.downs.last().map(|(_, down)| *down)
+    }
+
     /// A worker is about to be killed or to leave: what it holds is over.
     pub(super) fn gone(&mut self, now: Ms, hand: Hand) {
         self.hands.remove(&hand);

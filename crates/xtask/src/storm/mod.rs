@@ -15,13 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::broker::{self, Broker, Launch};
-use crate::workspace;
+use crate::{http, workspace};
 use arena::Arena;
 use ledger::Down;
 use plan::{Event, Random};
@@ -69,8 +70,12 @@ const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// Nothing is delivered for this long at the end: longer than any nack's delay and any worker's grace.
 const QUIET: Duration = Duration::from_secs(5);
-/// The broker's own default.
-const ACK_TIMEOUT_MS: u64 = 30_000;
+/// Short, so that leases end in a storm too.
+const ACK_TIMEOUT_MS: u64 = 3_000;
+/// Of a thousand messages, those that are not answered when they come first.
+const WITHHELD_PER_MILLE: u64 = 2;
+const POLICY: &str = "/api/v1/topics/storm/subscriptions/storm_sub/policy";
+const DESCRIPTION: &str = "/api/v1/topics/storm/subscriptions/storm_sub";
 
 /// Runs a storm against a broker of its own; the exit code is 1 if a promise was broken.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -159,12 +164,19 @@ impl Crew {
 impl Storm {
     /// One line about it, or the first promise that was broken.
     pub(crate) async fn rage(&self, broker: &mut Broker) -> anyhow::Result<String> {
-        // One in two thousand messages is never answered.
-        let arena = Arena::new(broker.danube_url(), self.seed, self.keys, ACK_TIMEOUT_MS, 0);
+        let arena = Arena::new(broker.danube_url(), self.seed, self.keys, ACK_TIMEOUT_MS, WITHHELD_PER_MILLE);
         let arena = Arc::new(arena);
         let mut random = Random::new(self.seed);
         // The topic exists before anybody subscribes, and everybody has subscribed before anything is sent.
         producer::connect(&arena.url, "producer-0").await.context("the first producer")?;
+        let policy = json!({
+            "ack_timeout_ms": ACK_TIMEOUT_MS,
+            "base_redelivery_delay_ms": 50,
+            "backoff_strategy": "fixed",
+            // However unlucky a message is, it is not used up.
+            "max_redelivery_count": u16::MAX,
+        });
+        http::ask(broker.http(), "PATCH", POLICY, Some(policy)).await?;
         let (subscribed, mut waiting) = mpsc::channel(self.workers);
         let mut crew = Crew {
             arena: Arc::clone(&arena),
@@ -252,8 +264,7 @@ impl Storm {
     /// Waits until every message is acknowledged and nothing comes any more; how long the first took.
     async fn drain(&self, broker: &mut Broker, crew: &mut Crew) -> anyhow::Result<Duration> {
         const POLL: Duration = Duration::from_millis(50);
-        /// Longer than a lease, twice over.
-        const DRAIN_LIMIT: Duration = Duration::from_millis(3 * ACK_TIMEOUT_MS);
+        const DRAIN_LIMIT: Duration = Duration::from_secs(60);
         let began = Instant::now();
         let mut done_after = None;
         loop {
@@ -268,6 +279,11 @@ impl Storm {
             } else {
                 let done_after = *done_after.get_or_insert(began.elapsed());
                 if Duration::from_millis(quiet) >= QUIET {
+                    let description = http::ask(broker.http(), "GET", DESCRIPTION, None).await?;
+                    ensure!(
+                        description["lag_messages"] == 0,
+                        "everything is acknowledged, but: {description}"
+                    );
                     return Ok(done_after);
                 }
             }
@@ -290,13 +306,14 @@ impl Storm {
 
     fn line(&self, arena: &Arena, tally: &Tally, drained: Duration) -> String {
         let (counts, stored) = arena.ledger(|ledger, _| (ledger.counts(), ledger.stored_messages()));
+        let gave_up = arena.clients_that_gave_up();
         let Tally { kills, leaves, crashes, stops } = tally;
         format!(
             "{stored} messages of {} keys, each key in order and in one hand, none lost, drained in {:.1} s; \
              {} workers, {kills} killed, {leaves} left, {} lives; broker: {crashes} kill -9, {stops} SIGTERM; \
              {} deliveries, {} nacks, {} withheld; repeated {} after kill -9 and {} after SIGTERM (oldest ack \
              forgotten: {} ms), {} after a lost worker, {} after a nack, {} after a lease; {} read late, {} stored \
-             twice, {} clients gave up; seed {}",
+             twice, clients gave up {} times after kill -9 and {} times after SIGTERM; seed {}",
             self.keys,
             drained.as_secs_f64(),
             self.workers,
@@ -312,7 +329,8 @@ impl Storm {
             counts.repeated_after_lease,
             counts.late,
             counts.stored_twice,
-            arena.clients_that_gave_up(),
+            gave_up.0,
+            gave_up.1,
             self.seed
         )
     }
