@@ -16,6 +16,7 @@ mod namespaces;
 mod node;
 mod partition;
 mod producer_ids;
+mod schemas;
 mod subscription;
 mod topics;
 mod validate;

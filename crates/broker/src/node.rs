@@ -3,7 +3,7 @@
 use crate::{
     admin::DeadLetters, cluster_id::ClusterId, config::Config, groups::Groups,
     internal_topic::InternalTopicError, namespaces::Namespaces, partition::Partition,
-    producer_ids::ProducerIdSource, subscription::Subscriptions, topics::Topics,
+    producer_ids::ProducerIdSource, schemas::Schemas, subscription::Subscriptions, topics::Topics,
 };
 use keyway_log::{AppendError, Appended, LogStore, StoreError};
 use keyway_record::RecordBatch;
@@ -25,6 +25,7 @@ pub(crate) struct Node {
     pub(crate) producer_ids: ProducerIdSource,
     pub(crate) cluster_id: ClusterId,
     pub(crate) namespaces: Namespaces,
+    pub(crate) schemas: Schemas,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) dead_letters: DeadLetters,
     /// Where Kafka clients are told to connect.
@@ -82,6 +83,7 @@ impl Node {
         let producer_ids = ProducerIdSource::recover(&world, &store)?;
         let cluster_id = ClusterId::recover(&world, producer_ids.records());
         let namespaces = Namespaces::recover(producer_ids.records())?;
+        let schemas = Schemas::recover(&world, &store, &topics)?;
         let subscriptions = Subscriptions::recover(&world, &store)?;
         let dead_letters = DeadLetters::recover(&world, &store, &topics)?;
         let advertised_kafka = config
@@ -98,6 +100,7 @@ impl Node {
             producer_ids,
             cluster_id,
             namespaces,
+            schemas,
             subscriptions,
             dead_letters,
             advertised_kafka,

@@ -15,6 +15,8 @@ mod membership;
 mod other_types;
 #[path = "danube/restart.rs"]
 mod restart;
+#[path = "danube/schemas.rs"]
+mod schemas;
 #[path = "danube/topics.rs"]
 mod topics;
 #[path = "danube/two_protocols.rs"]

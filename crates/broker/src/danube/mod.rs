@@ -9,13 +9,17 @@ mod health_check;
 pub(crate) mod ids;
 mod incoming;
 mod producer;
+mod schema_registry;
 mod target;
 
 use crate::node::Node;
 use authority::WithBrokerUrl;
-use keyway_danube_wire::proto::{
-    consumer_service_server::ConsumerServiceServer, discovery_server::DiscoveryServer,
-    health_check_server::HealthCheckServer, producer_service_server::ProducerServiceServer,
+use keyway_danube_wire::{
+    proto::{
+        consumer_service_server::ConsumerServiceServer, discovery_server::DiscoveryServer,
+        health_check_server::HealthCheckServer, producer_service_server::ProducerServiceServer,
+    },
+    schema::schema_registry_server::SchemaRegistryServer,
 };
 use keyway_record::limits::DANUBE_MESSAGE_BYTES_MAX;
 use keyway_runtime::Listener;
@@ -43,11 +47,16 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long connections outlive the streams of a broker that stops. A client opens its stream again at once; on a
 /// connection that is open it hears that it should wait, on one that closes its call is cancelled, which some take as final.
 const STREAMS_END_MS: u64 = 100;
+/// The schema registry, as both ports serve it.
+fn registry(node: &Arc<Node>) -> SchemaRegistryServer<schema_registry::Registry> {
+    SchemaRegistryServer::new(schema_registry::Registry { node: node.clone() })
+        .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX)
+}
 
 /// Serves the Danube protocol until the broker stops.
 pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
     let listening = listener.address();
-    let producers = ProducerServiceServer::new(producer::Producers { node: node.clone() })
+    let producers = ProducerServiceServer::new(producer::Producers::new(node.clone()))
         .max_decoding_message_size(REQUEST_BYTES_MAX);
     let consumers = ConsumerServiceServer::new(consumer::Consumers { node: node.clone() })
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX)
@@ -56,6 +65,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
     let heartbeats = HealthCheckServer::new(health_check::Heartbeats { node: node.clone() })
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
+    let schemas = registry(&node);
     let served = Server::builder()
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .http2_max_header_list_size(HEADER_BYTES_MAX)
@@ -65,6 +75,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
         .add_service(WithBrokerUrl::new(consumers, listening))
         .add_service(WithBrokerUrl::new(discovery, listening))
         .add_service(heartbeats)
+        .add_service(schemas)
         .serve_with_incoming_shutdown(
             incoming::incoming(node.clone(), listener),
             streams_have_ended(node.clone()),

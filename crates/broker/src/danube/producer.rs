@@ -7,26 +7,35 @@ use super::{
 use crate::{
     node::Node,
     partition::Partition,
+    schemas::{SchemaError, ValidationPolicy, Violation},
     topics::{DispatchStrategy, Topic, TopicError, TopicSettings},
 };
 use keyway_danube_wire::{
     TopicRef, message,
     proto::{
-        self, MessageResponse, ProducerRequest, ProducerResponse, StreamMessage,
-        producer_service_server::ProducerService,
+        self, MessageResponse, ProducerRequest, ProducerResponse, SchemaReference, StreamMessage,
+        producer_service_server::ProducerService, schema_reference::VersionRef,
     },
 };
 use keyway_log::{AppendError, Durability};
 use keyway_record::{PartitionId, Timestamp, batch::BatchBuilder, limits};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 use tonic::{Request, Response, Status};
 
 /// How often a topic that others change at the same time is looked at again.
 const RACES_MAX: usize = 100;
 
+/// Least time between two warnings of messages that do not follow their schema.
+const WARN_EVERY_MS: u64 = 10_000;
+
 /// The service.
 pub(super) struct Producers {
-    pub(super) node: Arc<Node>,
+    node: Arc<Node>,
+    /// When a message was last warned of, ms of the broker's clock.
+    warned_at: AtomicU64,
 }
 
 #[tonic::async_trait]
@@ -39,11 +48,14 @@ impl ProducerService for Producers {
         target::check_name("producer", &request.producer_name)?;
         let name = target::topic_ref(&request.topic_name)?;
         let strategy = strategy(request.dispatch_strategy)?;
-        if let Some(schema) = request.schema_ref {
-            let text = format!("schema subject {:?} not found: this broker keeps no schemas", schema.subject);
-            return Err(Status::failed_precondition(text));
+        if let Some(schema) = &request.schema_ref {
+            self.check_schema(schema)?;
         }
         let target = self.find_or_create(name, strategy).await?;
+        if let Some(schema) = request.schema_ref {
+            let fixed = self.node.schemas.fix_subject(&target.topic, &schema.subject).await;
+            fixed.map_err(|error| schema_status(&error))?;
+        }
         Ok(Response::new(ProducerResponse {
             request_id: request.request_id,
             producer_id: producer_id(&target.topic.name, &request.producer_name),
@@ -67,6 +79,7 @@ impl ProducerService for Producers {
             return Err(Status::unavailable(format!("producer {} is not known", id.producer_id)));
         }
         check_size(&message)?;
+        self.check_message(&target.topic, &message)?;
         let partition = choose_partition(&target, &message).clone();
         self.store(&target.topic, &partition, message).await?;
         Ok(Response::new(MessageResponse { request_id }))
@@ -74,6 +87,10 @@ impl ProducerService for Producers {
 }
 
 impl Producers {
+    pub(super) fn new(node: Arc<Node>) -> Self {
+        Self { node, warned_at: AtomicU64::new(0) }
+    }
+
     /// The topic, made or given more partitions if that is what it takes. Clients create a partitioned topic by creating
     /// a producer for each of its partitions, in any order.
     async fn find_or_create(&self, name: TopicRef, strategy: DispatchStrategy) -> Result<Target, Status> {
@@ -110,6 +127,53 @@ impl Producers {
             }
         }
         Err(Status::unavailable(format!("topic {name} changes too fast")))
+    }
+
+    /// A producer needs a schema that exists, in a version that exists.
+    fn check_schema(&self, schema: &SchemaReference) -> Result<(), Status> {
+        let subject = self.node.schemas.subject(&schema.subject).map_err(|error| schema_status(&error))?;
+        let latest = subject.latest().map_or(0, |version| version.number);
+        let exists = match schema.version_ref {
+            None | Some(VersionRef::UseLatest(_)) => true,
+            Some(VersionRef::PinnedVersion(version)) => subject.versions.contains_key(&version),
+            Some(VersionRef::MinVersion(version)) => version <= latest,
+        };
+        if exists {
+            return Ok(());
+        }
+        let text = format!("schema subject {:?} has no such version; its latest is {latest}", subject.name);
+        Err(Status::failed_precondition(text))
+    }
+
+    /// Whether the message follows its topic's schema, as far as the topic's policy asks for it. What is refused stays
+    /// refused, so the status is one that no client answers by trying again.
+    fn check_message(&self, topic: &Topic, message: &StreamMessage) -> Result<(), Status> {
+        let schemas = &self.node.schemas;
+        let Some(schema) = schemas.of_topic(topic.id) else { return Ok(()) };
+        if schema.policy == ValidationPolicy::None {
+            return Ok(());
+        }
+        let (id, version) = (message.schema_id, message.schema_version);
+        match schemas.check_message(&schema, id, version, &message.payload) {
+            Ok(()) => Ok(()),
+            Err(violation) if violation.refuses(schema.policy) => {
+                Err(Status::invalid_argument(violation.to_string()))
+            }
+            Err(violation) => {
+                self.warn(topic, &message.producer_name, &violation);
+                Ok(())
+            }
+        }
+    }
+
+    /// One warning says enough about a producer that sends thousands of messages.
+    fn warn(&self, topic: &Topic, producer: &str, violation: &Violation) {
+        let now_ms = self.node.world.clock.now().0;
+        let warned_ms = self.warned_at.load(Ordering::Relaxed);
+        if now_ms >= warned_ms + WARN_EVERY_MS {
+            self.warned_at.store(now_ms, Ordering::Relaxed);
+            tracing::warn!(topic = %topic.name, producer, %violation, "a message does not follow its topic's schema");
+        }
     }
 
     async fn store(
@@ -178,6 +242,14 @@ fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
+}
+
+/// No client tries again after these, except when the store asks for it.
+fn schema_status(error: &SchemaError) -> Status {
+    match error {
+        SchemaError::Record(_) => Status::unavailable(error.to_string()),
+        _ => Status::failed_precondition(error.to_string()),
+    }
 }
 
 fn append_status(error: AppendError) -> Status {

@@ -46,6 +46,9 @@ async fn delete(call: &Call<'_>, asked: DeleteTopicState) -> DeletableTopicResul
     };
     if error == ErrorCode::None {
         call.node.groups.topic_deleted(call.node, &topic.name).await;
+        if let Err(error) = call.node.schemas.forget_topic(topic.id).await {
+            tracing::warn!(topic = %topic.name, %error, "cannot forget the schema of a deleted topic");
+        }
     }
     DeletableTopicResult {
         name: Some(topic.name.to_string()),

@@ -27,6 +27,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>, grpc: So
         .http2_max_header_list_size(super::HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(super::registry(&node))
         .add_service(namespaces)
         .add_service(WithBrokerUrl::new(brokers, admin))
         .serve_with_incoming_shutdown(
