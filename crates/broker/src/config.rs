@@ -25,8 +25,8 @@ pub struct Config {
     pub group_initial_rebalance_delay_ms: u64,
     /// Kafka connections at a time; default 10,000. One more is closed at once.
     pub connections_max: usize,
-    /// Bytes of Kafka requests held in memory at a time, over all connections; default 128 MiB.
-    /// Over it, connections wait before they read.
+    /// Bytes of requests of both protocols held in memory at a time, over all connections; default 128 MiB.
+    /// Over it, Kafka connections wait before they read, and Danube's calls are asked to come again.
     pub request_bytes_in_flight_max: usize,
     /// Most partitions of one topic; default 10,000.
     pub partitions_per_topic_max: i32,

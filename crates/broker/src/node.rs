@@ -1,9 +1,17 @@
 //! What all connections share: one broker's state behind one handle.
 
 use crate::{
-    admin::DeadLetters, cluster_id::ClusterId, config::Config, groups::Groups,
-    internal_topic::InternalTopicError, namespaces::Namespaces, partition::Partition,
-    producer_ids::ProducerIdSource, schemas::Schemas, subscription::Subscriptions, topics::Topics,
+    admin::DeadLetters,
+    cluster_id::ClusterId,
+    config::Config,
+    groups::Groups,
+    internal_topic::InternalTopicError,
+    namespaces::Namespaces,
+    partition::Partition,
+    producer_ids::ProducerIdSource,
+    schemas::Schemas,
+    subscription::Subscriptions,
+    topics::{Topic, TopicError, Topics},
 };
 use keyway_log::{AppendError, Appended, LogStore, StoreError};
 use keyway_record::RecordBatch;
@@ -110,6 +118,16 @@ impl Node {
         });
         node.subscriptions.resume(&node).await?;
         Ok(node)
+    }
+
+    /// Deletes a topic with all that is kept for it; durable when this returns.
+    pub(crate) async fn delete_topic(self: &Arc<Self>, topic: &Topic) -> Result<(), TopicError> {
+        self.topics.delete(&topic.name).await?;
+        self.groups.topic_deleted(self, &topic.name).await;
+        if let Err(error) = self.schemas.forget_topic(topic.id).await {
+            tracing::warn!(topic = %topic.name, %error, "cannot forget the schema of a deleted topic");
+        }
+        Ok(())
     }
 
     /// Appends `batch`, waiting while the log's staging memory is full. Returns before the batch is safe.

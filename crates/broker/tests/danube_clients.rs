@@ -9,6 +9,8 @@ mod admin;
 mod bad_input;
 #[path = "danube/key_shared.rs"]
 mod key_shared;
+#[path = "danube/limits.rs"]
+mod limits;
 #[path = "danube/membership.rs"]
 mod membership;
 #[path = "danube/other_types.rs"]

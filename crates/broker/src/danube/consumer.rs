@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     node::Node,
-    subscription::{OUTLET_ITEMS, StartPosition, SubscribeError, SubscribeRequest, Subscription, Wanted},
+    subscription::{
+        OUTLET_ITEMS, StartPosition, StartPositionError, SubscribeError, SubscribeRequest, Subscription,
+        Wanted,
+    },
     topics::DispatchStrategy,
 };
 use bytes::Bytes;
@@ -20,7 +23,10 @@ use keyway_dispatch::{Config, Mode, Token};
 use keyway_record::{Offset, PartitionId};
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+
+/// What a client says beside Subscribe that wants another start than the next message.
+const START_METADATA: &str = "keyway-start-position";
 
 /// Pause before an unknown consumer is refused: some clients ask again at once, without end.
 const UNKNOWN_PAUSE_MS: u64 = 700;
@@ -42,6 +48,7 @@ impl ConsumerService for Consumers {
         &self,
         request: Request<ConsumerRequest>,
     ) -> Result<Response<ConsumerResponse>, Status> {
+        let start = start(request.metadata())?;
         let request = request.into_inner();
         target::check_name("subscription", &request.subscription)?;
         target::check_name("consumer", &request.consumer_name)?;
@@ -62,7 +69,7 @@ impl ConsumerService for Consumers {
             name: &request.subscription,
             mode,
             reliable: target.topic.settings.dispatch != Some(DispatchStrategy::NonReliable),
-            start: StartPosition::Latest,
+            start,
         };
         let subscribe = SubscribeRequest {
             consumer_id: consumer_id(&partition.id, &request.subscription, &request.consumer_name),
@@ -146,6 +153,13 @@ impl Consumers {
 /// Clients echo the token of a delivery; Java sends a small counter of its own instead.
 fn token(request_id: u64) -> Option<Token> {
     (request_id >= COUNTER_MAX).then(|| Token::from_raw(request_id))
+}
+
+/// Where a subscription begins that is made by this call; one that exists goes on where it is.
+fn start(metadata: &MetadataMap) -> Result<StartPosition, Status> {
+    let Some(given) = metadata.get(START_METADATA) else { return Ok(StartPosition::Latest) };
+    let given = given.to_str().unwrap_or("bytes that are no text");
+    given.parse().map_err(|error: StartPositionError| Status::invalid_argument(error.to_string()))
 }
 
 fn mode(number: i32) -> Result<Mode, Status> {

@@ -1,6 +1,7 @@
 //! The Danube front: one file per gRPC service.
 
 pub(crate) mod admin;
+mod auth;
 mod authority;
 mod consumer;
 mod delivery_stream;
@@ -9,6 +10,7 @@ mod health_check;
 pub(crate) mod ids;
 mod incoming;
 mod producer;
+mod request_memory;
 mod schema_registry;
 mod target;
 
@@ -16,13 +18,15 @@ use crate::node::Node;
 use authority::WithBrokerUrl;
 use keyway_danube_wire::{
     proto::{
-        consumer_service_server::ConsumerServiceServer, discovery_server::DiscoveryServer,
-        health_check_server::HealthCheckServer, producer_service_server::ProducerServiceServer,
+        auth_service_server::AuthServiceServer, consumer_service_server::ConsumerServiceServer,
+        discovery_server::DiscoveryServer, health_check_server::HealthCheckServer,
+        producer_service_server::ProducerServiceServer,
     },
     schema::schema_registry_server::SchemaRegistryServer,
 };
 use keyway_record::limits::DANUBE_MESSAGE_BYTES_MAX;
 use keyway_runtime::Listener;
+use request_memory::Counted;
 use std::{sync::Arc, time::Duration};
 use tonic::transport::Server;
 
@@ -47,10 +51,21 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long connections outlive the streams of a broker that stops. A client opens its stream again at once; on a
 /// connection that is open it hears that it should wait, on one that closes its call is cancelled, which some take as final.
 const STREAMS_END_MS: u64 = 100;
+
+/// A server with our bounds.
+fn server(streams_max: u32) -> Server {
+    Server::builder()
+        .max_concurrent_streams(streams_max)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+}
+
 /// The schema registry, as both ports serve it.
-fn registry(node: &Arc<Node>) -> SchemaRegistryServer<schema_registry::Registry> {
-    SchemaRegistryServer::new(schema_registry::Registry { node: node.clone() })
-        .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX)
+fn registry(node: &Arc<Node>) -> Counted<SchemaRegistryServer<schema_registry::Registry>> {
+    let registry = SchemaRegistryServer::new(schema_registry::Registry { node: node.clone() })
+        .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
+    Counted::new(registry, &node.request_bytes)
 }
 
 /// Serves the Danube protocol until the broker stops.
@@ -65,17 +80,15 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
     let heartbeats = HealthCheckServer::new(health_check::Heartbeats { node: node.clone() })
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
-    let schemas = registry(&node);
-    let served = Server::builder()
-        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
-        .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(producers)
-        .add_service(WithBrokerUrl::new(consumers, listening))
-        .add_service(WithBrokerUrl::new(discovery, listening))
-        .add_service(heartbeats)
-        .add_service(schemas)
+    let tokens = AuthServiceServer::new(auth::NoTokens).max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
+    let budget = &node.request_bytes;
+    let served = server(STREAMS_PER_CONNECTION_MAX)
+        .add_service(Counted::new(producers, budget))
+        .add_service(Counted::new(WithBrokerUrl::new(consumers, listening), budget))
+        .add_service(Counted::new(WithBrokerUrl::new(discovery, listening), budget))
+        .add_service(Counted::new(heartbeats, budget))
+        .add_service(Counted::new(tokens, budget))
+        .add_service(registry(&node))
         .serve_with_incoming_shutdown(
             incoming::incoming(node.clone(), listener),
             streams_have_ended(node.clone()),

@@ -13,7 +13,7 @@ use crate::{
 use keyway_danube_wire::{
     TopicRef, message,
     proto::{
-        self, MessageResponse, ProducerRequest, ProducerResponse, SchemaReference, StreamMessage,
+        MessageResponse, ProducerRequest, ProducerResponse, SchemaReference, StreamMessage,
         producer_service_server::ProducerService, schema_reference::VersionRef,
     },
 };
@@ -47,7 +47,7 @@ impl ProducerService for Producers {
         let request = request.into_inner();
         target::check_name("producer", &request.producer_name)?;
         let name = target::topic_ref(&request.topic_name)?;
-        let strategy = strategy(request.dispatch_strategy)?;
+        let strategy = target::strategy(request.dispatch_strategy)?;
         if let Some(schema) = &request.schema_ref {
             self.check_schema(schema)?;
         }
@@ -114,6 +114,8 @@ impl Producers {
                     return Err(Status::not_found(format!("topic {name} does not exist")));
                 }
                 None => {
+                    // Danube's answer: clients try again for a while, in case the namespace is on its way.
+                    target::namespace(&self.node, &name).map_err(Status::unavailable)?;
                     let settings = TopicSettings { dispatch: Some(strategy), ..TopicSettings::default() };
                     topics.create(name.topic().clone(), partitions, settings).await
                 }
@@ -194,14 +196,6 @@ impl Producers {
         }
         let durable = self.node.store.wait(appended.ticket, Durability::Durable).await;
         durable.map_err(|error| Status::unavailable(error.to_string()))
-    }
-}
-
-fn strategy(number: i32) -> Result<DispatchStrategy, Status> {
-    match proto::DispatchStrategy::try_from(number) {
-        Ok(proto::DispatchStrategy::NonReliable) => Ok(DispatchStrategy::NonReliable),
-        Ok(proto::DispatchStrategy::Reliable) => Ok(DispatchStrategy::Reliable),
-        Err(_) => Err(Status::invalid_argument(format!("dispatch strategy {number} is unknown"))),
     }
 }
 

@@ -1,7 +1,11 @@
 //! The topic and partition that a Danube name stands for on this broker.
 
-use crate::{node::Node, partition::Partition, topics::Topic};
-use keyway_danube_wire::TopicRef;
+use crate::{
+    node::Node,
+    partition::Partition,
+    topics::{DispatchStrategy, Topic},
+};
+use keyway_danube_wire::{TopicRef, proto};
 use keyway_record::PartitionId;
 use std::sync::Arc;
 use tonic::Status;
@@ -34,6 +38,26 @@ pub(super) fn check_name(what: &str, name: &str) -> Result<(), Status> {
             Err(Status::invalid_argument(text))
         }
     }
+}
+
+/// Reads a dispatch strategy, which clients and administrators number alike.
+pub(super) fn strategy(number: i32) -> Result<DispatchStrategy, Status> {
+    match proto::DispatchStrategy::try_from(number) {
+        Ok(proto::DispatchStrategy::NonReliable) => Ok(DispatchStrategy::NonReliable),
+        Ok(proto::DispatchStrategy::Reliable) => Ok(DispatchStrategy::Reliable),
+        Err(_) => Err(Status::invalid_argument(format!("dispatch strategy {number} is unknown"))),
+    }
+}
+
+/// Says what to do if the namespace in which a topic is to be made does not exist.
+pub(super) fn namespace(node: &Node, name: &TopicRef) -> Result<(), String> {
+    let namespace = name.namespace();
+    if node.namespaces.exists(&node.topics, namespace) {
+        return Ok(());
+    }
+    Err(format!(
+        "namespace {namespace} does not exist; create it with `danube-admin namespaces create {namespace}`"
+    ))
 }
 
 impl Target {

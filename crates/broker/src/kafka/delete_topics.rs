@@ -39,17 +39,11 @@ async fn delete(call: &Call<'_>, asked: DeleteTopicState) -> DeletableTopicResul
     let Some(topic) = lookup::topic(call.node, reference) else {
         return result(reference.unknown(), None);
     };
-    let deleted = call.node.topics.delete(&topic.name).await;
+    let deleted = call.node.delete_topic(&topic).await;
     let (error, error_message) = match deleted {
         Ok(()) => (ErrorCode::None, None),
         Err(error) => (topic_error::of_change(&error), Some(error.to_string())),
     };
-    if error == ErrorCode::None {
-        call.node.groups.topic_deleted(call.node, &topic.name).await;
-        if let Err(error) = call.node.schemas.forget_topic(topic.id).await {
-            tracing::warn!(topic = %topic.name, %error, "cannot forget the schema of a deleted topic");
-        }
-    }
     DeletableTopicResult {
         name: Some(topic.name.to_string()),
         topic_id: topic.id,

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 
 const TOPIC: &str = "/default/orders";
 
-fn store(folder: &Path) -> Arc<SegmentStore> {
+pub(crate) fn store(folder: &Path) -> Arc<SegmentStore> {
     let store = SegmentStore::open(&World::real(), folder.to_owned(), Options::default());
     Arc::new(store.expect("the store opens"))
 }

@@ -1,6 +1,9 @@
 //! The schema registry, called by hand and by the published client.
 
-use crate::support::{TestBroker, client, code, free_port};
+use crate::{
+    restart::store,
+    support::{TestBroker, client, code, free_port},
+};
 use keyway_danube_wire::{
     proto::{
         MsgId, ProducerRequest, SchemaReference, StreamMessage,
@@ -13,8 +16,6 @@ use keyway_danube_wire::{
         UpdateTopicValidationPolicyRequest, schema_registry_client::SchemaRegistryClient,
     },
 };
-use keyway_log::{LogStore, MemoryStore};
-use std::sync::Arc;
 use tonic::{Code, transport::Channel};
 
 const TOPIC: &str = "/default/orders";
@@ -61,8 +62,8 @@ fn message(producer: u64, payload: &str, schema: Option<(u64, u32)>) -> StreamMe
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn versions_come_and_go_and_survive_a_restart() {
-    let store: Arc<dyn LogStore> = Arc::new(MemoryStore::new());
-    let broker = TestBroker::start_on(store.clone(), free_port()).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = TestBroker::start_on(store(folder.path()), free_port()).await;
     let mut schemas = registry(&broker).await;
     let first = schemas.register_schema(register("orders", "json_schema", ORDER)).await.expect("registered");
     let first = first.into_inner();
@@ -94,7 +95,7 @@ async fn versions_come_and_go_and_survive_a_restart() {
 
     drop(schemas);
     broker.broker.shutdown().await.expect("a clean end");
-    let broker = TestBroker::start_on(store, free_port()).await;
+    let broker = TestBroker::start_on(store(folder.path()), free_port()).await;
     let mut schemas = SchemaRegistryClient::new(broker.admin().await);
     let latest = schemas.get_latest_schema(GetLatestSchemaRequest { subject: "orders".to_owned() }).await;
     let latest = latest.expect("still there").into_inner();

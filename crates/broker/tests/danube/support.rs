@@ -25,13 +25,12 @@ impl TestBroker {
     }
 
     pub(crate) async fn start_on(store: Arc<dyn LogStore>, grpc: SocketAddr) -> Self {
-        let config = Config {
-            kafka: free_port(),
-            grpc,
-            danube_admin: free_port(),
-            http: free_port(),
-            ..Config::default()
-        };
+        Self::start_as(Config { grpc, ..Config::default() }, store).await
+    }
+
+    /// A broker with settings; all ports but `grpc` are free ones.
+    pub(crate) async fn start_as(config: Config, store: Arc<dyn LogStore>) -> Self {
+        let config = Config { kafka: free_port(), danube_admin: free_port(), http: free_port(), ..config };
         let broker = Broker::start(config, World::real(), store).await.expect("the broker starts");
         let url = format!("http://{}", broker.grpc_address());
         Self { broker, url }
@@ -128,6 +127,10 @@ impl Spec {
 
     pub(crate) fn of_type(self, sub_type: SubType) -> Self {
         Self { sub_type, ..self }
+    }
+
+    pub(crate) fn in_subscription(self, subscription: &str) -> Self {
+        Self { subscription: subscription.to_owned(), ..self }
     }
 
     pub(crate) fn with_filters(self, filters: &[&str]) -> Self {

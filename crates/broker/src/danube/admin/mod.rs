@@ -2,17 +2,22 @@
 
 mod brokers;
 mod namespaces;
+mod policy;
+mod topics;
 
-use super::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, authority::WithBrokerUrl, incoming};
+use super::{authority::WithBrokerUrl, incoming, registry, request_memory::Counted, server};
 use crate::{node::Node, topics::Topic};
 use keyway_danube_wire::{
     TopicRef,
-    admin::{broker_admin_server::BrokerAdminServer, namespace_admin_server::NamespaceAdminServer},
+    admin::{
+        broker_admin_server::BrokerAdminServer, namespace_admin_server::NamespaceAdminServer,
+        topic_admin_server::TopicAdminServer,
+    },
 };
 use keyway_record::PartitionId;
 use keyway_runtime::Listener;
 use std::{net::SocketAddr, sync::Arc};
-use tonic::{Status, transport::Server};
+use tonic::Status;
 
 /// Calls that one connection may have open; `danube-admin` makes one.
 const STREAMS_PER_CONNECTION_MAX: u32 = 64;
@@ -20,16 +25,15 @@ const STREAMS_PER_CONNECTION_MAX: u32 = 64;
 /// Serves the administration until the broker stops; `grpc` is where its clients are served.
 pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>, grpc: SocketAddr) {
     let admin = listener.address();
+    let topics = TopicAdminServer::new(topics::Topics { node: node.clone() });
     let namespaces = NamespaceAdminServer::new(namespaces::Namespaces { node: node.clone() });
     let brokers = BrokerAdminServer::new(brokers::Brokers { node: node.clone(), grpc });
-    let served = Server::builder()
-        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
-        .http2_max_header_list_size(super::HEADER_BYTES_MAX)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(super::registry(&node))
-        .add_service(namespaces)
-        .add_service(WithBrokerUrl::new(brokers, admin))
+    let budget = &node.request_bytes;
+    let served = server(STREAMS_PER_CONNECTION_MAX)
+        .add_service(registry(&node))
+        .add_service(Counted::new(topics, budget))
+        .add_service(Counted::new(namespaces, budget))
+        .add_service(Counted::new(WithBrokerUrl::new(brokers, admin), budget))
         .serve_with_incoming_shutdown(
             incoming::incoming(node.clone(), listener),
             node.stopping.clone().cancelled_owned(),

@@ -1,0 +1,306 @@
+//! `danube_admin.TopicAdmin`: topics and their subscriptions.
+
+use super::{brokers::broker_id, names, policy, topics_of};
+use crate::{
+    danube::{schema_registry, target},
+    node::Node,
+    schemas::Compatibility,
+    subscription::SubscriptionError,
+    topics::{DispatchStrategy, Topic, TopicError, TopicSettings},
+};
+use keyway_danube_wire::{
+    TopicRef,
+    admin::{
+        self, BrokerRequest, DescribeTopicRequest, DescribeTopicResponse,
+        GetSubscriptionDispatchConfigRequest, GetSubscriptionDispatchConfigResponse,
+        GetSubscriptionFailurePolicyRequest, GetSubscriptionFailurePolicyResponse, NamespaceRequest,
+        NewTopicRequest, PartitionedTopicRequest, SetSubscriptionDispatchConfigRequest,
+        SetSubscriptionFailurePolicyRequest, SubscriptionListResponse, SubscriptionRequest,
+        SubscriptionResponse, TopicInfo, TopicInfoListResponse, TopicRequest, TopicResponse,
+        topic_admin_server::TopicAdmin,
+    },
+};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// The service.
+pub(super) struct Topics {
+    pub(super) node: Arc<Node>,
+}
+
+#[tonic::async_trait]
+impl TopicAdmin for Topics {
+    async fn list_namespace_topics(
+        &self,
+        request: Request<NamespaceRequest>,
+    ) -> Result<Response<TopicInfoListResponse>, Status> {
+        let topics = topics_of(&self.node, &request.into_inner().name)?;
+        Ok(Response::new(TopicInfoListResponse { topics: topics.iter().map(info).collect() }))
+    }
+
+    async fn list_broker_topics(
+        &self,
+        request: Request<BrokerRequest>,
+    ) -> Result<Response<TopicInfoListResponse>, Status> {
+        let asked = request.into_inner().broker_id;
+        if asked != broker_id() {
+            let text = format!("broker {asked} does not exist; the only one is {}", broker_id());
+            return Err(Status::not_found(text));
+        }
+        let topics = self.node.topics.all().iter().flat_map(names).map(|topic| info(&topic)).collect();
+        Ok(Response::new(TopicInfoListResponse { topics }))
+    }
+
+    async fn create_topic(
+        &self,
+        request: Request<NewTopicRequest>,
+    ) -> Result<Response<TopicResponse>, Status> {
+        let NewTopicRequest { name, schema_subject, dispatch_strategy } = request.into_inner();
+        self.create(&name, 1, dispatch_strategy, schema_subject).await
+    }
+
+    async fn create_partitioned_topic(
+        &self,
+        request: Request<PartitionedTopicRequest>,
+    ) -> Result<Response<TopicResponse>, Status> {
+        let PartitionedTopicRequest { base_name, partitions, schema_subject, dispatch_strategy } =
+            request.into_inner();
+        let partitions = i32::try_from(partitions)
+            .map_err(|_| Status::invalid_argument(format!("{partitions} partitions cannot be")))?;
+        self.create(&base_name, partitions, dispatch_strategy, schema_subject).await
+    }
+
+    async fn delete_topic(&self, request: Request<TopicRequest>) -> Result<Response<TopicResponse>, Status> {
+        let name = request.into_inner().name;
+        let (topic, asked) = self.find(&name)?;
+        if asked.partition().is_some() {
+            let base =
+                TopicRef::of_kafka(asked.topic(), None).map_or_else(|_| name.clone(), |it| it.to_string());
+            let text = format!("Cannot delete individual partition {name}; delete the whole topic {base}");
+            return Err(Status::failed_precondition(text));
+        }
+        self.node.delete_topic(&topic).await.map_err(topic_status)?;
+        Ok(Response::new(TopicResponse { success: true }))
+    }
+
+    async fn unload_topic(&self, request: Request<TopicRequest>) -> Result<Response<TopicResponse>, Status> {
+        let name = request.into_inner().name;
+        self.find(&name)?;
+        Err(Status::failed_precondition(format!(
+            "topic {name} stays where it is: this broker is the whole cluster, there is no other to take it"
+        )))
+    }
+
+    async fn list_subscriptions(
+        &self,
+        request: Request<TopicRequest>,
+    ) -> Result<Response<SubscriptionListResponse>, Status> {
+        let (topic, _) = self.find(&request.into_inner().name)?;
+        let subscriptions = self.node.subscriptions.names(topic.id);
+        Ok(Response::new(SubscriptionListResponse { subscriptions }))
+    }
+
+    /// A subscription belongs to a topic as a whole; ending a part of it would leave messages that nobody gets.
+    async fn unsubscribe(
+        &self,
+        request: Request<SubscriptionRequest>,
+    ) -> Result<Response<SubscriptionResponse>, Status> {
+        let SubscriptionRequest { topic: name, subscription } = request.into_inner();
+        let (topic, asked) = self.find(&name)?;
+        if asked.partition().is_some() && topic.partitions.len() > 1 {
+            let text = format!("{name} is one partition; subscriptions are deleted for the whole topic");
+            return Err(Status::invalid_argument(text));
+        }
+        let deleted = self.node.subscriptions.delete(&topic, &subscription).await;
+        if !deleted.map_err(subscription_status)? {
+            let text = format!("topic {name} has no subscription {subscription:?}");
+            return Err(Status::not_found(text));
+        }
+        Ok(Response::new(SubscriptionResponse { success: true }))
+    }
+
+    /// Holds for the topic as a whole, whichever of its partitions is named. The subscription need not exist yet.
+    async fn set_subscription_failure_policy(
+        &self,
+        request: Request<SetSubscriptionFailurePolicyRequest>,
+    ) -> Result<Response<SubscriptionResponse>, Status> {
+        let request = request.into_inner();
+        let topic = self.reliable(&request.topic, &request.subscription)?;
+        let given =
+            request.failure_policy.ok_or_else(|| Status::invalid_argument("the policy is missing"))?;
+        let subscriptions = &self.node.subscriptions;
+        let new = policy::changed(subscriptions.policy(topic.id, &request.subscription), &given)?;
+        let set = subscriptions.set_policy(&topic, &request.subscription, new).await;
+        set.map_err(subscription_status)?;
+        Ok(Response::new(SubscriptionResponse { success: true }))
+    }
+
+    async fn get_subscription_failure_policy(
+        &self,
+        request: Request<GetSubscriptionFailurePolicyRequest>,
+    ) -> Result<Response<GetSubscriptionFailurePolicyResponse>, Status> {
+        let GetSubscriptionFailurePolicyRequest { topic, subscription } = request.into_inner();
+        let topic = self.known(&topic, &subscription)?;
+        let subscriptions = &self.node.subscriptions;
+        let is_set = subscriptions.policy_is_set(topic.id, &subscription);
+        let has = is_set.then(|| policy::danube(&subscriptions.policy(topic.id, &subscription)));
+        Ok(Response::new(GetSubscriptionFailurePolicyResponse {
+            failure_policy: has,
+            subscription_type: policy::subscription_type(subscriptions.mode(topic.id, &subscription)),
+        }))
+    }
+
+    async fn describe_topic(
+        &self,
+        request: Request<DescribeTopicRequest>,
+    ) -> Result<Response<DescribeTopicResponse>, Status> {
+        let name = request.into_inner().name;
+        let (topic, _) = self.find(&name)?;
+        let mut described = DescribeTopicResponse {
+            name,
+            subscriptions: self.node.subscriptions.names(topic.id),
+            broker_id: broker_id(),
+            delivery: delivery(&topic),
+            ..DescribeTopicResponse::default()
+        };
+        if let Some(schema) = self.node.schemas.of_topic(topic.id) {
+            described.schema_subject = Some(schema.subject.clone());
+            if let Ok(subject) = self.node.schemas.subject(&schema.subject) {
+                described.schema_id = Some(subject.id);
+                described.schema_version = subject.latest().map(|version| version.number);
+                described.schema_type = Some(subject.kind.as_str().to_owned());
+                described.compatibility_mode = Some(Compatibility::as_str(subject.mode).to_uppercase());
+            }
+        }
+        Ok(Response::new(described))
+    }
+
+    async fn set_subscription_dispatch_config(
+        &self,
+        request: Request<SetSubscriptionDispatchConfigRequest>,
+    ) -> Result<Response<SubscriptionResponse>, Status> {
+        let request = request.into_inner();
+        let topic = self.reliable(&request.topic, &request.subscription)?;
+        let given =
+            request.dispatch_config.ok_or_else(|| Status::invalid_argument("the config is missing"))?;
+        let subscriptions = &self.node.subscriptions;
+        let mut new = subscriptions.policy(topic.id, &request.subscription);
+        new.unacked_max = Some(given.max_unacked_messages);
+        let set = subscriptions.set_policy(&topic, &request.subscription, new).await;
+        set.map_err(subscription_status)?;
+        Ok(Response::new(SubscriptionResponse { success: true }))
+    }
+
+    async fn get_subscription_dispatch_config(
+        &self,
+        request: Request<GetSubscriptionDispatchConfigRequest>,
+    ) -> Result<Response<GetSubscriptionDispatchConfigResponse>, Status> {
+        let GetSubscriptionDispatchConfigRequest { topic, subscription } = request.into_inner();
+        let topic = self.known(&topic, &subscription)?;
+        let unacked_max = self.node.subscriptions.policy(topic.id, &subscription).unacked_max;
+        let dispatch_config = unacked_max
+            .map(|max_unacked_messages| admin::SubscriptionDispatchConfig { max_unacked_messages });
+        Ok(Response::new(GetSubscriptionDispatchConfigResponse { dispatch_config }))
+    }
+}
+
+impl Topics {
+    async fn create(
+        &self,
+        name: &str,
+        partitions: i32,
+        strategy: i32,
+        schema_subject: Option<String>,
+    ) -> Result<Response<TopicResponse>, Status> {
+        let asked = target::topic_ref(name)?;
+        if asked.partition().is_some() {
+            let text = format!("{name} names one partition; create the topic with a number of partitions");
+            return Err(Status::invalid_argument(text));
+        }
+        target::namespace(&self.node, &asked).map_err(Status::not_found)?;
+        let schemas = &self.node.schemas;
+        // danube-admin sends an empty text for "no subject".
+        let schema_subject = schema_subject.filter(|subject| !subject.is_empty());
+        if let Some(subject) = &schema_subject {
+            schemas.subject(subject).map_err(schema_registry::status)?;
+        }
+        let settings =
+            TopicSettings { dispatch: Some(target::strategy(strategy)?), ..TopicSettings::default() };
+        let created = self.node.topics.create(asked.topic().clone(), partitions, settings).await;
+        let topic = created.map_err(topic_status)?;
+        if let Some(subject) = schema_subject {
+            schemas.fix_subject(&topic, &subject).await.map_err(schema_registry::status)?;
+        }
+        Ok(Response::new(TopicResponse { success: true }))
+    }
+
+    /// The topic that is named, or of which a partition is named.
+    fn find(&self, name: &str) -> Result<(Arc<Topic>, TopicRef), Status> {
+        let unknown = || Status::not_found(format!("topic {name} does not exist"));
+        let found = target::Target::find(&self.node, target::topic_ref(name)?).ok_or_else(unknown)?;
+        Ok((found.topic, found.name))
+    }
+
+    /// The topic, if a subscription of it can have a policy.
+    fn reliable(&self, topic: &str, subscription: &str) -> Result<Arc<Topic>, Status> {
+        target::check_name("subscription", subscription)?;
+        let (found, _) = self.find(topic)?;
+        if found.settings.dispatch == Some(DispatchStrategy::NonReliable) {
+            let text =
+                format!("topic {topic} is not reliable: nothing is delivered twice, so no policy holds");
+            return Err(Status::failed_precondition(text));
+        }
+        Ok(found)
+    }
+
+    /// The topic, if it has this subscription or a policy for it.
+    fn known(&self, topic: &str, subscription: &str) -> Result<Arc<Topic>, Status> {
+        let (found, _) = self.find(topic)?;
+        let subscriptions = &self.node.subscriptions;
+        if subscriptions.mode(found.id, subscription).is_none()
+            && !subscriptions.policy_is_set(found.id, subscription)
+        {
+            let text = format!("topic {topic} has no subscription {subscription:?} and no policy for it");
+            return Err(Status::not_found(text));
+        }
+        Ok(found)
+    }
+}
+
+fn info((name, topic): &(String, Arc<Topic>)) -> TopicInfo {
+    TopicInfo { name: name.clone(), broker_id: broker_id(), delivery: delivery(topic) }
+}
+
+/// A topic that promises nothing yet is stored like one that does.
+fn delivery(topic: &Topic) -> String {
+    match topic.settings.dispatch {
+        Some(DispatchStrategy::NonReliable) => "NonReliable".to_owned(),
+        Some(DispatchStrategy::Reliable) | None => "Reliable".to_owned(),
+    }
+}
+
+fn topic_status(error: TopicError) -> Status {
+    let text = error.to_string();
+    match error {
+        TopicError::Exists(_) => Status::already_exists(text),
+        TopicError::Unknown(_) => Status::not_found(text),
+        TopicError::Internal | TopicError::Partitions { .. } | TopicError::NotMore { .. } => {
+            Status::invalid_argument(text)
+        }
+        TopicError::Store(_) | TopicError::Record(_) => Status::unavailable(text),
+    }
+}
+
+fn subscription_status(error: SubscriptionError) -> Status {
+    let text = error.to_string();
+    match error {
+        SubscriptionError::Unknown { .. } => Status::not_found(text),
+        SubscriptionError::Exists { .. } => Status::already_exists(text),
+        SubscriptionError::NotReliable(_) => Status::failed_precondition(text),
+        SubscriptionError::TooMany { .. } => Status::resource_exhausted(text),
+        SubscriptionError::Policy(_) => Status::invalid_argument(text),
+        SubscriptionError::Read(_) | SubscriptionError::Store { .. } | SubscriptionError::Ended => {
+            Status::unavailable(text)
+        }
+    }
+}
