@@ -9,8 +9,6 @@
 //! **Invariant:** only its owner touches a subscription's dispatcher. **Invariant:** a subscription's start and its
 //! consumers are durable before the first of them is answered, so every id that was given out is good after a restart.
 
-#![allow(dead_code, unused_imports, reason = "the admin fronts that call this are under way")]
-
 mod control;
 mod dead_letter;
 mod describe;
@@ -37,9 +35,9 @@ pub(crate) use control::SubscriptionError;
 pub(crate) use handle::{Consumer, Item, StreamEnd, SubscribeError, SubscribeRequest, Subscription};
 pub(crate) use keyway_dispatch::KeyOrder;
 pub(crate) use owner::OUTLET_ITEMS;
-pub(crate) use policy::{PolicyError, SubscriptionPolicy};
-pub(crate) use start::{StartPosition, StartPositionError};
-pub(crate) use view::{ConsumerView, KeyView, LatencyView, PartitionView};
+pub(crate) use policy::SubscriptionPolicy;
+pub(crate) use start::StartPosition;
+pub(crate) use view::{KeyView, PartitionView};
 
 use crate::{
     danube::ids::consumer_id,
@@ -54,6 +52,7 @@ use keyway_record::{PartitionId, TopicId};
 use keyway_runtime::World;
 use members::Members;
 use owner::Owner;
+use payloads::NodeBytes;
 use record::{Key, StoredConsumer, StoredSubscription};
 use std::{
     collections::BTreeMap,
@@ -85,6 +84,8 @@ pub(crate) struct Subscriptions {
     /// One creation at a time; never held by those who only look.
     creating: tokio::sync::Mutex<()>,
     last_stream: AtomicU64,
+    /// Bytes of messages that all of them keep for delivery.
+    cache_bytes: Arc<NodeBytes>,
 }
 
 #[derive(Default)]
@@ -126,6 +127,7 @@ impl Subscriptions {
             map: RwLock::default(),
             creating: tokio::sync::Mutex::new(()),
             last_stream: AtomicU64::new(0),
+            cache_bytes: Arc::default(),
         })
     }
 

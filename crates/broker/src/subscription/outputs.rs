@@ -16,6 +16,10 @@ use keyway_dispatch::{ConsumerId, Input, Output, Token};
 use keyway_record::{Offset, TopicName};
 use tokio::sync::mpsc::error::TrySendError;
 
+/// What is read at a time of records that were let go from memory.
+const REREAD_RECORDS: usize = 64;
+const REREAD_BYTES: usize = 64 * 1024;
+
 impl Owner {
     /// Obeys until the dispatcher wants nothing more.
     pub(super) async fn obey(&mut self) {
@@ -23,6 +27,7 @@ impl Owner {
             for output in std::mem::take(&mut self.outputs) {
                 self.obey_one(output).await;
             }
+            self.step_all();
         }
     }
 
@@ -106,7 +111,7 @@ impl Owner {
         if let Some(stored) = self.payloads.at(offset) {
             return Some(stored.clone());
         }
-        match fetch::read_one(&*self.partition.log, offset) {
+        match self.read_around(offset) {
             Ok(Some(stored)) => return Some(stored),
             Ok(None) => {
                 self.warn(offset, format_args!("gone from the log before it was processed"));
@@ -121,6 +126,22 @@ impl Owner {
             Err(error) => self.warn(offset, format_args!("cannot be read: {error}")),
         }
         None
+    }
+
+    /// Reads a record again, and with it some that will be asked for next: a batch is decoded from its beginning, so one
+    /// by one would cost its whole length each time.
+    fn read_around(&mut self, offset: Offset) -> Result<Option<Stored>, keyway_log::ReadError> {
+        let known = |reread: &[(Offset, Stored)]| {
+            let at = reread.binary_search_by_key(&offset, |&(offset, _)| offset).ok()?;
+            Some(reread[at].1.clone())
+        };
+        if let Some(stored) = known(&self.reread) {
+            return Ok(Some(stored));
+        }
+        let fetched = fetch::read(&*self.partition.log, offset, REREAD_RECORDS, REREAD_BYTES)?;
+        let offsets = fetched.arrivals.iter().map(|arrival| arrival.offset);
+        self.reread = offsets.zip(fetched.payloads).collect();
+        Ok(known(&self.reread))
     }
 
     /// Writes the dispatcher's state; a crash before it is durable repeats deliveries and loses none.

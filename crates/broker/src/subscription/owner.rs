@@ -8,7 +8,7 @@ use super::{
     },
     latency::Latency,
     members::{Members, Reservation},
-    payloads::Payloads,
+    payloads::{Payloads, Stored},
     policy::SubscriptionPolicy,
     record::{Key, StoredConsumer},
     reread::{self, Rereading},
@@ -45,7 +45,11 @@ pub(super) struct Owner {
     pub(super) outlets: BTreeMap<ConsumerId, Outlet>,
     pub(super) in_flight: BTreeMap<Offset, InFlight>,
     pub(super) payloads: Payloads,
+    /// A few records that were read again, ascending: those about to be delivered are likely to be here.
+    pub(super) reread: Vec<(Offset, Stored)>,
     pub(super) outputs: Vec<Output>,
+    /// What the dispatcher is told with the next step.
+    inputs: Vec<Input>,
     pub(super) reading: Option<Reading>,
     pub(super) rereading: Option<Rereading>,
     pub(super) side_writes: SideWrites,
@@ -111,6 +115,7 @@ impl Owner {
         commands: mpsc::Receiver<Command>,
     ) -> Self {
         let clock = DispatchClock::new(node.world.clock.clone());
+        let payloads = Payloads::new(node.subscriptions.cache_bytes.clone());
         Self {
             id: subscription.id.clone(),
             mode: subscription.mode,
@@ -125,8 +130,10 @@ impl Owner {
             members,
             outlets: BTreeMap::new(),
             in_flight: BTreeMap::new(),
-            payloads: Payloads::new(),
+            payloads,
+            reread: Vec::new(),
             outputs: Vec::new(),
+            inputs: Vec::new(),
             reading: None,
             rereading: None,
             policy,
@@ -160,6 +167,7 @@ impl Owner {
                     for command in received.drain(..) {
                         self.command(command).await;
                     }
+                    self.step_all();
                 }
                 written = side_writes.written() => self.written(written),
                 () = reread::due(rereading) => self.read_again(),
@@ -187,8 +195,16 @@ impl Owner {
     }
 
     pub(super) fn step(&mut self, input: Input) {
-        let now = self.now();
-        self.dispatcher.step(now, input, &mut self.outputs);
+        self.inputs.push(input);
+        self.step_all();
+    }
+
+    /// Tells the dispatcher what has come together; many answers in one step cost far less than one by one.
+    pub(super) fn step_all(&mut self) {
+        if !self.inputs.is_empty() {
+            let now = self.now();
+            self.dispatcher.step_all(now, &mut self.inputs, &mut self.outputs);
+        }
     }
 
     async fn command(&mut self, command: Command) {
@@ -196,8 +212,19 @@ impl Owner {
             Command::Ack { offset, token } => self.ack(offset, token),
             Command::Nack { offset, token, delay_ms, reason } => {
                 self.answered(offset, token);
-                self.step(Input::Nack { offset, token, delay_ms, reason });
+                self.inputs.push(Input::Nack { offset, token, delay_ms, reason });
             }
+            other => {
+                self.step_all();
+                self.command_now(other).await;
+            }
+        }
+    }
+
+    /// Anything but an answer.
+    async fn command_now(&mut self, command: Command) {
+        match command {
+            Command::Ack { .. } | Command::Nack { .. } => unreachable!("answers are taken together"),
             Command::Open { consumer, stream, outlet, broker_addr } => {
                 self.open(consumer, stream, outlet, broker_addr);
             }
@@ -375,7 +402,7 @@ impl Owner {
         if self.answered(offset, token) {
             self.payloads.remove(offset);
         }
-        self.step(Input::Ack { offset, token });
+        self.inputs.push(Input::Ack { offset, token });
     }
 
     /// Another policy from now on: for what is in flight, what is blocked, and how much the consumers may hold.
@@ -434,7 +461,7 @@ impl Owner {
     pub(super) fn move_window(&mut self, stream: ConsumerId, held_ms: u64) {
         let Some(outlet) = self.outlets.get_mut(&stream) else { return };
         if let Some(credit) = outlet.window.answered(held_ms) {
-            self.step(Input::SetCredit { consumer: stream, credit });
+            self.inputs.push(Input::SetCredit { consumer: stream, credit });
         }
     }
 

@@ -4,10 +4,22 @@
 
 use bytes::{Bytes, BytesMut};
 use keyway_record::{Header, Offset, Record, Timestamp};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-/// Bytes of records that one subscription keeps in memory.
+/// Bytes of records that one partition of a subscription keeps in memory.
 const CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes that all of them together keep, as long as each has its least.
+const NODE_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// Bytes that each may keep whatever the others do: what its consumers are likely to be given next.
+const CACHE_BYTES_MIN: usize = 256 * 1024;
 
 /// What a record costs besides its bytes.
 const RECORD_OVERHEAD_BYTES: usize = 160;
@@ -19,12 +31,18 @@ pub(super) struct Stored {
     pub(super) record: Arc<Record>,
 }
 
+/// What all subscriptions of a broker keep in memory.
+#[derive(Debug, Default)]
+pub(super) struct NodeBytes(AtomicUsize);
+
 /// A subscription's records in memory.
 #[derive(Debug)]
 pub(super) struct Payloads {
     by_offset: BTreeMap<Offset, Stored>,
     bytes: usize,
     bytes_max: usize,
+    node_bytes: Arc<NodeBytes>,
+    node_bytes_max: usize,
 }
 
 impl Stored {
@@ -54,26 +72,48 @@ impl Stored {
 }
 
 impl Payloads {
-    pub(super) fn new() -> Self {
-        Self { by_offset: BTreeMap::new(), bytes: 0, bytes_max: CACHE_BYTES_MAX }
+    pub(super) fn new(node_bytes: Arc<NodeBytes>) -> Self {
+        Self {
+            by_offset: BTreeMap::new(),
+            bytes: 0,
+            bytes_max: CACHE_BYTES_MAX,
+            node_bytes,
+            node_bytes_max: NODE_BYTES_MAX,
+        }
     }
 
-    /// Keeps a record; over the bound, those furthest from delivery are let go.
+    /// Keeps a record; over a bound, those furthest from delivery are let go.
     pub(super) fn insert(&mut self, offset: Offset, stored: Stored) {
-        self.bytes += stored.cost();
+        self.add(stored.cost());
         if let Some(old) = self.by_offset.insert(offset, stored) {
-            self.bytes -= old.cost();
+            self.subtract(old.cost());
         }
-        while self.bytes > self.bytes_max
+        while self.is_over()
             && let Some((_, last)) = self.by_offset.pop_last()
         {
-            self.bytes -= last.cost();
+            self.subtract(last.cost());
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.bytes > self.bytes_max
+            || self.bytes > CACHE_BYTES_MIN && self.node_bytes.0.load(Ordering::Relaxed) > self.node_bytes_max
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.node_bytes.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn subtract(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.node_bytes.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Nothing is of use any more.
     pub(super) fn clear(&mut self) {
-        (self.by_offset, self.bytes) = (BTreeMap::new(), 0);
+        self.by_offset.clear();
+        self.subtract(self.bytes);
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -87,7 +127,7 @@ impl Payloads {
     /// The record at `offset` is of no more use.
     pub(super) fn remove(&mut self, offset: Offset) {
         if let Some(stored) = self.by_offset.remove(&offset) {
-            self.bytes -= stored.cost();
+            self.subtract(stored.cost());
         }
     }
 
@@ -96,8 +136,15 @@ impl Payloads {
         while let Some(first) = self.by_offset.first_entry()
             && *first.key() < offset
         {
-            self.bytes -= first.remove().cost();
+            let cost = first.remove().cost();
+            self.subtract(cost);
         }
+    }
+}
+
+impl Drop for Payloads {
+    fn drop(&mut self) {
+        self.subtract(self.bytes);
     }
 }
 
@@ -112,13 +159,31 @@ mod tests {
 
     #[test]
     fn over_the_bound_the_furthest_records_go() {
-        let mut payloads = Payloads { bytes_max: 3 * stored(1_000).cost(), ..Payloads::new() };
+        let mut payloads = Payloads::new(Arc::default());
+        payloads.bytes_max = 3 * stored(1_000).cost();
         (0..5).for_each(|offset| payloads.insert(Offset(offset), stored(1_000)));
         assert!(payloads.at(Offset(2)).is_some());
         assert!(payloads.at(Offset(3)).is_none());
         payloads.remove(Offset(0));
         payloads.remove_below(Offset(9));
         assert_eq!((payloads.bytes, payloads.by_offset.len()), (0, 0));
+    }
+
+    #[test]
+    fn over_the_nodes_bound_each_keeps_its_least() {
+        let node_bytes = Arc::new(NodeBytes::default());
+        let new = || {
+            let mut payloads = Payloads::new(node_bytes.clone());
+            payloads.node_bytes_max = 3 * CACHE_BYTES_MIN;
+            payloads
+        };
+        let (mut greedy, mut late) = (new(), new());
+        (0..100).for_each(|offset| greedy.insert(Offset(offset), stored(CACHE_BYTES_MIN / 10)));
+        assert!(greedy.bytes > 2 * CACHE_BYTES_MIN && greedy.bytes <= 3 * CACHE_BYTES_MIN);
+        (0..100).for_each(|offset| late.insert(Offset(offset), stored(CACHE_BYTES_MIN / 10)));
+        assert!(late.bytes > CACHE_BYTES_MIN / 2 && late.bytes <= CACHE_BYTES_MIN);
+        drop((greedy, late));
+        assert_eq!(node_bytes.0.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -67,6 +67,7 @@ fn append_to(partition: &Partition, key: &'static str, time: Timestamp, values: 
 /// One consumer's open stream.
 struct Worker {
     subscription: Arc<Subscription>,
+    stream: ConsumerId,
     items: mpsc::Receiver<Item>,
 }
 
@@ -88,8 +89,9 @@ async fn open(node: &Arc<Node>, partition: &Arc<Partition>, mode: Mode, name: &s
 async fn reopen(node: &Node, consumer_id: u64, places: usize) -> Worker {
     let (subscription, consumer) = node.subscriptions.consumer(consumer_id).expect("a consumer");
     let (outlet, items) = mpsc::channel(places);
-    subscription.open(consumer, node.subscriptions.next_stream(), outlet, "http://b".to_owned()).await;
-    Worker { subscription, items }
+    let stream = node.subscriptions.next_stream();
+    subscription.open(consumer, stream, outlet, "http://b".to_owned()).await;
+    Worker { subscription, stream, items }
 }
 
 impl Worker {
@@ -116,6 +118,12 @@ impl Worker {
     async fn nack(&self, message: &StreamMessage, reason: &str) {
         let (offset, token) = place(message);
         self.subscription.nack(offset, Some(token), None, Some(reason.to_owned())).await;
+    }
+
+    /// The client goes away, as the front tells it.
+    fn close(mut self) {
+        self.items.close();
+        self.subscription.close_soon(self.stream);
     }
 
     async fn is_silent(&mut self) -> bool {
@@ -216,5 +224,146 @@ async fn a_hot_keys_records_are_read_again_in_order() {
             let message = worker.expect(payload).await;
             worker.ack(&message).await;
         }
+    }
+}
+
+/// A thousand subscriptions, each with a consumer that was there and may come back. Not part of the usual run, for it
+/// measures: `cargo test -p keyway-broker --lib a_thousand -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "measures memory and time"]
+async fn a_thousand_subscriptions_on_a_node() {
+    const COUNT: usize = 1_000;
+    let store: Arc<dyn LogStore> = Arc::new(MemoryStore::new());
+    let node = node_on(store.clone()).await;
+    let topic = topic(&node).await;
+    append(&topic.partitions[0], &["0"; 100]);
+    let (before, begun) = (resident_bytes(), std::time::Instant::now());
+    let create = async |index: usize| {
+        let name = format!("sub-{index}");
+        node.subscriptions.create(&node, &topic, &name, Mode::KeyShared, StartPosition::Earliest).await
+    };
+    for index in 0..COUNT {
+        create(index).await.expect("created");
+    }
+    println!("created in {:?}, {} bytes each", begun.elapsed(), (resident_bytes() - before) / COUNT);
+    let mut streams = Vec::new();
+    for index in 0..COUNT {
+        let name = format!("sub-{index}");
+        let id = consumer_id(&topic.partitions[0].id, &name, "c");
+        let request = SubscribeRequest {
+            consumer_id: id,
+            consumer_name: "c".to_owned(),
+            topic_name: "/default/orders".to_owned(),
+            filters: Vec::new(),
+        };
+        let partition = &topic.partitions[0];
+        let start = StartPosition::Latest;
+        let wanted = Wanted { partition, name: &name, mode: Mode::KeyShared, reliable: true, start };
+        node.subscriptions.subscribe(&node, wanted, request).await.expect("subscribed");
+        streams.push(reopen(&node, id, 4).await);
+    }
+    for stream in &mut streams {
+        stream.expect("0").await;
+    }
+    println!("all deliver after {:?}, {} bytes each", begun.elapsed(), (resident_bytes() - before) / COUNT);
+    drop(streams);
+    stop(node).await;
+    let begun = std::time::Instant::now();
+    let node = node_on(store).await;
+    println!("started again in {:?}", begun.elapsed());
+    assert_eq!(node.subscriptions.names(topic.id).len(), COUNT);
+}
+
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number") * 4_096
+}
+
+#[tokio::test]
+async fn shared_gives_what_a_lost_consumer_held_to_the_others_at_once() {
+    let node = node().await;
+    let topic = topic(&node).await;
+    append(&topic.partitions[0], &["0", "1"]);
+    let mut lost = open(&node, &topic.partitions[0], Mode::Shared, "lost", 8).await;
+    lost.expect("0").await;
+    lost.expect("1").await;
+    let mut other = open(&node, &topic.partitions[0], Mode::Shared, "other", 8).await;
+    assert!(other.is_silent().await);
+    let begun = std::time::Instant::now();
+    lost.close();
+    other.expect("0").await;
+    other.expect("1").await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn failover_goes_down_the_line_and_each_begins_with_the_oldest_unanswered() {
+    let node = node().await;
+    let topic = topic(&node).await;
+    append(&topic.partitions[0], &["0", "1", "2"]);
+    let mut first = open(&node, &topic.partitions[0], Mode::Failover, "z-first", 8).await;
+    let mut second = open(&node, &topic.partitions[0], Mode::Failover, "m-second", 8).await;
+    let mut third = open(&node, &topic.partitions[0], Mode::Failover, "a-third", 8).await;
+    let message = first.expect("0").await;
+    first.ack(&message).await;
+    first.expect("1").await;
+    first.close();
+    let message = second.expect("1").await;
+    second.ack(&message).await;
+    second.expect("2").await;
+    second.close();
+    third.expect("2").await;
+    // Whoever was first is the last in line now.
+    let mut back = open(&node, &topic.partitions[0], Mode::Failover, "z-first", 8).await;
+    assert!(back.is_silent().await);
+}
+
+#[tokio::test]
+async fn an_exclusive_consumer_is_taken_over_by_its_own_name_only() {
+    let node = node().await;
+    let topic = topic(&node).await;
+    let partition = &topic.partitions[0];
+    append(partition, &["0"]);
+    let mut held = open(&node, partition, Mode::Exclusive, "only", 8).await;
+    held.expect("0").await;
+    let request = SubscribeRequest {
+        consumer_id: 77,
+        consumer_name: "other".to_owned(),
+        topic_name: "/default/orders".to_owned(),
+        filters: Vec::new(),
+    };
+    let start = StartPosition::Latest;
+    let wanted = Wanted { partition, name: "sub", mode: Mode::Exclusive, reliable: true, start };
+    let refused = node.subscriptions.subscribe(&node, wanted, request).await;
+    assert!(matches!(refused, Err(SubscribeError::Exclusive { holder }) if holder == "only"));
+    let mut again = open(&node, partition, Mode::Exclusive, "only", 8).await;
+    assert!(matches!(held.item().await, Some(Err(StreamEnd::TakenOver))));
+    again.expect("0").await;
+}
+
+/// What does not fit into memory is read again, and nothing is lost or out of order for it.
+#[tokio::test]
+async fn messages_that_memory_cannot_hold_are_delivered_from_the_log() {
+    let node = node().await;
+    let topic = topic(&node).await;
+    // 100 MB of messages in memory 64 MiB large.
+    let value: &'static str = Box::leak("x".repeat(1_000_000).into_boxed_str());
+    for _ in 0..100 {
+        append(&topic.partitions[0], &[value]);
+    }
+    let mut worker = open(&node, &topic.partitions[0], Mode::KeyShared, "c", 8).await;
+    for offset in 0..100 {
+        let message = worker.next().await;
+        assert_eq!((message.payload.len(), place(&message).0), (1_000_000, Offset(offset)));
+        if offset == 0 {
+            let subscriptions = &node.subscriptions;
+            eventually("all is read", async || {
+                let view = subscriptions.describe(&topic, "sub").await.expect("a picture").remove(0);
+                assert!(view.cache_bytes <= 64 * 1024 * 1024);
+                view.next_read == 100
+            })
+            .await;
+        }
+        worker.ack(&message).await;
     }
 }
