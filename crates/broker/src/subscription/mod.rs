@@ -224,7 +224,12 @@ impl Subscriptions {
             self.records.wait(ticket).await.map_err(store_error)?;
         }
         let consumer = subscribed.consumer;
-        self.write().by_consumer.insert(consumer.id, (subscription, consumer.clone()));
+        let mut map = self.write();
+        // Deleted meanwhile: an id that leads nowhere would make clients open streams that end at once.
+        if !map.has(&subscription) {
+            return Err(SubscribeError::Ended);
+        }
+        map.by_consumer.insert(consumer.id, (subscription, consumer.clone()));
         Ok(consumer)
     }
 
@@ -357,6 +362,13 @@ impl Map {
     ) -> impl Iterator<Item = (PartitionId, &BTreeMap<String, Arc<Subscription>>)> {
         let all = (topic, PartitionId(0))..=(topic, PartitionId(i32::MAX));
         self.by_partition.range(all).map(|(&(_, partition), all)| (partition, all))
+    }
+
+    /// Whether it is still there, and not another of its name.
+    fn has(&self, subscription: &Arc<Subscription>) -> bool {
+        let SubscriptionId { topic, partition, name } = &subscription.id;
+        let current = self.by_partition.get(&(*topic, *partition)).and_then(|all| all.get(name));
+        current.is_some_and(|current| Arc::ptr_eq(current, subscription))
     }
 
     fn policies_of(&self, topic: TopicId) -> usize {

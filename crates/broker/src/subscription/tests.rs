@@ -1,6 +1,7 @@
 //! The owner without a network: what clients cannot easily be made to do.
 
 mod failures;
+mod flaky_store;
 mod people;
 
 use super::*;

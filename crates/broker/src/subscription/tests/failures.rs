@@ -211,3 +211,25 @@ async fn a_clean_stop_between_dead_letter_and_position_repeats_nothing() {
     worker.expect("good").await;
     assert_eq!(contents(&node, "orders.sub.dlq").len(), 1);
 }
+
+/// Neither a topic that cannot be made nor one that takes nothing loses a dead letter, repeats it, or lets its key pass.
+#[tokio::test]
+async fn a_store_that_refuses_dead_letters_for_a_while_gets_each_once_and_in_order() {
+    let (store, refusals) = super::flaky_store::FlakyStore::new(2);
+    let node = node_on(store).await;
+    let topic = topic(&node).await;
+    set(&node, &topic, policy(Poison::DeadLetter, 0)).await;
+    append(&topic.partitions[0], &["0", "1", "good"]);
+    let mut worker = open(&node, &topic.partitions[0], Mode::KeyShared, "c", 4).await;
+    for value in ["0", "1"] {
+        let message = worker.expect(value).await;
+        worker.nack(&message, "bad").await;
+    }
+    worker.expect("good").await;
+    assert_eq!(refusals.left(), 0);
+    let letters: Vec<String> =
+        contents(&node, "orders.sub.dlq").into_iter().map(|(value, _)| value).collect();
+    assert_eq!(letters, ["0", "1"]);
+    let view = node.subscriptions.describe(&topic, "sub").await.expect("a picture").remove(0);
+    assert_eq!((view.counters["side_write_errors"], view.counters["dead_lettered"]), (2, 2));
+}

@@ -1,0 +1,113 @@
+//! A store in memory that refuses what goes to dead-letter topics a few times.
+
+use keyway_log::{
+    AppendError, Appended, Bounds, Durability, LogStore, MemoryStore, PartitionLog, ReadError, ReadLimit,
+    Slice, StoreError, Ticket,
+};
+use keyway_record::{LeaderEpoch, Offset, RecordBatch, Timestamp, TopicPartition};
+use keyway_runtime::BoxFuture;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+/// Refuses each of so many calls, one after another.
+#[derive(Clone)]
+pub(super) struct Refusals(Arc<AtomicU32>);
+
+pub(super) struct FlakyStore {
+    inner: MemoryStore,
+    refusals: Refusals,
+}
+
+struct FlakyLog {
+    inner: Arc<dyn PartitionLog>,
+    refusals: Refusals,
+}
+
+impl Refusals {
+    pub(super) fn left(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn refuses(&self) -> bool {
+        let less = |left: u32| left.checked_sub(1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+}
+
+impl FlakyStore {
+    pub(super) fn new(refusals: u32) -> (Arc<Self>, Refusals) {
+        let refusals = Refusals(Arc::new(AtomicU32::new(refusals)));
+        (Arc::new(Self { inner: MemoryStore::new(), refusals: refusals.clone() }), refusals)
+    }
+
+    fn wrap(&self, partition: &TopicPartition, inner: Arc<dyn PartitionLog>) -> Arc<dyn PartitionLog> {
+        if !partition.topic.as_str().ends_with(".dlq") {
+            return inner;
+        }
+        Arc::new(FlakyLog { inner, refusals: self.refusals.clone() })
+    }
+}
+
+impl LogStore for FlakyStore {
+    fn create(&self, partition: &TopicPartition) -> Result<Arc<dyn PartitionLog>, StoreError> {
+        if partition.topic.as_str().ends_with(".dlq") && self.refusals.refuses() {
+            return Err(StoreError::Closed);
+        }
+        Ok(self.wrap(partition, self.inner.create(partition)?))
+    }
+
+    fn delete(&self, partition: &TopicPartition) -> Result<(), StoreError> {
+        self.inner.delete(partition)
+    }
+
+    fn list(&self) -> Vec<TopicPartition> {
+        self.inner.list()
+    }
+
+    fn open(&self, partition: &TopicPartition) -> Result<Arc<dyn PartitionLog>, StoreError> {
+        Ok(self.wrap(partition, self.inner.open(partition)?))
+    }
+
+    fn wait(&self, ticket: Ticket, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.inner.wait(ticket, durability)
+    }
+
+    fn room(&self) -> BoxFuture<'static, ()> {
+        self.inner.room()
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        self.inner.close()
+    }
+}
+
+impl PartitionLog for FlakyLog {
+    fn append(&self, batch: &RecordBatch, leader_epoch: LeaderEpoch) -> Result<Appended, AppendError> {
+        if self.refusals.refuses() {
+            return Err(AppendError::Closed);
+        }
+        self.inner.append(batch, leader_epoch)
+    }
+
+    fn read(&self, from: Offset, limit: ReadLimit) -> Result<Slice, ReadError> {
+        self.inner.read(from, limit)
+    }
+
+    fn bounds(&self) -> Bounds {
+        self.inner.bounds()
+    }
+
+    fn wait_past(&self, offset: Offset) -> BoxFuture<'static, ()> {
+        self.inner.wait_past(offset)
+    }
+
+    fn find(&self, time: Timestamp) -> Result<Option<Offset>, ReadError> {
+        self.inner.find(time)
+    }
+
+    fn trim(&self, before: Offset) -> Result<Ticket, AppendError> {
+        self.inner.trim(before)
+    }
+}
