@@ -51,7 +51,6 @@ impl Subscriptions {
     }
 
     /// The subscription's type.
-    #[allow(dead_code, reason = "Danube's administration is about to ask")]
     pub(crate) fn mode(&self, topic: TopicId, name: &str) -> Option<Mode> {
         self.read().of_topic(topic).find_map(|(_, all)| all.get(name)).map(|subscription| subscription.mode)
     }

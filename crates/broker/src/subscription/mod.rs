@@ -36,7 +36,7 @@ pub(crate) use handle::{Consumer, Item, StreamEnd, SubscribeError, SubscribeRequ
 pub(crate) use keyway_dispatch::KeyOrder;
 pub(crate) use owner::OUTLET_ITEMS;
 pub(crate) use policy::SubscriptionPolicy;
-pub(crate) use start::StartPosition;
+pub(crate) use start::{StartPosition, StartPositionError};
 pub(crate) use view::{KeyView, PartitionView};
 
 use crate::{
