@@ -1,5 +1,6 @@
 //! Answers: acks, nacks, finished dead-letter writes.
 
+use crate::brake::Outcome;
 use crate::dispatcher::{Dispatcher, Timer};
 use crate::entry::State;
 use crate::failure::Failure;
@@ -19,7 +20,7 @@ impl Dispatcher {
         match entry.state {
             State::InFlight if current && !self.is_head(index) => self.ack_provisionally(index),
             State::InFlight if current => {
-                self.count_ack(index);
+                self.count_ack(index, out);
                 self.release(index);
                 self.complete(index, out);
             }
@@ -35,11 +36,12 @@ impl Dispatcher {
         }
     }
 
-    pub(crate) fn count_ack(&mut self, index: u32) {
-        let entry = &self.entries[index];
+    pub(crate) fn count_ack(&mut self, index: u32, out: &mut Vec<Output>) {
+        let entry = self.entries[index];
         self.counters.acked += 1;
         self.counters.attempts[usize::from(entry.attempts).clamp(1, 8) - 1] += 1;
         self.roster[entry.consumer].acked += 1;
+        self.note_outcome(entry.consumer, Outcome::Acked, out);
     }
 
     pub(crate) fn nack(

@@ -1,5 +1,6 @@
 //! Who is there.
 
+use crate::brake::Outcomes;
 use crate::slab::NIL;
 use crate::{ConsumerId, Millis};
 use std::collections::BTreeMap;
@@ -41,6 +42,7 @@ pub(crate) struct Consumer {
     pub(crate) acked: u64,
     pub(crate) nacked: u64,
     pub(crate) expired: u64,
+    pub(crate) outcomes: Outcomes,
 }
 
 impl Consumer {
@@ -62,6 +64,7 @@ impl Consumer {
             acked: 0,
             nacked: 0,
             expired: 0,
+            outcomes: Outcomes::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The state machine: one step takes one input, then dispatches all that can be dispatched.
 
 use crate::ahead::BATCH;
+use crate::brake::Outcomes;
 use crate::consumer::Roster;
 use crate::declarations::Declarations;
 use crate::entry::{Entry, Leases, State};
@@ -60,6 +61,7 @@ pub struct Dispatcher {
     pub(crate) dirty: Option<Dirty>,
     pub(crate) counters: Counters,
     pub(crate) rates: Rates,
+    pub(crate) outcomes: Outcomes,
     #[cfg(test)]
     pub(crate) mutant: Option<crate::mutant::Mutant>,
 }
@@ -144,6 +146,7 @@ impl Dispatcher {
             dirty: Some(Dirty { since: Millis::default(), completions: 0, urgent: true }),
             counters: Counters::default(),
             rates: Rates::default(),
+            outcomes: Outcomes::default(),
             config,
             #[cfg(test)]
             mutant: None,
@@ -324,7 +327,7 @@ impl Dispatcher {
         }
         self.forget(index);
         if key != NIL && self.keys[key].run > 0 {
-            self.settle_run(key);
+            self.settle_run(key, out);
         }
         if key != NIL && !self.mutated(crate::mutant::Mutant::NoWakeAfterAck) {
             self.advance_key(key, out);

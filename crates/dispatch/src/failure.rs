@@ -1,5 +1,6 @@
 //! What a delivery that ended without an ack leads to.
 
+use crate::brake::Outcome;
 use crate::consumer::Link;
 use crate::dispatcher::{Dispatcher, Timer, Verdict};
 use crate::entry::State;
@@ -17,6 +18,14 @@ pub(crate) struct Failure {
     /// Least wait before the redelivery; `None` for at once.
     pub(crate) wait_ms: Option<u64>,
     pub(crate) reason: Option<String>,
+}
+
+/// What a failure did to a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Used {
+    Counted,
+    /// It would have used the message up, and the flood brake is engaged.
+    Braked,
 }
 
 impl Dispatcher {
@@ -46,23 +55,42 @@ impl Dispatcher {
 
     /// A delivery ended without an ack: the message goes back to its key, and with it all of the key that is in flight.
     pub(crate) fn fail(&mut self, index: u32, failure: Failure, out: &mut Vec<Output>) {
+        let consumer = self.entries[index].consumer;
         match self.entries[index].key {
             NIL => self.release(index),
             key => self.return_run(key),
         }
         self.counters.returned.count(failure.cause);
-        if failure.counts {
-            self.entries[index].failures = self.entries[index].failures.saturating_add(1);
-            self.entries[index].cause = failure.cause;
-            self.troubled.insert(index, failure.reason.map(shorten));
-            self.touch();
-        }
+        let braked = failure.counts && self.count_failure(index, consumer, &failure, out) == Used::Braked;
         if self.entries[index].offset < self.log_start && self.entries[index].key == NIL {
             return self.lose(index, out);
         }
-        let wait_ms = failure.wait_ms.map_or(0, |least| self.wait_ms(index, least));
+        let mut wait_ms = failure.wait_ms.map_or(0, |least| self.wait_ms(index, least));
+        if braked {
+            wait_ms = self.config.failure.max_redelivery_delay_ms;
+        }
         self.entries[index].due = self.now.plus(wait_ms);
         self.let_go_on(index, out);
+    }
+
+    fn count_failure(&mut self, index: u32, consumer: u32, failure: &Failure, out: &mut Vec<Output>) -> Used {
+        let FailurePolicy { max_redelivery_count: max, poison, .. } = self.config.failure;
+        let mut failures = self.entries[index].failures.saturating_add(1);
+        let mut used = Used::Counted;
+        if failures > max && poison != Poison::Block {
+            if self.is_braked(consumer) {
+                (failures, used) = (max, Used::Braked);
+            } else {
+                self.note_outcome(consumer, Outcome::UsedUp, out);
+            }
+        }
+        let entry = &mut self.entries[index];
+        (entry.failures, entry.cause) = (failures, failure.cause);
+        if failures > 0 {
+            self.troubled.insert(index, failure.reason.clone().map(shorten));
+        }
+        self.touch();
+        used
     }
 
     /// The wait before the next delivery: the policy's, lengthened by what the consumer asked for and by jitter, capped.
@@ -182,6 +210,7 @@ impl Dispatcher {
             self.entries[index].due = self.entries[index].due.min(latest);
         }
         self.config.failure = policy;
+        self.release_brakes(out);
         let blocked = |&(_, index): &(i64, u32)| self.entries[index].state == State::Blocked;
         let blocked: Vec<(i64, u32)> = self.window.live(i64::MAX).filter(blocked).collect();
         for (_, index) in blocked {

@@ -36,6 +36,7 @@
 mod ack;
 mod ahead;
 mod assignment;
+mod brake;
 mod check;
 mod config;
 mod consumer;

@@ -48,11 +48,13 @@ pub(crate) enum Mutant {
     LeasesRunTogether,
     /// A hot key takes all memory.
     NeverSpill,
+    /// The flood brake brakes nothing.
+    NoBrake,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::AckOnLoss,
         Self::AckAnyToken,
         Self::NackToTail,
@@ -75,6 +77,7 @@ impl Mutant {
         Self::LastAttemptInCompany,
         Self::LeasesRunTogether,
         Self::NeverSpill,
+        Self::NoBrake,
     ];
 }
 

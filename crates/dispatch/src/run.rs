@@ -74,14 +74,14 @@ impl Dispatcher {
     }
 
     /// The lowest message of a run was done: so are those after it that were acked, and the next one's lease begins.
-    pub(crate) fn settle_run(&mut self, key: u32) {
+    pub(crate) fn settle_run(&mut self, key: u32, out: &mut Vec<Output>) {
         while self.keys[key].run > 0 {
             let head = self.keys[key].head;
             if self.entries[head].state != State::Acked {
                 self.leases.unlink(&mut self.entries, head);
                 return self.lease(head);
             }
-            self.count_ack(head);
+            self.count_ack(head, out);
             self.keys[key].run -= 1;
             self.pop_head(key, head);
             self.forget(head);

@@ -202,7 +202,7 @@ impl Dispatcher {
             spilled_keys: self.spills.ranges.len() as u64,
             spilled_messages: self.spills.count,
             parked_keys: 0,
-            flood_brake: false,
+            flood_brake: self.outcomes.engaged,
             blocked,
             oldest_blocked,
             consumers: self.consumer_stats(),
@@ -264,7 +264,7 @@ impl Dispatcher {
             acked: consumer.acked,
             nacked: consumer.nacked,
             expired: consumer.expired,
-            flood_brake: false,
+            flood_brake: consumer.outcomes.engaged,
         });
         stats.collect()
     }

@@ -26,8 +26,9 @@ pub(crate) struct Message {
     pub(crate) place: Place,
     pub(crate) token: Option<Token>,
     pub(crate) attempts: u16,
-    /// The attempt that its lease was for.
+    /// The attempt that its lease was for, and which lease it was.
     pub(crate) leased: u16,
+    pub(crate) nth_lease: u64,
     pub(crate) failures: u16,
     pub(crate) due: Millis,
     pub(crate) cause: Cause,
@@ -48,7 +49,31 @@ pub(crate) struct Member {
     pub(crate) link: Link,
     pub(crate) credit: u32,
     pub(crate) per_key: usize,
+    pub(crate) brake: Brake,
     pub(crate) patterns: Vec<Vec<u8>>,
+}
+
+/// The latest ends, whether they were used up, and whether that is too often.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Brake {
+    ends: Vec<bool>,
+    engaged: bool,
+}
+
+impl Brake {
+    fn note(&mut self, used_up: bool, brake: FloodBrake) -> Option<bool> {
+        self.ends.push(used_up);
+        let looked_at = usize::from(brake.outcomes);
+        let latest = &self.ends[self.ends.len().saturating_sub(looked_at)..];
+        let bad = latest.iter().filter(|&&used_up| used_up).count();
+        let before = self.engaged;
+        self.engaged = if before {
+            bad * 2 > looked_at
+        } else {
+            latest.len() == looked_at && bad * 100 >= usize::from(brake.used_up_percent) * looked_at
+        };
+        (before != self.engaged).then_some(self.engaged)
+    }
 }
 
 impl Place {
@@ -86,7 +111,11 @@ pub(crate) struct Model {
     pub(crate) active: Option<u64>,
     /// Declarations that nobody makes any more.
     pub(crate) retained: Vec<(Vec<Vec<u8>>, Millis)>,
+    pub(crate) brake: Brake,
+    /// Consumers in the order in which those of one deadline are given up.
+    pub(crate) places: Vec<ConsumerId>,
     last_token: u64,
+    leases: u64,
     expected: Vec<Output>,
     /// Runs that their consumers must be told to forget.
     revoked: Vec<(ConsumerId, KeyHash)>,
@@ -126,7 +155,10 @@ impl Model {
             members: vec![],
             active: None,
             retained: vec![],
+            brake: Brake::default(),
+            places: vec![],
             last_token: 0,
+            leases: 0,
             expected: vec![],
             revoked: vec![],
         }
@@ -155,6 +187,7 @@ impl Model {
                 token: None,
                 attempts: retry.attempts,
                 leased: 0,
+                nth_lease: 0,
                 failures: retry.failures,
                 due: retry.retry_at,
                 cause: retry.cause,
@@ -320,6 +353,16 @@ impl Model {
                     }
                 }
                 self.config.failure = policy.clone();
+                if policy.flood_brake.is_none() {
+                    let mut engaged = vec![];
+                    for member in &mut self.members {
+                        let was = std::mem::take(&mut member.brake).engaged;
+                        engaged.extend(was.then_some(Some(member.id)));
+                    }
+                    engaged.extend(std::mem::take(&mut self.brake).engaged.then_some(None));
+                    let released = |consumer| Output::FloodBrake { consumer, engaged: false };
+                    self.expected.extend(engaged.into_iter().map(released));
+                }
             }
             Input::SideDone { offset, ok } => {
                 let due = self.now.plus(1_000);
@@ -361,24 +404,13 @@ impl Model {
                 link: Link::Connected,
                 credit,
                 per_key: 1,
+                brake: Brake::default(),
                 patterns: vec![b"\0new".into()],
             });
             self.members.last_mut().unwrap().per_key = self.per_key(join);
             return self.want(self.members.len() - 1, &join.filters);
         };
         let old = self.members[at].id;
-        if self.members[at].is_leaving() {
-            self.members[at].patterns = vec![b"\0new".into()];
-            if self.members[at].per_key > 1 {
-                for offset in self.held(old) {
-                    if self.is_held_by(offset, old) {
-                        self.fail(offset, Cause::Disconnect, false, None, None);
-                    }
-                }
-            }
-        } else {
-            self.return_held(old);
-        }
         if old != join.consumer {
             self.expected.push(Output::Replaced { consumer: old });
             self.members[at].id = join.consumer;
@@ -389,6 +421,18 @@ impl Model {
                     *consumer = join.consumer;
                 }
             }
+        }
+        if self.members[at].is_leaving() {
+            self.members[at].patterns = vec![b"\0new".into()];
+            if self.members[at].per_key > 1 {
+                for offset in self.held(join.consumer) {
+                    if self.is_held_by(offset, join.consumer) {
+                        self.fail(offset, Cause::Disconnect, false, None, None);
+                    }
+                }
+            }
+        } else {
+            self.return_held(join.consumer);
         }
         self.members[at].link = Link::Connected;
         self.members[at].credit = join.credit;
@@ -424,8 +468,10 @@ impl Model {
         let consumer = self.messages[&offset].place.holder().unwrap();
         let holder = &self.members[self.find(consumer).unwrap()];
         let end = self.now.plus(self.config.failure.ack_timeout_ms << growth(holder, attempts));
+        self.leases += 1;
         let message = self.messages.get_mut(&offset).unwrap();
         (message.place, message.leased) = (Place::InFlight { consumer, lease: Some(end) }, attempts);
+        message.nth_lease = self.leases;
     }
 
     fn want(&mut self, at: usize, filters: &[Bytes]) {
@@ -465,22 +511,31 @@ impl Model {
     }
 
     fn apply_time(&mut self) {
-        let ends: Vec<(Millis, i64)> = self
+        let mut ends: Vec<(Millis, u16, u64, i64)> = self
             .messages
             .iter()
             .filter_map(|(&offset, message)| match message.place {
-                Place::InFlight { lease: Some(lease), .. } if lease <= self.now => Some((lease, offset)),
+                Place::InFlight { lease: Some(lease), consumer } if lease <= self.now => {
+                    let holder = &self.members[self.find(consumer).unwrap()];
+                    Some((lease, growth(holder, message.leased), message.nth_lease, offset))
+                }
                 _ => None,
             })
             .collect();
-        for (_, offset) in ends {
+        ends.sort_unstable();
+        for (.., offset) in ends {
             if self.config.mode == Mode::KeyShared {
                 self.revoke(offset);
             }
             self.fail(offset, Cause::AckTimeout, true, Some(0), None);
         }
         let over = |member: &&Member| matches!(member.link, Link::Lost { until } if until <= self.now);
-        let over: Vec<ConsumerId> = self.members.iter().filter(over).map(|member| member.id).collect();
+        let mut over: Vec<Member> = self.members.iter().filter(over).cloned().collect();
+        over.sort_by_key(|member| {
+            let Link::Lost { until } = member.link else { unreachable!() };
+            (until, self.places.iter().position(|&id| id == member.id))
+        });
+        let over: Vec<ConsumerId> = over.into_iter().map(|member| member.id).collect();
         over.into_iter().for_each(|consumer| self.expel(consumer));
         let due =
             |member: &&Member| matches!(member.link, Link::Leaving { deadline: Some(at) } if at <= self.now);
@@ -520,8 +575,18 @@ impl Model {
             assert!(offered, "offset {offset} was passed over without being read");
             let (due, place) = (Millis(0), Place::Unread);
             let (cause, reason) = (Cause::Nack, None);
-            let fresh =
-                Message { key, place, token: None, attempts: 0, leased: 0, failures: 0, due, cause, reason };
+            let fresh = Message {
+                key,
+                place,
+                token: None,
+                attempts: 0,
+                leased: 0,
+                nth_lease: 0,
+                failures: 0,
+                due,
+                cause,
+                reason,
+            };
             let message = self.messages.entry(offset).or_insert(fresh);
             message.place = Place::Waiting;
             message.due = message.due.min(self.now.plus(self.config.failure.max_redelivery_delay_ms));
@@ -769,7 +834,8 @@ impl Model {
             Place::InFlight { consumer, .. } if (same || token.is_none()) && !lowest => {
                 self.messages.get_mut(&offset).unwrap().place = Place::Acked { consumer };
             }
-            Place::InFlight { .. } if same || token.is_none() => {
+            Place::InFlight { consumer, .. } if same || token.is_none() => {
+                self.note(consumer, false);
                 self.finish(offset);
                 if !keyed {
                     return;
@@ -778,6 +844,7 @@ impl Model {
                     if !matches!(self.messages[&behind].place, Place::Acked { .. }) {
                         return self.lease(behind);
                     }
+                    self.note(consumer, false);
                     self.finish(behind);
                 }
             }
@@ -789,13 +856,27 @@ impl Model {
 
     fn fail(&mut self, offset: i64, cause: Cause, counts: bool, wait: Option<u64>, reason: Option<String>) {
         let policy = self.config.failure.clone();
+        let place = self.messages[&offset].place;
+        let braked = self.members[self.find(place.holder().unwrap()).unwrap()].brake.engaged;
         let message = self.messages.get_mut(&offset).unwrap();
         if self.config.mode != Mode::KeyShared {
             message.place = Place::Waiting;
         }
+        let (mut wait, holder) = (wait, place.holder().unwrap());
         if counts {
-            (message.failures, message.cause, message.reason) = (message.failures + 1, cause, reason);
+            (message.cause, message.reason) = (cause, reason);
+            let uses_up = message.failures >= policy.max_redelivery_count && policy.poison != Poison::Block;
+            if uses_up && policy.flood_brake.is_some() && (self.brake.engaged || braked) {
+                wait = Some(u64::MAX);
+                message.failures = policy.max_redelivery_count;
+            } else {
+                message.failures += 1;
+                if uses_up {
+                    self.note(holder, true);
+                }
+            }
         }
+        let message = self.messages.get_mut(&offset).unwrap();
         let doubled = match policy.backoff {
             Backoff::Fixed => policy.base_redelivery_delay_ms,
             Backoff::Exponential => policy.base_redelivery_delay_ms << (message.failures.max(1) - 1),
@@ -811,6 +892,17 @@ impl Model {
         self.messages.get_mut(&offset).unwrap().due = self.now.plus(wait);
         if offset < self.log_start && self.config.mode != Mode::KeyShared {
             self.lose(offset);
+        }
+    }
+
+    fn note(&mut self, consumer: ConsumerId, used_up: bool) {
+        let Some(brake) = self.config.failure.flood_brake else { return };
+        let at = self.find(consumer).unwrap();
+        if let Some(engaged) = self.members[at].brake.note(used_up, brake) {
+            self.expected.push(Output::FloodBrake { consumer: Some(consumer), engaged });
+        }
+        if let Some(engaged) = self.brake.note(used_up, brake) {
+            self.expected.push(Output::FloodBrake { consumer: None, engaged });
         }
     }
 

@@ -628,3 +628,38 @@ fn seek_goes_back_and_forth_and_voids_what_is_in_flight() {
     bench.step(Input::Seek { to: Offset(3) });
     assert_eq!((bench.offsets(), bench.cursor()), (vec![3], 3));
 }
+
+#[test]
+fn a_broken_worker_does_not_move_a_topic_into_the_dead_letter_topic() {
+    let failure =
+        FailurePolicy { poison: Poison::DeadLetter, max_redelivery_count: 0, ..FailurePolicy::default() };
+    let mut bench = Bench::with(Config { failure, ..Config::new(Mode::KeyShared) });
+    let keys: Vec<&'static str> = (0..1_000).map(|nth| &*format!("key-{nth}").leak()).collect();
+    bench.join(1, &[]);
+    bench.publish(&keys);
+    let mut letters = 0;
+    for _ in 0..60 {
+        bench.offsets().into_iter().for_each(|offset| bench.nack(offset));
+        for output in std::mem::take(&mut bench.other) {
+            if let Output::DeadLetter { offset, .. } = output {
+                letters += 1;
+                bench.step(Input::SideDone { offset, ok: true });
+            }
+        }
+        bench.wait(100);
+    }
+    let stats = bench.dispatcher.stats();
+    assert!(letters < 40 && stats.flood_brake, "{letters} of 1,000 messages");
+    assert_eq!(stats.blocked.by(Reason::Backoff), 1_000 - letters, "the rest waits for its next try");
+    // The worker is mended: what comes again is processed, and nothing else was lost.
+    let mut acked = 0;
+    for _ in 0..100 {
+        bench.wait(60_000);
+        for offset in bench.offsets() {
+            bench.ack(offset);
+            acked += 1;
+        }
+    }
+    assert_eq!(acked + letters, 1_000);
+    assert!(!bench.dispatcher.stats().flood_brake);
+}

@@ -69,14 +69,15 @@ pub(crate) struct Tally {
     pub(crate) recovered: u64,
     pub(crate) revoked: u64,
     pub(crate) spilled: u64,
+    pub(crate) braked: u64,
 }
 
 impl Tally {
-    pub(crate) fn fields(&mut self) -> [&mut u64; 17] {
+    pub(crate) fn fields(&mut self) -> [&mut u64; 18] {
         let Self { steps, delivered, redelivered, drained, replaced, refused, skipped, .. } = self;
         let Self { dropped, blocked, lost, dead_letters, late_acks, stale_acks, expired, recovered, .. } =
             self;
-        let Self { revoked, spilled, .. } = self;
+        let Self { revoked, spilled, braked, .. } = self;
         [
             steps,
             delivered,
@@ -95,6 +96,7 @@ impl Tally {
             recovered,
             revoked,
             spilled,
+            braked,
         ]
     }
 
@@ -161,6 +163,12 @@ pub(crate) struct World {
     pub(crate) trace: bool,
 }
 
+const BRAKES: [Option<FloodBrake>; 3] = [
+    None,
+    Some(FloodBrake { outcomes: 3, used_up_percent: 60 }),
+    Some(FloodBrake { outcomes: 6, used_up_percent: 50 }),
+];
+
 const KINDS: [Mode; 6] =
     [Mode::KeyShared, Mode::KeyShared, Mode::KeyShared, Mode::Shared, Mode::Exclusive, Mode::Failover];
 
@@ -190,7 +198,7 @@ impl World {
             jitter_percent: 0,
             poison: random.pick(&[Poison::Block, Poison::DeadLetter, Poison::Drop]),
             disconnects: random.pick(&[Disconnects::Count, Disconnects::Ignore]),
-            flood_brake: None,
+            flood_brake: random.pick(&BRAKES),
         };
         let epoch = OwnerEpoch::FIRST;
         let mut world = Self {
@@ -510,6 +518,7 @@ impl World {
         policy.poison = self.random.pick(&[Poison::Block, Poison::DeadLetter, Poison::Drop]);
         policy.max_redelivery_count += self.random.below(2) as u16;
         policy.ack_timeout_ms = self.random.pick(&[300, 1_000]);
+        policy.flood_brake = self.random.pick(&BRAKES);
         self.step(Input::SetPolicy(self.config.failure.clone()));
     }
 
@@ -602,6 +611,8 @@ impl World {
         self.model.step(self.now, &input, stats.next_read.0, spilled, &self.log, &out);
         self.ended.extend(self.model.done.difference(&done_before));
         self.compare(&stats);
+        self.model.places = stats.consumers.iter().map(|consumer| consumer.consumer).collect();
+        self.tally.braked += u64::from(stats.flood_brake);
         self.tally.steps += 1;
         for output in &out {
             self.tally.count(output);
