@@ -10,6 +10,7 @@ use crate::window::Cell;
 use crate::{Cause, Output, Token};
 
 impl Dispatcher {
+    #[inline]
     pub(crate) fn ack(&mut self, offset: i64, token: Option<Token>, out: &mut Vec<Output>) {
         let Cell::Live(index) = self.window.get(offset) else {
             self.counters.stale_acks += 1;
@@ -21,8 +22,10 @@ impl Dispatcher {
             State::InFlight if current && !self.is_head(index) => self.ack_provisionally(index),
             State::InFlight if current => {
                 self.count_ack(index, out);
-                self.release(index);
-                self.complete(index, out);
+                if !self.complete_single(index) {
+                    self.release(index);
+                    self.complete(index, out);
+                }
             }
             // A late ack of the last delivery: nothing after it was released, so it still counts and saves a duplicate.
             State::Waiting | State::Backoff | State::Blocked
@@ -36,6 +39,7 @@ impl Dispatcher {
         }
     }
 
+    #[inline]
     pub(crate) fn count_ack(&mut self, index: u32, out: &mut Vec<Output>) {
         let entry = self.entries[index];
         self.counters.acked += 1;

@@ -4,10 +4,11 @@ use crate::ahead::BATCH;
 use crate::dispatcher::Verdict;
 use crate::entry::{Entry, State};
 use crate::key::Key;
+use crate::key_table::Vacant;
 use crate::mutant::Mutant;
 use crate::slab::NIL;
 use crate::window::Cell;
-use crate::{Arrival, Cause, Dispatcher, Millis, Output, Token};
+use crate::{Arrival, Dispatcher, Output};
 use keyway_record::Offset;
 
 impl Dispatcher {
@@ -63,7 +64,12 @@ impl Dispatcher {
 
     #[inline]
     fn take_record(&mut self, record: &Arrival, out: &mut Vec<Output>) {
-        let key = if self.config.mode.is_keyed() { self.key_for(record) } else { NIL };
+        let key = match self.find_key(record) {
+            Found::None => NIL,
+            Found::Key(key) => key,
+            Found::Vacant(vacant) if self.take_single(record, vacant) => return,
+            Found::Vacant(vacant) => self.add_key(record, vacant),
+        };
         if key != NIL && self.must_spill(key) {
             return self.spill(key, record.offset.0);
         }
@@ -75,23 +81,8 @@ impl Dispatcher {
     #[inline]
     pub(crate) fn append(&mut self, key: u32, record: &Arrival, out: &mut Vec<Output>) {
         let offset = record.offset.0;
-        let mut entry = Entry {
-            offset,
-            token: Token::NONE,
-            due: Millis::default(),
-            key,
-            next: NIL,
-            lease_prev: NIL,
-            lease_next: NIL,
-            consumer: NIL,
-            size: record.size,
-            attempts: 0,
-            failures: 0,
-            state: State::Waiting,
-            cause: Cause::default(),
-            growth: 0,
-        };
-        let retry = self.saved.remove(&offset);
+        let mut entry = Entry::new(offset, key, record.size);
+        let retry = if self.saved.is_empty() { None } else { self.saved.remove(&offset) };
         if let Some(retry) = &retry {
             (entry.attempts, entry.failures, entry.cause) = (retry.attempts, retry.failures, retry.cause);
             // A clock that was far ahead when this was saved must not hold the message for ever.
@@ -122,14 +113,20 @@ impl Dispatcher {
         }
     }
 
-    /// The record's key, which becomes live if it is not.
     #[inline]
-    fn key_for(&mut self, record: &Arrival) -> u32 {
+    fn find_key(&mut self, record: &Arrival) -> Found {
         let Self { table, keys, .. } = self;
-        let vacant = match table.find_or_vacant(record.key, |other| keys[other].hash) {
-            Ok(index) => return index,
-            Err(vacant) => vacant,
-        };
+        if !self.config.mode.is_keyed() {
+            return Found::None;
+        }
+        match table.find_or_vacant(record.key, |other| keys[other].hash) {
+            Ok(index) => Found::Key(index),
+            Err(vacant) => Found::Vacant(vacant),
+        }
+    }
+
+    /// The record's key becomes live.
+    fn add_key(&mut self, record: &Arrival, vacant: Vacant) -> u32 {
         let version = self.placement.version.wrapping_sub(1);
         let key = Key {
             hash: record.key,
@@ -144,8 +141,8 @@ impl Dispatcher {
             spilled: false,
             ready: false,
         };
-        let index = keys.insert(key);
-        table.insert(vacant, record.key, index);
+        let index = self.keys.insert(key);
+        self.table.insert(vacant, record.key, index);
         self.texts.set(index, record.key_text.as_deref().unwrap_or_default());
         index
     }
@@ -250,4 +247,14 @@ impl Dispatcher {
             room >= worth(self.config.live_max) && span_room >= i64::from(worth(self.config.span_max));
         enough.then_some(room)
     }
+}
+
+/// What the table says of a record's key.
+enum Found {
+    /// Messages do not queue by key.
+    None,
+    /// It is live.
+    Key(u32),
+    /// It is not.
+    Vacant(Vacant),
 }

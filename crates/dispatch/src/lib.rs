@@ -60,6 +60,7 @@ mod queue;
 mod rates;
 mod run;
 mod seek;
+mod single;
 mod slab;
 mod snapshot;
 mod spill;

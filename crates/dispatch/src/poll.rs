@@ -144,26 +144,36 @@ impl Dispatcher {
             false => Token::new(self.epoch, self.sequence),
             true => Token::from_raw(self.sequence),
         };
-        let entry = &mut self.entries[index];
+        let Self { entries, keys, roster, leases, counters, .. } = self;
+        let entry = &mut entries[index];
         assert_eq!(entry.state, State::Waiting, "only a waiting message is delivered");
         entry.state = State::InFlight;
         entry.token = token;
         entry.consumer = consumer;
         entry.attempts = entry.attempts.saturating_add(1);
         let (key, offset, attempt) = (entry.key, Offset(entry.offset), u32::from(entry.attempts));
-        if key != NIL {
-            self.extend_run(key, index);
-        }
-        self.lease(index);
-        let holder = &mut self.roster[consumer];
+        let holder = &mut roster[consumer];
         holder.in_flight += 1;
         holder.delivered += 1;
-        self.counters.delivered += 1;
-        self.counters.redelivered += u64::from(attempt > 1);
+        counters.delivered += 1;
+        counters.redelivered += u64::from(attempt > 1);
+        out.push(Output::Deliver { consumer: holder.id, offset, token, attempt });
+        if self.pipelining {
+            if key != NIL {
+                self.extend_run(key, index);
+            }
+            self.lease(index);
+        } else {
+            // A run of one, with the shortest lease.
+            entry.due = self.now.plus(self.config.failure.ack_timeout_ms);
+            leases.push(entries, index, 0);
+            if key != NIL {
+                keys[key].run += 1;
+            }
+        }
         if key != NIL {
             self.rates.delivered(self.now, self.sequence, self.keys[key].hash, offset.0);
         }
-        out.push(Output::Deliver { consumer: holder.id, offset, token, attempt });
     }
 
     /// Puts a consumer that may have something to get into the run queue.

@@ -1,15 +1,15 @@
 //! Which keys are busiest, at a bounded cost.
 //!
-//! A space-saving sketch: 256 counters for however many keys. It is fed with one delivery in sixteen, so that a message
-//! pays next to nothing, and forgets half of what it knows every ten seconds, so that it tells of now.
+//! A space-saving sketch: 128 counters for however many keys. It is fed with one delivery in 64, so that a message pays
+//! next to nothing, and forgets half of what it knows every ten seconds, so that it tells of now.
 
 use crate::Millis;
 use crate::placement::mix;
 use keyway_record::KeyHash;
 
-const COUNTERS: usize = 256;
+const COUNTERS: usize = 128;
 /// One delivery in this many is counted.
-const SAMPLE: u64 = 16;
+const SAMPLE: u64 = 64;
 const HALF_MS: u64 = 10_000;
 
 #[derive(Clone, Debug, Default)]
@@ -37,6 +37,7 @@ impl Rates {
         }
     }
 
+    #[cold]
     fn count(&mut self, now: Millis, key: KeyHash, offset: i64) {
         self.halve(now);
         if let Some(counter) = self.counters.iter_mut().find(|counter| counter.key == key) {

@@ -64,19 +64,20 @@ impl<T> Slab<T> {
     pub(crate) fn free(&mut self, index: u32) {
         self.free.push(index);
         self.freed += 1;
-        let enough = self.freed >= self.places.len() / 4 || self.free.len() == self.places.len();
-        if enough && self.is_too_large() {
-            self.shrink();
+        if self.freed >= self.places.len() / 4 || self.free.len() == self.places.len() {
+            self.shrink_if_too_large();
         }
     }
 
-    #[inline]
-    fn is_too_large(&self) -> bool {
-        self.places.len() > SHRINK_MIN && self.len() < self.places.len() / 8
+    #[cold]
+    fn shrink_if_too_large(&mut self) {
+        if self.places.len() > SHRINK_MIN && self.len() < self.places.len() / 8 {
+            self.shrink();
+        }
+        self.freed = self.freed.min(self.places.len() / 4 - self.places.len() / 16);
     }
 
     /// Gives back the free places at the end, and has the lowest of the others used first, so that the end becomes free.
-    #[cold]
     fn shrink(&mut self) {
         self.freed = 0;
         let mut in_use = vec![true; self.places.len()];
