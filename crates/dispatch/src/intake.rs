@@ -1,6 +1,7 @@
 //! From the log: records, gaps, the log's start; and asking for more.
 
 use crate::ahead::BATCH;
+use crate::declarations::Wanted;
 use crate::dispatcher::Verdict;
 use crate::entry::{Entry, State};
 use crate::key::Key;
@@ -74,6 +75,14 @@ impl Dispatcher {
             return self.spill(key, record.offset.0);
         }
         self.window.read_one();
+        if self.mutated(Mutant::SkipInFlight)
+            && key != NIL
+            && self.keys[key].run > 0
+            && self.declarations.wanted(self.texts.get(key)) == Wanted::Unmatched
+        {
+            self.window.set_done(record.offset.0);
+            return out.push(Output::Skipped { offset: record.offset });
+        }
         self.append(key, record, out);
     }
 

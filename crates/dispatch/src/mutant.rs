@@ -1,4 +1,19 @@
 //! Planted bugs, in test builds only: the suite must catch every one, or it is too weak.
+//!
+//! Ten of them are what a broker that dispatches by key was seen to do (Danube 0.15.1):
+//!
+//! | what it does | planted as |
+//! |---|---|
+//! | what a removed consumer held counts as acked | `AckOnLoss` |
+//! | a message is sent although older ones of its key wait | `NewestFirst` |
+//! | a failed send puts the message behind the others | `NackToTail` |
+//! | a used-up message takes those waiting behind it away | `PoisonTakesKey` |
+//! | nothing is sent after an ack until something else happens | `NoWakeAfterAck` |
+//! | timeouts and retries wait for the next publish | `NoRetryTimer` |
+//! | the last consumer's leaving skips what is queued | `SkipForNobody` |
+//! | a redelivery elsewhere leaves the first consumer full | `CreditLeak` |
+//! | an ack counts whoever sends it | `AckAnyToken` |
+//! | who happens to be connected decides what is skipped | `NoFilterGrace` |
 
 /// One known way to break the rules; most of them were shipped by somebody.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,11 +65,15 @@ pub(crate) enum Mutant {
     NeverSpill,
     /// The flood brake brakes nothing.
     NoBrake,
+    /// A key's latest message is delivered before those that wait.
+    NewestFirst,
+    /// A message that nobody wants is skipped while an older one of its key is in flight.
+    SkipInFlight,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::AckOnLoss,
         Self::AckAnyToken,
         Self::NackToTail,
@@ -78,6 +97,8 @@ impl Mutant {
         Self::LeasesRunTogether,
         Self::NeverSpill,
         Self::NoBrake,
+        Self::NewestFirst,
+        Self::SkipInFlight,
     ];
 }
 

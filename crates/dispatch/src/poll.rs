@@ -57,7 +57,10 @@ impl Dispatcher {
                 if self.roster[consumer].ring == at {
                     self.roster[consumer].ring = self.placement.slots[at as usize].next;
                 }
-                let index = self.next_of(key);
+                let mut index = self.next_of(key);
+                if self.mutated(Mutant::NewestFirst) {
+                    index = self.keys[key].tail;
+                }
                 messages += 1;
                 bytes += u64::from(self.entries[index].size);
                 self.deliver(index, consumer, out);

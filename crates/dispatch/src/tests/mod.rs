@@ -10,7 +10,7 @@ mod world;
 
 use crate::mutant::Mutant;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use world::{Tally, World};
+use world::{Inject, Tally, World};
 
 const SEEDS: u64 = 10_000;
 
@@ -43,6 +43,23 @@ fn random_histories_follow_the_rules() {
     println!("{tally:?}");
     let rare = tally.fields().into_iter().min().copied();
     assert!(!many || rare > Some(300), "everything happens often: {tally:?}");
+}
+
+/// A join, a leave, a change of filters, a loss, a crash and an expiry, at every moment of some histories.
+#[test]
+fn whatever_happens_may_happen_at_any_moment() {
+    const EVENTS: usize = 40;
+    for seed in 0..16 {
+        for at in 0..EVENTS {
+            for inject in Inject::ALL {
+                let history = || World::new(1_000_000 + seed, None).run_with(inject, at, EVENTS);
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(history)) {
+                    eprintln!("history {seed} with {inject:?} before its event {at}");
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        }
+    }
 }
 
 /// The suite itself is tested: each planted bug fails some history.

@@ -663,3 +663,34 @@ fn a_broken_worker_does_not_move_a_topic_into_the_dead_letter_topic() {
     assert_eq!(acked + letters, 1_000);
     assert!(!bench.dispatcher.stats().flood_brake);
 }
+
+/// However deep a key is, every other one has its turn in between, and equal consumers have equal shares.
+#[test]
+fn every_key_and_every_consumer_has_its_turn() {
+    let mut bench = Bench::new(Mode::KeyShared);
+    bench.join_with(1, &[], 1);
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    for _ in 0..20 {
+        bench.publish(&["deep", "deep", "deep"]);
+        bench.publish(&keys);
+    }
+    let mut last = std::collections::BTreeMap::new();
+    for turn in 0..100 {
+        let [(_, offset, _)] = bench.seen()[..] else { panic!("one at a time") };
+        let key = bench.log[offset as usize];
+        let waited = turn - last.insert(key, turn).unwrap_or(turn);
+        assert!(waited <= 2 * keys.len(), "{key} waited {waited} turns");
+        bench.ack(offset);
+    }
+    assert_eq!(last.len(), keys.len() + 1);
+
+    let mut bench = Bench::new(Mode::KeyShared);
+    (1..=4).for_each(|consumer| bench.join_with(consumer, &[], 1_000));
+    let many: Vec<&'static str> = (0..800).map(|nth| &*format!("key-{nth}").leak()).collect();
+    bench.publish(&many);
+    let share = |consumer| bench.seen.iter().filter(|(to, ..)| *to == consumer).count() as f64;
+    let shares: Vec<f64> = (1..=4).map(share).collect();
+    let sum: f64 = shares.iter().sum();
+    let jain = sum * sum / (4.0 * shares.iter().map(|share| share * share).sum::<f64>());
+    assert!(sum as usize == 800 && jain > 0.95, "{shares:?}");
+}

@@ -123,6 +123,23 @@ impl Tally {
     }
 }
 
+/// Something that may happen at any moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Inject {
+    Join,
+    Leave,
+    Filters,
+    Lose,
+    /// Of the owner, when all that it asked for was written.
+    Crash,
+    Expire,
+}
+
+impl Inject {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Join, Self::Leave, Self::Filters, Self::Lose, Self::Crash, Self::Expire];
+}
+
 pub(crate) struct World {
     random: Random,
     /// Joins, graceful leaves and acks only.
@@ -241,6 +258,39 @@ impl World {
         }
         self.calm();
         self.tally_answers();
+    }
+
+    /// A short history with one event put in between, then calm.
+    pub(crate) fn run_with(&mut self, inject: Inject, at: usize, events: usize) {
+        for event in 0..events {
+            if event == at {
+                self.inject(inject);
+            }
+            self.act();
+        }
+        self.calm();
+    }
+
+    fn inject(&mut self, inject: Inject) {
+        let first = self.workers.keys().next().copied();
+        match (inject, first) {
+            (Inject::Join, _) => self.join(777, ConsumerId(777), vec![], 3),
+            (Inject::Leave, Some(consumer)) => self.step(Input::Leave { consumer, deadline: None }),
+            (Inject::Filters, Some(consumer)) => {
+                let filters = vec![Bytes::from_static(b"key-0*")];
+                self.step(Input::SetFilters { consumer, filters });
+            }
+            (Inject::Lose, Some(consumer)) if !self.gentle => self.step(Input::Gone { consumer }),
+            (Inject::Crash, _) if !self.gentle => {
+                self.unwritten.drain(..).for_each(|bytes| self.durable = Some(bytes));
+                self.restart();
+            }
+            (Inject::Expire, _) if !self.gentle => {
+                self.now = self.now.plus(1_200);
+                self.step(Input::Tick);
+            }
+            _ => {}
+        }
     }
 
     fn tally_answers(&mut self) {
