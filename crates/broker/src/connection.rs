@@ -114,7 +114,10 @@ impl Connection {
                 self.polling = true;
             }
             Reply::Nothing => {}
-            Reply::Close(reason) => return Err(End::Refused(reason)),
+            Reply::Close(reason) => {
+                self.node.traffic.kafka_request_refused();
+                return Err(End::Refused(reason));
+            }
         }
         Ok(())
     }

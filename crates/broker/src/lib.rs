@@ -19,6 +19,7 @@ mod producer_ids;
 mod schemas;
 mod subscription;
 mod topics;
+mod traffic;
 mod validate;
 
 pub use config::Config;

@@ -47,10 +47,11 @@ pub(crate) async fn serve_kafka(node: Arc<Node>, listener: Arc<dyn Listener>) {
             }
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
+            node.traffic.kafka.refuse();
             tracing::warn!(%peer, max = node.config.connections_max, "too many Kafka connections; closing this one");
             continue;
         };
-        let connection = connection::serve(node.clone(), stream, peer);
+        let connection = connection::serve(node.clone(), node.traffic.kafka.count(stream), peer);
         node.tasks.spawn(async move {
             connection.await;
             drop(place);

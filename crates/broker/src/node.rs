@@ -12,6 +12,7 @@ use crate::{
     schemas::Schemas,
     subscription::Subscriptions,
     topics::{Topic, TopicError, Topics},
+    traffic::Traffic,
 };
 use keyway_log::{AppendError, Appended, LogStore, StoreError};
 use keyway_record::RecordBatch;
@@ -36,6 +37,7 @@ pub(crate) struct Node {
     pub(crate) schemas: Schemas,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) traffic: Traffic,
     /// Where Kafka clients are told to connect.
     pub(crate) advertised_kafka: (String, u16),
     /// Bytes of requests that may be held in memory.
@@ -93,6 +95,7 @@ impl Node {
         let namespaces = Namespaces::recover(producer_ids.records())?;
         let schemas = Schemas::recover(&world, &store, &topics)?;
         let subscriptions = Subscriptions::recover(&world, &store)?;
+        let traffic = Traffic::new(world.clock.now());
         let dead_letters = DeadLetters::recover(&world, &store, &topics)?;
         let advertised_kafka = config
             .advertised_kafka
@@ -111,6 +114,7 @@ impl Node {
             schemas,
             subscriptions,
             dead_letters,
+            traffic,
             advertised_kafka,
             request_bytes,
             stopping,

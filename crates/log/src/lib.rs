@@ -21,7 +21,7 @@ pub mod contract;
 
 pub use memory::MemoryStore;
 pub use partition::{AppendError, Appended, Bounds, PartitionLog, ReadError, ReadLimit, Slice};
-pub use store::{Durability, LogStore, StoreError, Ticket};
+pub use store::{Durability, LogFigures, LogStore, StoreError, Ticket};
 
 use std::{future::Future, pin::Pin};
 

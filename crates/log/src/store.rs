@@ -27,8 +27,30 @@ pub trait LogStore: Send + Sync {
     /// Resolves once an append that met [`crate::AppendError::Full`] may be tried again.
     fn room(&self) -> BoxFuture<'static, ()>;
 
+    /// What the store counts, for people and for metrics.
+    fn figures(&self) -> LogFigures {
+        LogFigures::default()
+    }
+
     /// Makes everything durable and stops; later appends are refused. Blocks.
     fn close(&self) -> Result<(), StoreError>;
+}
+
+/// Figures of a store since it was opened; all 0 in one that has no disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LogFigures {
+    /// Flushes that made appends durable.
+    pub flushes: u64,
+    /// Time that these took together, ms.
+    pub flush_ms: u64,
+    /// Bytes written for them.
+    pub flushed_bytes: u64,
+    /// Bytes taken in and not yet durable.
+    pub staged_bytes: u64,
+    /// Bytes of batches in memory.
+    pub memory_bytes: u64,
+    /// Bytes that a start after a crash would have to read back.
+    pub recovery_bytes: u64,
 }
 
 /// A place in the one order in which a store's appends become durable.

@@ -7,12 +7,14 @@ mod clock;
 mod disk;
 mod entropy;
 mod network;
+mod process;
 
 pub use clock::{Clock, RealClock};
 pub use disk::{Disk, File, FolderLock, LOCK_FILE, OpenMode, RealDisk};
 pub use entropy::{Entropy, RealEntropy};
 pub use keyway_record::Millis;
 pub use network::{Listener, Network, RealNetwork, Stream};
+pub use process::resident_bytes;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 

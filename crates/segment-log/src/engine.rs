@@ -87,6 +87,8 @@ impl Duties {
 pub(crate) struct Counters {
     pub(crate) commits: AtomicU64,
     pub(crate) flushes: AtomicU64,
+    /// Time that they took together, ms.
+    pub(crate) flush_ms: AtomicU64,
     pub(crate) committed_bytes: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
 }

@@ -9,7 +9,7 @@ use crate::{
     wal::entry::{Entry, LogId},
 };
 use keyway_log::{
-    BoxFuture, Durability, LogStore, PartitionLog, StoreError, Ticket, producers::ProducerStates,
+    BoxFuture, Durability, LogFigures, LogStore, PartitionLog, StoreError, Ticket, producers::ProducerStates,
 };
 use keyway_record::TopicPartition;
 use keyway_runtime::{FolderLock, World};
@@ -168,6 +168,18 @@ impl LogStore for SegmentStore {
 
     fn room(&self) -> BoxFuture<'static, ()> {
         self.engine.staging.room()
+    }
+
+    fn figures(&self) -> LogFigures {
+        let stats = self.stats();
+        LogFigures {
+            flushes: stats.flushes,
+            flush_ms: self.engine.counters.flush_ms.load(Ordering::Relaxed),
+            flushed_bytes: stats.committed_bytes,
+            staged_bytes: stats.staged_bytes as u64,
+            memory_bytes: stats.memory_bytes as u64,
+            recovery_bytes: stats.wal_bytes,
+        }
     }
 
     fn close(&self) -> Result<(), StoreError> {

@@ -60,10 +60,11 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
             }
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
+            node.traffic.http.refuse();
             tracing::warn!(%peer, max = CONNECTIONS_MAX, "too many HTTP connections; closing this one");
             continue;
         };
-        let connection = converse(node.clone(), router.clone(), stream, peer);
+        let connection = converse(node.clone(), router.clone(), node.traffic.http.count(stream), peer);
         node.tasks.spawn(async move {
             connection.await;
             drop(place);

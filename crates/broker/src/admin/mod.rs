@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /healthz` | 200 while the process lives |
 //! | `GET /readyz` | 200 while clients are served, 503 once the broker stops |
+//! | `GET /metrics` | everything that is counted, for Prometheus |
 //! | `GET /api/v1/subscriptions` | `subscriptions`: a summary of each |
 //! | `GET /api/v1/topics/{topic}/subscriptions/{name}` | the summary, `policy`, `partition_views` |
 //! | `PUT …/{name}` | creates it: `type` (`key_shared`), `start` (`latest`) |
@@ -28,6 +29,7 @@ mod dead_letters;
 mod error;
 mod extract;
 mod health;
+mod metrics;
 mod policy;
 mod same_site;
 mod subscriptions;
@@ -56,6 +58,7 @@ fn router(node: Arc<Node>, listening: SocketAddr) -> Router {
     let routes = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::scrape))
         .nest("/api/v1", api())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

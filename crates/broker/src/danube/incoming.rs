@@ -33,7 +33,8 @@ pub(super) fn incoming(
     listener: Arc<dyn Listener>,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(node.config.connections_max));
-    stream::unfold((listener, places), |(listener, places)| async move {
+    let front = node.traffic.grpc.clone();
+    stream::unfold((listener, places, front), |(listener, places, front)| async move {
         loop {
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
@@ -45,10 +46,13 @@ pub(super) fn incoming(
             };
             match places.clone().try_acquire_owned() {
                 Ok(place) => {
-                    let connection = Connection { stream, peer, _place: place };
-                    return Some((Ok(connection), (listener, places)));
+                    let connection = Connection { stream: front.count(stream), peer, _place: place };
+                    return Some((Ok(connection), (listener, places, front)));
                 }
-                Err(_) => tracing::warn!(%peer, "too many gRPC connections; closing this one"),
+                Err(_) => {
+                    front.refuse();
+                    tracing::warn!(%peer, "too many gRPC connections; closing this one");
+                }
             }
         }
     })

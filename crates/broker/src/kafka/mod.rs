@@ -71,6 +71,7 @@ pub(crate) async fn handle(node: &Arc<Node>, peer: &Peer, frame: Bytes) -> Reply
         }
         Err(error) => return Reply::Close(error.to_string()),
     };
+    node.traffic.kafka_request(header.api);
     let head = Head { api: header.api, version: header.version, correlation_id: header.correlation_id };
     let call = Call { node, peer, head, client_id: header.client_id };
     match head.api {

@@ -4,4 +4,5 @@ mod broker;
 mod connections;
 mod dead_letters;
 mod kafka;
+mod metrics;
 mod subscriptions;

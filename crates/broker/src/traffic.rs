@@ -1,0 +1,185 @@
+//! What crosses each port: connections and bytes, counted where they are anyway.
+
+use keyway_kafka_wire::ApiKey;
+use keyway_runtime::{Millis, Stream};
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// One more than the greatest number of a Kafka API that has a name.
+const APIS: usize = 93;
+
+/// Counts of all ports since the broker started.
+pub(crate) struct Traffic {
+    pub(crate) started: Millis,
+    pub(crate) kafka: Arc<Front>,
+    pub(crate) grpc: Arc<Front>,
+    pub(crate) http: Arc<Front>,
+    kafka_requests: [AtomicU64; APIS],
+    kafka_refused: AtomicU64,
+}
+
+/// Counts of one port.
+#[derive(Debug, Default)]
+pub(crate) struct Front {
+    open: AtomicU64,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    received_bytes: AtomicU64,
+    sent_bytes: AtomicU64,
+}
+
+/// The counts of a port at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrontFigures {
+    /// Connections now.
+    pub(crate) open: u64,
+    /// Connections that were accepted, the closed ones included.
+    pub(crate) accepted: u64,
+    /// Connections that were closed at once, because there were too many.
+    pub(crate) refused: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) sent_bytes: u64,
+}
+
+impl Traffic {
+    pub(crate) fn new(started: Millis) -> Self {
+        Self {
+            started,
+            kafka: Arc::default(),
+            grpc: Arc::default(),
+            http: Arc::default(),
+            kafka_requests: [const { AtomicU64::new(0) }; APIS],
+            kafka_refused: AtomicU64::new(0),
+        }
+    }
+
+    /// A Kafka request has come.
+    pub(crate) fn kafka_request(&self, api: ApiKey) {
+        self.kafka_requests[api as usize].fetch_add(1, Relaxed);
+    }
+
+    /// A Kafka request could not be read, and its connection ends.
+    pub(crate) fn kafka_request_refused(&self) {
+        self.kafka_refused.fetch_add(1, Relaxed);
+    }
+
+    /// Requests by API, of those that came at all.
+    pub(crate) fn kafka_requests(&self) -> impl Iterator<Item = (ApiKey, u64)> {
+        let count = |&api: &ApiKey| (api, self.kafka_requests[api as usize].load(Relaxed));
+        ApiKey::ALL.iter().map(count).filter(|&(_, count)| count > 0)
+    }
+
+    pub(crate) fn kafka_refused(&self) -> u64 {
+        self.kafka_refused.load(Relaxed)
+    }
+}
+
+impl Front {
+    /// Counts a connection for as long as it lives, and what it carries.
+    pub(crate) fn count(self: &Arc<Self>, stream: Box<dyn Stream>) -> Box<dyn Stream> {
+        self.accepted.fetch_add(1, Relaxed);
+        self.open.fetch_add(1, Relaxed);
+        Box::new(Counted { stream, front: self.clone() })
+    }
+
+    /// A connection is closed at once.
+    pub(crate) fn refuse(&self) {
+        self.refused.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn figures(&self) -> FrontFigures {
+        FrontFigures {
+            open: self.open.load(Relaxed),
+            accepted: self.accepted.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            received_bytes: self.received_bytes.load(Relaxed),
+            sent_bytes: self.sent_bytes.load(Relaxed),
+        }
+    }
+
+    fn sent(&self, written: io::Result<usize>) -> io::Result<usize> {
+        if let Ok(bytes) = &written {
+            self.sent_bytes.fetch_add(*bytes as u64, Relaxed);
+        }
+        written
+    }
+}
+
+/// A connection that is counted: one addition per read and write of the operating system.
+struct Counted {
+    stream: Box<dyn Stream>,
+    front: Arc<Front>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.front.open.fetch_sub(1, Relaxed);
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
+        let read = into.filled().len() - before;
+        self.front.received_bytes.fetch_add(read as u64, Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
+        Poll::Ready(self.front.sent(written))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, slices));
+        Poll::Ready(self.front.sent(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_api_has_a_place() {
+        let traffic = Traffic::new(Millis(0));
+        ApiKey::ALL.iter().for_each(|&api| traffic.kafka_request(api));
+        assert_eq!(traffic.kafka_requests().count(), ApiKey::ALL.len());
+        assert!(traffic.kafka_requests().all(|(_, count)| count == 1));
+    }
+}
