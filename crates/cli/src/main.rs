@@ -3,13 +3,19 @@
 //! Data goes to stdout, everything else to stderr; one line says what failed and what to do about it.
 
 mod client;
+mod confirm;
 mod consume;
 mod demo;
+mod dlq;
 mod failure;
+mod http;
+mod output;
+mod position;
 mod produce;
 mod record_json;
 mod serve;
 mod stop_signal;
+mod subscription;
 mod topic;
 
 use crate::failure::Failure;
@@ -22,7 +28,7 @@ Exit codes:
   0  done
   1  failed; one line on stderr says why
   2  wrong usage
-  3  the topic or partition does not exist
+  3  the topic, partition, subscription or key does not exist
   5  no broker answered in time
   130, 141, 143  ended by Ctrl-C, by a closed pipe, by SIGTERM";
 
@@ -48,6 +54,8 @@ enum Command {
     Produce(produce::Produce),
     Consume(consume::Consume),
     Topic(topic::Topic),
+    Subscription(subscription::Subscription),
+    Dlq(dlq::Dlq),
     Demo(demo::Demo),
 }
 
@@ -61,6 +69,8 @@ fn main() -> ExitCode {
         Command::Produce(produce) => block_on(produce.run()),
         Command::Consume(consume) => block_on(consume.run()),
         Command::Topic(topic) => block_on(topic.run()),
+        Command::Subscription(subscription) => block_on(subscription.run()),
+        Command::Dlq(dlq) => block_on(dlq.run()),
         Command::Demo(demo) => block_on(demo.run()),
     });
     match outcome {

@@ -37,7 +37,7 @@ pub(crate) use keyway_dispatch::KeyOrder;
 pub(crate) use owner::OUTLET_ITEMS;
 pub(crate) use policy::SubscriptionPolicy;
 pub(crate) use start::{StartPosition, StartPositionError};
-pub(crate) use view::{KeyView, PartitionView};
+pub(crate) use view::{ConsumerView, KeyView, LatencyView, PartitionView};
 
 use crate::{
     danube::ids::consumer_id,

@@ -1,9 +1,9 @@
 //! `keyway topic describe`.
 
-use super::{Output, json_line, print};
 use crate::{
     client::{Client, Connect, MissingTopics},
     failure::Failure,
+    output::{Output, json_line, print},
 };
 use clap::Args;
 use keyway_record::TopicName;

@@ -1,9 +1,9 @@
 //! `keyway topic list`.
 
-use super::{Output, json_line, print};
 use crate::{
     client::{Client, Connect, MissingTopics, TopicInfo},
     failure::Failure,
+    output::{Output, json_line, print},
 };
 use clap::Args;
 use std::io::{IsTerminal, stdout};

@@ -55,7 +55,12 @@ impl Run {
 /// The binary with `args`, and none of the caller's settings.
 pub(crate) fn command<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyway"));
-    command.args(args).env_remove("RUST_LOG").env_remove("KEYWAY_BROKERS").stdin(Stdio::null());
+    command
+        .args(args)
+        .env_remove("RUST_LOG")
+        .env_remove("KEYWAY_BROKERS")
+        .env_remove("KEYWAY_HTTP")
+        .stdin(Stdio::null());
     command
 }
 
@@ -104,6 +109,7 @@ pub(crate) fn signal(child: &Child, signal: Signal) {
 pub(crate) struct Server {
     child: Child,
     pub(crate) kafka: String,
+    pub(crate) grpc: String,
     pub(crate) http: String,
     stderr: BufReader<std::process::ChildStderr>,
 }
@@ -134,13 +140,13 @@ impl Server {
             rest.split([',', ' ', '\n']).next().unwrap().to_owned()
         };
         assert!(line.contains(" ready in ") && address("gRPC ").contains(':'), "{line}");
-        Self { kafka: address("Kafka "), http: address("HTTP "), child, stderr }
+        Self { kafka: address("Kafka "), grpc: address("gRPC "), http: address("HTTP "), child, stderr }
     }
 
     /// The binary with `args`, connected to this broker.
     pub(crate) fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = command(args);
-        command.env("KEYWAY_BROKERS", &self.kafka);
+        command.env("KEYWAY_BROKERS", &self.kafka).env("KEYWAY_HTTP", &self.http);
         command
     }
 

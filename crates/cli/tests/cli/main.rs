@@ -1,7 +1,9 @@
 //! The built binary, from the outside: what users type, what they see, how it ends.
 
+mod dead_letters;
 mod demo;
 mod keyway;
 mod records;
 mod serve;
+mod subscriptions;
 mod topics;
