@@ -127,6 +127,11 @@ impl Broker {
         format!("http://{}", self.ports.grpc)
     }
 
+    /// The address of Danube's administration.
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://{}", self.ports.admin)
+    }
+
     /// Where health, metrics and administration are served.
     pub(crate) fn http(&self) -> SocketAddr {
         self.ports.http

@@ -89,6 +89,11 @@ impl Tools {
         Ok(command)
     }
 
+    /// The interpreter with its clients, if it was prepared.
+    pub(crate) fn python_interpreter(&self) -> Option<PathBuf> {
+        self.path(Tool::Python).ok().map(Path::to_path_buf)
+    }
+
     pub(crate) fn apache_kafka(&self) -> anyhow::Result<ApacheKafka> {
         let logging = workspace::programs().join("kafka").join("log4j2.properties");
         Ok(ApacheKafka::new(self.path(Tool::ApacheKafka)?.to_path_buf(), logging))

@@ -59,7 +59,8 @@ pub(crate) async fn backlog(stage: &mut Stage<'_>) -> anyhow::Result<String> {
 pub(crate) async fn head_of_line(stage: &mut Stage<'_>) -> anyhow::Result<String> {
     const OTHERS: usize = 999;
     const PER_KEY: usize = 10;
-    const STUCK: usize = 100_000;
+    /// More than a dispatcher keeps in memory.
+    const STUCK: usize = 150_000;
     let url = stage.broker.danube_url();
     let kafka = stage.broker.kafka();
     make_subscription(&url).await?;

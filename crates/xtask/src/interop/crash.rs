@@ -304,6 +304,7 @@ pub(crate) async fn storm(stage: &mut Stage<'_>) -> anyhow::Result<String> {
         keys: 1_000,
         rate: 1_000,
         seed: stage.seed(),
+        python: stage.tools.python_interpreter(),
     };
     storm.rage(&mut stage.broker).await
 }

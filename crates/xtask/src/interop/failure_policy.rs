@@ -12,10 +12,10 @@ use super::scene::{Delivery, Scene};
 use super::stage::Stage;
 use crate::http;
 
-const TOPIC: &str = "/default/orders";
-const SUBSCRIPTION: &str = "orders_sub";
-const PATH: &str = "/api/v1/topics/orders/subscriptions/orders_sub";
-const DEAD_LETTERS: &str = "/default/orders-dlq";
+pub(super) const TOPIC: &str = "/default/orders";
+pub(super) const SUBSCRIPTION: &str = "orders_sub";
+pub(super) const PATH: &str = "/api/v1/topics/orders/subscriptions/orders_sub";
+pub(super) const DEAD_LETTERS: &str = "/default/orders-dlq";
 /// How long nothing must come.
 const SILENCE: Duration = Duration::from_millis(400);
 const CHANGE_LIMIT: Duration = Duration::from_secs(10);
@@ -41,13 +41,13 @@ async fn set_policy(stage: &Stage<'_>, poison_policy: &str) -> anyhow::Result<()
     Ok(())
 }
 
-async fn expect(scene: &mut Scene, text: &str) -> anyhow::Result<Delivery> {
+pub(super) async fn expect(scene: &mut Scene, text: &str) -> anyhow::Result<Delivery> {
     let delivery = scene.next().await.with_context(|| format!("waiting for {text}"))?;
     ensure!(delivery.text() == text, "{} came instead of {text}", delivery.text());
     Ok(delivery)
 }
 
-async fn silence(scene: &mut Scene, why: &str) -> anyhow::Result<()> {
+pub(super) async fn silence(scene: &mut Scene, why: &str) -> anyhow::Result<()> {
     match timeout(SILENCE, scene.next()).await {
         Ok(delivery) => bail!("{} came although {why}", delivery?.text()),
         Err(_) => Ok(()),
@@ -55,7 +55,7 @@ async fn silence(scene: &mut Scene, why: &str) -> anyhow::Result<()> {
 }
 
 /// Refuses a message as often as it comes.
-async fn refuse(scene: &mut Scene, text: &str, times: usize) -> anyhow::Result<()> {
+pub(super) async fn refuse(scene: &mut Scene, text: &str, times: usize) -> anyhow::Result<()> {
     for time in 0..times {
         let delivery = expect(scene, text).await.with_context(|| format!("refused {time} times"))?;
         scene.nack(delivery, 0, "card declined").await?;

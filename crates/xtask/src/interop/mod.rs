@@ -6,6 +6,7 @@ mod bad_subscriptions;
 mod both_protocols;
 mod check;
 mod crash;
+mod danube_admin;
 mod failure_policy;
 mod faststream;
 mod kafka_clients;

@@ -1,9 +1,11 @@
 //! What all parts of a storm share: the ledger with its clock, and how things are named.
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::Storm;
 use super::ledger::{Answer, Arrival, Down, Hand, Ledger};
 
 pub(super) const TOPIC: &str = "/default/storm";
@@ -14,6 +16,8 @@ pub(super) struct Arena {
     pub(super) seed: u64,
     pub(super) keys: usize,
     pub(super) withheld_per_mille: u64,
+    /// The interpreter with the published client, if there is one.
+    pub(super) python: Option<PathBuf>,
     started: Instant,
     ledger: Mutex<Ledger>,
     hands: AtomicU64,
@@ -23,18 +27,14 @@ pub(super) struct Arena {
 }
 
 impl Arena {
-    pub(super) fn new(
-        url: String,
-        seed: u64,
-        keys: usize,
-        ack_timeout_ms: u64,
-        withheld_per_mille: u64,
-    ) -> Self {
+    pub(super) fn new(url: String, storm: &Storm, ack_timeout_ms: u64, withheld_per_mille: u64) -> Self {
+        let (seed, keys, python) = (storm.seed, storm.keys, storm.python.clone());
         Self {
             url,
             seed,
             keys,
             withheld_per_mille,
+            python,
             started: Instant::now(),
             ledger: Mutex::new(Ledger::new(keys, ack_timeout_ms)),
             hands: AtomicU64::new(0),

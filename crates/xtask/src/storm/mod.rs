@@ -2,6 +2,7 @@
 //! seed, with every delivery judged as it comes.
 
 mod arena;
+mod band;
 mod ledger;
 mod plan;
 mod producer;
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::broker::{self, Broker, Launch};
+use crate::tools::{Tool, Tools};
 use crate::{http, workspace};
 use arena::Arena;
 use ledger::Down;
@@ -63,8 +65,12 @@ pub(crate) struct Storm {
     pub(crate) keys: usize,
     pub(crate) rate: u64,
     pub(crate) seed: u64,
+    /// An interpreter with the published client: some of the workers are Python's then.
+    pub(crate) python: Option<PathBuf>,
 }
 
+/// Processes of Python workers.
+const BANDS: usize = 2;
 const PRODUCERS: usize = 8;
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -79,6 +85,10 @@ const DESCRIPTION: &str = "/api/v1/topics/storm/subscriptions/storm_sub";
 
 /// Runs a storm against a broker of its own; the exit code is 1 if a promise was broken.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let tools = Tools::prepare([Tool::Python]).await?;
+    if let Some(reason) = tools.missing(Tool::Python) {
+        eprintln!("without Python workers: {reason}");
+    }
     let launch = Launch::Keyway(match args.broker {
         Some(binary) => binary,
         None => workspace::build_keyway().await?,
@@ -93,6 +103,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         keys: args.keys,
         rate: args.rate,
         seed: args.seed.unwrap_or_else(|| u64::from(std::process::id())),
+        python: tools.python_interpreter(),
     };
     match storm.rage(&mut broker).await {
         Ok(line) => {
@@ -141,7 +152,7 @@ impl Crew {
         let place = random.below(self.alive.len() as u64) as usize;
         let worker = self.alive.swap_remove(place);
         let (away, same) = plan::comeback(random);
-        let name = if same {
+        let name = if same || worker::is_band(&worker.name) {
             worker.name.clone()
         } else {
             self.newest += 1;
@@ -164,7 +175,7 @@ impl Crew {
 impl Storm {
     /// One line about it, or the first promise that was broken.
     pub(crate) async fn rage(&self, broker: &mut Broker) -> anyhow::Result<String> {
-        let arena = Arena::new(broker.danube_url(), self.seed, self.keys, ACK_TIMEOUT_MS, WITHHELD_PER_MILLE);
+        let arena = Arena::new(broker.danube_url(), self, ACK_TIMEOUT_MS, WITHHELD_PER_MILLE);
         let arena = Arc::new(arena);
         let mut random = Random::new(self.seed);
         // The topic exists before anybody subscribes, and everybody has subscribed before anything is sent.
@@ -186,7 +197,11 @@ impl Storm {
             newest: 0,
             subscribed,
         };
-        for _ in 0..self.workers {
+        let bands = if self.python.is_some() { BANDS.min(self.workers / band::SIZE) } else { 0 };
+        for number in 0..bands {
+            crew.start(format!("python-{number}"))?;
+        }
+        for _ in bands * band::SIZE..self.workers {
             crew.start_new()?;
         }
         let all = async {
@@ -306,11 +321,15 @@ impl Storm {
 
     fn line(&self, arena: &Arena, tally: &Tally, drained: Duration) -> String {
         let (counts, stored) = arena.ledger(|ledger, _| (ledger.counts(), ledger.stored_messages()));
+        let python = match arena.python {
+            Some(_) => format!(" ({} in Python)", BANDS * band::SIZE),
+            None => String::new(),
+        };
         let gave_up = arena.clients_that_gave_up();
         let Tally { kills, leaves, crashes, stops } = tally;
         format!(
             "{stored} messages of {} keys, each key in order and in one hand, none lost, drained in {:.1} s; \
-             {} workers, {kills} killed, {leaves} left, {} lives; broker: {crashes} kill -9, {stops} SIGTERM; \
+             {} workers{python}, {kills} killed, {leaves} left, {} lives; broker: {crashes} kill -9, {stops} SIGTERM; \
              {} deliveries, {} nacks, {} withheld; repeated {} after kill -9 and {} after SIGTERM (oldest ack \
              forgotten: {} ms), {} after a lost worker, {} after a nack, {} after a lease; {} read late, {} stored \
              twice, clients gave up {} times after kill -9 and {} times after SIGTERM; seed {}",

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::arena::{Arena, SUBSCRIPTION, TOPIC};
+use super::band;
 use super::ledger::{Answer, Arrival, Hand};
 use super::plan::{Fate, fate};
 
@@ -26,7 +27,12 @@ pub(super) enum End {
     Left,
 }
 
-/// A worker that lives.
+/// Whether this name stands for a process of Python workers.
+pub(super) fn is_band(name: &str) -> bool {
+    name.starts_with("python")
+}
+
+/// A worker, or a band of them, that lives.
 pub(super) struct Worker {
     pub(super) name: String,
     end: oneshot::Sender<End>,
@@ -45,6 +51,9 @@ impl Worker {
         let thread = thread::Builder::new().name(name.clone()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.expect("a runtime needs a few file descriptors only");
+            if is_band(&named) {
+                return runtime.block_on(band::live(&arena, &named, ended, subscribed));
+            }
             let mut hand = arena.new_hand();
             runtime.block_on(live(&arena, &named, &mut hand, ended, subscribed));
             // From here on the broker may give to others what this one holds; its connection ends after that.
