@@ -28,7 +28,7 @@ use keyway_record::limits::DANUBE_MESSAGE_BYTES_MAX;
 use keyway_runtime::Listener;
 use request_memory::Counted;
 use std::{sync::Arc, time::Duration};
-use tonic::transport::Server;
+use tonic::{Status, codegen::http, service::Routes, transport::Server};
 
 /// Calls that one connection may have open; a client's consumers and producers share one connection.
 const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
@@ -61,6 +61,16 @@ fn server(streams_max: u32) -> Server {
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
 }
 
+/// Routes of which those that nobody serves say where to look. Without a word a client only hears that something is not
+/// implemented.
+fn with_hint(routes: Routes, hint: &'static str) -> Routes {
+    let answer = move |request: http::Request<axum::body::Body>| async move {
+        let text = format!("{} is not served here; {hint}", request.uri().path());
+        Status::unimplemented(text).into_http::<axum::body::Body>()
+    };
+    Routes::from(routes.into_axum_router().fallback(answer))
+}
+
 /// The schema registry, as both ports serve it.
 fn registry(node: &Arc<Node>) -> Counted<SchemaRegistryServer<schema_registry::Registry>> {
     let registry = SchemaRegistryServer::new(schema_registry::Registry { node: node.clone() })
@@ -82,13 +92,15 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
     let tokens = AuthServiceServer::new(auth::NoTokens).max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
     let budget = &node.request_bytes;
-    let served = server(STREAMS_PER_CONNECTION_MAX)
-        .add_service(Counted::new(producers, budget))
+    let routes = Routes::new(Counted::new(producers, budget))
         .add_service(Counted::new(WithBrokerUrl::new(consumers, listening), budget))
         .add_service(Counted::new(WithBrokerUrl::new(discovery, listening), budget))
         .add_service(Counted::new(heartbeats, budget))
         .add_service(Counted::new(tokens, budget))
-        .add_service(registry(&node))
+        .add_service(registry(&node));
+    let hint = "danube-admin's services have a port of their own, 50051 unless --danube-admin says otherwise";
+    let served = server(STREAMS_PER_CONNECTION_MAX)
+        .add_routes(with_hint(routes, hint))
         .serve_with_incoming_shutdown(
             incoming::incoming(node.clone(), listener),
             streams_have_ended(node.clone()),

@@ -249,8 +249,7 @@ pub(super) fn status(error: SchemaError) -> Status {
         | SchemaError::Incompatible { .. }
         | SchemaError::OtherSubject { .. }
         | SchemaError::NoSubject { .. }
-        | SchemaError::InUse { .. }
-        | SchemaError::ProtobufPayloads => Status::failed_precondition(text),
+        | SchemaError::InUse { .. } => Status::failed_precondition(text),
         SchemaError::Limit { .. } => Status::resource_exhausted(text),
         SchemaError::Panicked { .. } => Status::internal(text),
         SchemaError::Record(_) => Status::unavailable(text),

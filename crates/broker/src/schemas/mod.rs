@@ -4,6 +4,7 @@
 mod compatibility;
 mod definition;
 mod payload;
+mod protobuf;
 mod record;
 mod subject;
 
@@ -114,8 +115,6 @@ pub(crate) enum SchemaError {
         "version {version} is the last one of {subject:?}, which topics use; give those another subject first"
     )]
     InUse { subject: String, version: u32 },
-    #[error("payloads of protobuf schemas are not checked; set the policy without payload validation")]
-    ProtobufPayloads,
     #[error("the definition could not be looked at: {reason}")]
     Panicked { reason: String },
     #[error(transparent)]
@@ -407,10 +406,7 @@ impl Schemas {
     }
 
     async fn set_topic(&self, topic: &Topic, schema: TopicSchema) -> Result<(), SchemaError> {
-        let subject = self.subject(&schema.subject)?;
-        if schema.check_payloads && subject.kind == SchemaType::Protobuf {
-            return Err(SchemaError::ProtobufPayloads);
-        }
+        self.subject(&schema.subject)?;
         self.records.put(vec![(record::topic_key(topic.id), Some(record::topic_value(&schema)))]).await?;
         self.write().topics.insert(topic.id, Arc::new(schema));
         Ok(())

@@ -273,3 +273,20 @@ async fn a_dispatch_limit_is_set_within_bounds() {
     worker.ack(held[0].offset);
     worker.next().await;
 }
+
+/// Whoever knocks at the wrong door is told where to go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_served_says_so() {
+    let broker = TestBroker::start().await;
+    let mut elsewhere = TopicAdminClient::new(broker.channel().await);
+    let refused = elsewhere.list_subscriptions(topic(TOPIC)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+    assert!(refused.message().contains("--danube-admin"), "{refused}");
+    let mut grpc = tonic::client::Grpc::new(broker.admin().await);
+    grpc.ready().await.expect("ready");
+    let path = "/danube_admin.SecurityAdmin/ListRoles".parse().expect("a path");
+    let codec = tonic_prost::ProstCodec::<Empty, Empty>::default();
+    let refused = grpc.unary(tonic::Request::new(Empty {}), path, codec).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+    assert!(refused.message().contains("roles"), "{refused}");
+}

@@ -5,7 +5,7 @@ mod namespaces;
 mod policy;
 mod topics;
 
-use super::{authority::WithBrokerUrl, incoming, registry, request_memory::Counted, server};
+use super::{authority::WithBrokerUrl, incoming, registry, request_memory::Counted, server, with_hint};
 use crate::{node::Node, topics::Topic};
 use keyway_danube_wire::{
     TopicRef,
@@ -17,7 +17,7 @@ use keyway_danube_wire::{
 use keyway_record::PartitionId;
 use keyway_runtime::Listener;
 use std::{net::SocketAddr, sync::Arc};
-use tonic::Status;
+use tonic::{Status, service::Routes};
 
 /// Calls that one connection may have open; `danube-admin` makes one.
 const STREAMS_PER_CONNECTION_MAX: u32 = 64;
@@ -29,11 +29,13 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>, grpc: So
     let namespaces = NamespaceAdminServer::new(namespaces::Namespaces { node: node.clone() });
     let brokers = BrokerAdminServer::new(brokers::Brokers { node: node.clone(), grpc });
     let budget = &node.request_bytes;
-    let served = server(STREAMS_PER_CONNECTION_MAX)
-        .add_service(registry(&node))
+    let routes = Routes::new(registry(&node))
         .add_service(Counted::new(topics, budget))
         .add_service(Counted::new(namespaces, budget))
-        .add_service(Counted::new(WithBrokerUrl::new(brokers, admin), budget))
+        .add_service(Counted::new(WithBrokerUrl::new(brokers, admin), budget));
+    let hint = "clusters of several brokers, roles and bindings do not exist in this broker";
+    let served = server(STREAMS_PER_CONNECTION_MAX)
+        .add_routes(with_hint(routes, hint))
         .serve_with_incoming_shutdown(
             incoming::incoming(node.clone(), listener),
             node.stopping.clone().cancelled_owned(),

@@ -1,6 +1,7 @@
 //! Whether a payload follows its schema. A schema is made ready once per version and kept, the latest used ones.
 
 mod avro;
+mod protobuf;
 
 use super::{
     definition::{Definition, shortened},
@@ -23,6 +24,7 @@ pub(super) enum Check {
     Number,
     JsonSchema(Box<jsonschema::Validator>),
     Avro(avro::Check),
+    Protobuf(protobuf::Check),
 }
 
 impl Check {
@@ -37,7 +39,8 @@ impl Check {
                 Ok(Self::JsonSchema(Box::new(options.build(&schema).map_err(shortened)?)))
             }
             (_, Definition::Avro(schema)) => Ok(Self::Avro(avro::Check::of(*schema)?)),
-            (_, Definition::Plain | Definition::Protobuf(_)) => Ok(Self::Anything),
+            (_, Definition::Protobuf(files)) => Ok(Self::Protobuf(protobuf::Check::of(&files))),
+            (_, Definition::Plain) => Ok(Self::Anything),
         }
     }
 
@@ -58,6 +61,7 @@ impl Check {
                 })
             }
             Self::Avro(check) => check.payload(payload),
+            Self::Protobuf(check) => check.payload(payload),
         }
     }
 }
