@@ -29,7 +29,12 @@
 //! (`placement`), the slot to the ring of its consumer; `poll` turns rings into deliveries; `ack` completes the head of a
 //! key and moves the cursor over the `window`; `failure` decides what a nack, an expired lease or a lost consumer means.
 //!
-//! **Invariant:** at most one message of a key is in flight, and it is the oldest one that is not done.
+//! What else there is: `run` lets consumers that understand [`Output::Revoke`] hold several messages of a key; `spill`
+//! leaves the later messages of a hot key in the log; `brake` keeps broken workers from using everything up; `seek` goes
+//! on elsewhere.
+//!
+//! **Invariant:** a key's messages in flight are its oldest that are not done, at one consumer, and one unless that
+//! consumer asked for more; done offsets of a key are its oldest, in memory and in every snapshot.
 //! **Invariant:** a key is released by an ack, an expired lease or a lost consumer; never by retention or the cursor.
 //! **Invariant:** after every step nothing can be dispatched, and whatever waits has a reason that wakes it.
 
