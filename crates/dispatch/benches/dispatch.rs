@@ -22,8 +22,8 @@ use std::process::Command;
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// Messages of one pass.
-const MESSAGES: u64 = 500_000;
-const PASSES: usize = 7;
+const MESSAGES: u64 = 200_000;
+const PASSES: usize = 5;
 /// Messages whose instructions are counted; valgrind is some fifty times slower.
 const COUNTED: u64 = 20_000;
 
