@@ -19,6 +19,9 @@
 //! | `POST /api/v1/dead-letters/{topic}/replay` | `key`, `limit`, `to`; answers `settled`, `refused`, `refusals`, `rest` |
 //! | `POST /api/v1/dead-letters/{topic}/purge` | `key`, `limit`; answers the same |
 //!
+//! What a summary, partition, consumer and key have is listed at `Summary` in [`subscriptions`] and in
+//! `subscription/view.rs`, a dead letter at `LetterView`.
+//!
 //! Names of fields are stable: units last (`_ms`, `_bytes`), offsets and counts as whole numbers. A position is `latest`,
 //! `earliest`, `offset:N` or `time:MS`. Refusals look as [`error`] says.
 //!
