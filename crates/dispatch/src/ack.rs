@@ -6,13 +6,12 @@ use crate::entry::State;
 use crate::failure::Failure;
 use crate::mutant::Mutant;
 use crate::slab::NIL;
-use crate::window::Cell;
 use crate::{Cause, Output, Token};
 
 impl Dispatcher {
     #[inline]
     pub(crate) fn ack(&mut self, offset: i64, token: Option<Token>, out: &mut Vec<Output>) {
-        let Cell::Live(index) = self.window.get(offset) else {
+        let Some(index) = self.entry_at(offset) else {
             self.counters.stale_acks += 1;
             return;
         };
@@ -56,8 +55,8 @@ impl Dispatcher {
         reason: Option<String>,
         out: &mut Vec<Output>,
     ) {
-        let index = match self.window.get(offset) {
-            Cell::Live(index) if self.entries[index].state == State::InFlight => index,
+        let index = match self.entry_at(offset) {
+            Some(index) if self.entries[index].state == State::InFlight => index,
             _ => return self.counters.stale_acks += 1,
         };
         if token.is_some_and(|token| token != self.entries[index].token) {
@@ -79,8 +78,8 @@ impl Dispatcher {
 
     /// A worker says that it is still busy.
     pub(crate) fn renew(&mut self, offset: i64, token: Token) {
-        let index = match self.window.get(offset) {
-            Cell::Live(index) if self.entries[index].state == State::InFlight => index,
+        let index = match self.entry_at(offset) {
+            Some(index) if self.entries[index].state == State::InFlight => index,
             _ => return self.counters.stale_acks += 1,
         };
         if token != self.entries[index].token {
@@ -111,15 +110,19 @@ impl Dispatcher {
     fn move_head_to_tail(&mut self, _: u32) {}
 
     pub(crate) fn side_done(&mut self, offset: i64, ok: bool, out: &mut Vec<Output>) {
-        let index = match self.window.get(offset) {
-            Cell::Live(index) if self.entries[index].state == State::SideWrite => index,
+        let index = match self.entry_at(offset) {
+            Some(index) if self.entries[index].state == State::SideWrite => index,
             _ => return,
         };
         if ok {
-            self.counters.dead_lettered += 1;
-            self.counters.dead_lettered_by.count(self.entries[index].cause);
+            if self.is_held_back(index) {
+                self.counters.parked += 1;
+            } else {
+                self.counters.dead_lettered += 1;
+                self.counters.dead_lettered_by.count(self.entries[index].cause);
+            }
             self.complete(index, out);
-        } else if offset < self.log_start {
+        } else if self.is_cut_off(index) {
             self.lose(index, out);
         } else {
             self.counters.side_write_errors += 1;

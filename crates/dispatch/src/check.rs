@@ -12,7 +12,8 @@ impl Dispatcher {
     /// proportion to everything there is.
     pub fn check(&self) {
         let live = self.check_window();
-        assert_eq!(live, self.entries.len(), "every entry is in the window once");
+        let unparked = self.parking.entries.len();
+        assert_eq!(live + unparked, self.entries.len(), "every entry is in the window once, or was parked");
         assert!(live <= self.config.live_max as usize, "live messages are bounded");
         assert!(self.window.span() <= i64::from(self.config.span_max), "the span is bounded");
         self.check_keys();
@@ -61,10 +62,8 @@ impl Dispatcher {
     }
 
     fn live(&self) -> impl Iterator<Item = u32> {
-        (self.window.cursor()..self.window.next_read()).filter_map(|offset| match self.window.get(offset) {
-            Cell::Live(index) => Some(index),
-            _ => None,
-        })
+        let parked = self.parking.entries.values().copied();
+        self.window.live(i64::MAX).map(|(_, index)| index).chain(parked)
     }
 
     /// I1 and I2: a key's messages ascend, and only the oldest is anywhere but waiting.
@@ -114,7 +113,10 @@ impl Dispatcher {
             }
             assert!(count > 0, "only live keys take memory");
             assert_eq!(count, key.count);
-            assert!(count <= self.share(), "no key takes more memory than its share");
+            assert!(
+                count <= self.share() || !self.parking.keys.is_empty(),
+                "no key takes more memory than its share"
+            );
             assert_eq!(key.ready, self.is_ready(index), "what could be delivered is on its slot");
             messages += count as usize;
         }
@@ -131,12 +133,13 @@ impl Dispatcher {
         let key = &self.keys[index];
         let next = self.next_of(index);
         if key.run == 0 || next == NIL {
-            return next != NIL && self.entries[next].state == State::Waiting;
+            return next != NIL && self.entries[next].state == State::Waiting && !self.is_held_back(next);
         }
         let (holder, message) = (self.entries[key.head].consumer, &self.entries[next]);
         let used_up = message.failures > self.config.failure.max_redelivery_count;
         message.state == State::Waiting
             && !used_up
+            && !self.is_held_back(next)
             && self.may_extend(index, next)
             && self.placement.slots[key.slot as usize].owner == holder
     }

@@ -44,7 +44,7 @@ pub enum Poison {
     /// [`Output::DeadLetter`](crate::Output::DeadLetter) asks the owner to write it elsewhere, then it is done.
     DeadLetter,
     /// Its key is parked: [`Output::Park`](crate::Output::Park) asks the owner to write it, and later all that follow it
-    /// in its key, elsewhere, in order, until somebody releases the key. Not built yet: until it is, it blocks.
+    /// in its key, elsewhere, in order, until somebody releases the key. Only Key-Shared parks; the other modes block.
     Park,
     /// It is done at once.
     Drop,

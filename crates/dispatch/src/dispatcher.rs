@@ -7,6 +7,7 @@ use crate::declarations::Declarations;
 use crate::entry::{Entry, Leases, State};
 use crate::key::{Key, Texts};
 use crate::key_table::KeyTable;
+use crate::park::Parking;
 use crate::placement::Placement;
 use crate::queue::Queue;
 use crate::rates::Rates;
@@ -42,6 +43,7 @@ pub struct Dispatcher {
     /// Consumers that may have something to get.
     pub(crate) run: VecDeque<u32>,
     pub(crate) spills: Spills,
+    pub(crate) parking: Parking,
     pub(crate) leases: Leases,
     /// The last messages of runs of two and more, by the keys' places.
     pub(crate) run_ends: Vec<u32>,
@@ -133,6 +135,7 @@ impl Dispatcher {
             active: NIL,
             run: VecDeque::new(),
             spills: Spills::from(start),
+            parking: Parking::default(),
             leases: Leases::new(),
             run_ends: Vec::new(),
             pipelining: false,
@@ -203,7 +206,7 @@ impl Dispatcher {
             Input::Seek { to } => self.seek(to.0, out),
             Input::Release { key } => self.release_key(key, out),
             Input::ReleaseAll => self.release_all(out),
-            Input::Unpark { .. } => {}
+            Input::Unpark { key, parked } => self.unpark(key, &parked, out),
             Input::Reread { key, base, end, records } => self.take_reread(key, base.0, end.0, &records, out),
             Input::LogStart { to } => self.move_log_start(to.0, out),
             Input::SetPolicy(policy) => {
@@ -217,6 +220,9 @@ impl Dispatcher {
 
     /// Everything that follows from what was taken.
     fn settle(&mut self, out: &mut Vec<Output>) {
+        for key in std::mem::take(&mut self.parking.recovered) {
+            self.ask_for_parked(key, out);
+        }
         self.fire_timers(out);
         self.relink_runs(out);
         self.poll(out);
@@ -323,6 +329,7 @@ impl Dispatcher {
     pub(crate) fn complete(&mut self, index: u32, out: &mut Vec<Output>) {
         let key = self.entries[index].key;
         if key != NIL {
+            self.tell_unparked(index, out);
             self.pop_head(key, index);
         }
         self.forget(index);
@@ -350,7 +357,9 @@ impl Dispatcher {
     #[inline]
     pub(crate) fn forget(&mut self, index: u32) {
         let entry = self.entries[index];
-        self.window.set_done(entry.offset);
+        if !self.forget_unparked(index) {
+            self.window.set_done(entry.offset);
+        }
         if entry.failures > 0 {
             self.troubled.remove(&index);
         }
@@ -371,6 +380,7 @@ impl Dispatcher {
             let head = self.keys[index].head;
             if head == NIL {
                 if !self.keys[index].spilled {
+                    self.ask_for_parked_if_empty(index, out);
                     self.forget_key(index);
                 }
                 return;
@@ -388,6 +398,7 @@ impl Dispatcher {
                     Verdict::Done => {}
                 }
             }
+            self.tell_unparked(head, out);
             self.pop_head(index, head);
             self.forget(head);
         }
@@ -395,7 +406,7 @@ impl Dispatcher {
 
     fn advance_behind(&mut self, index: u32, out: &mut Vec<Output>) {
         let next = self.next_of(index);
-        if self.keys[index].ready || next == NIL || !self.may_extend(index, next) {
+        if self.keys[index].ready || next == NIL || !self.may_extend(index, next) || self.is_held_back(next) {
             return;
         }
         let used_up = self.entries[next].failures > self.config.failure.max_redelivery_count;

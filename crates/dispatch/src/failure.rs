@@ -112,6 +112,11 @@ impl Dispatcher {
     /// Decides how an undelivered message that nothing is before goes on.
     #[inline]
     pub(crate) fn judge(&mut self, index: u32, out: &mut Vec<Output>) -> Verdict {
+        if !self.parking.keys.is_empty()
+            && let Some(verdict) = self.judge_parked(index, out)
+        {
+            return verdict;
+        }
         let entry = &mut self.entries[index];
         let due = entry.due;
         if entry.failures > self.config.failure.max_redelivery_count {
@@ -129,6 +134,12 @@ impl Dispatcher {
     }
 
     fn resolve_poison(&mut self, index: u32, out: &mut Vec<Output>) -> Verdict {
+        if self.config.failure.poison == Poison::Park
+            && self.entries[index].key != NIL
+            && let Some(verdict) = self.park(index, out)
+        {
+            return verdict;
+        }
         let entry = &mut self.entries[index];
         let (offset, attempts, cause) = (Offset(entry.offset), u32::from(entry.attempts), entry.cause);
         let next = if entry.key == NIL { NIL } else { entry.next };
@@ -161,13 +172,14 @@ impl Dispatcher {
     }
 
     pub(crate) fn ask_for_side_write(&mut self, index: u32, out: &mut Vec<Output>) {
+        let parks = self.is_held_back(index);
         let entry = &mut self.entries[index];
         entry.state = State::SideWrite;
-        out.push(Output::DeadLetter {
-            offset: Offset(entry.offset),
-            attempts: u32::from(entry.attempts),
-            cause: entry.cause,
-            reason: self.troubled.get(&index).cloned().flatten(),
+        let (offset, attempts, cause) = (Offset(entry.offset), u32::from(entry.attempts), entry.cause);
+        let reason = self.troubled.get(&index).cloned().flatten();
+        out.push(match parks {
+            true => Output::Park { offset, attempts, cause, reason },
+            false => Output::DeadLetter { offset, attempts, cause, reason },
         });
     }
 
@@ -178,7 +190,7 @@ impl Dispatcher {
                 self.entries[index].state = State::Waiting;
                 self.let_go_on(index, out)
             }
-            State::SideRetry if self.entries[index].offset < self.log_start => {
+            State::SideRetry if self.is_cut_off(index) => {
                 self.entries[index].state = State::Waiting;
                 self.lose(index, out);
             }
@@ -215,7 +227,7 @@ impl Dispatcher {
         let blocked: Vec<(i64, u32)> = self.window.live(i64::MAX).filter(blocked).collect();
         for (_, index) in blocked {
             let FailurePolicy { poison, max_redelivery_count, .. } = self.config.failure;
-            let stays = matches!(poison, Poison::Block | Poison::Park)
+            let stays = (poison == Poison::Block || poison == Poison::Park && !self.config.mode.is_keyed())
                 && self.entries[index].failures > max_redelivery_count;
             if self.entries[index].state == State::Blocked && !stays {
                 self.stop_waiting(index);

@@ -134,6 +134,15 @@ impl Dispatcher {
         }
     }
 
+    /// The record's key, which becomes live if it is not.
+    pub(crate) fn key_of(&mut self, record: &Arrival) -> u32 {
+        match self.find_key(record) {
+            Found::Key(key) => key,
+            Found::Vacant(vacant) => self.add_key(record, vacant),
+            Found::None => unreachable!("only keyed subscriptions park"),
+        }
+    }
+
     /// The record's key becomes live.
     fn add_key(&mut self, record: &Arrival, vacant: Vacant) -> u32 {
         let version = self.placement.version.wrapping_sub(1);

@@ -164,6 +164,7 @@ impl Dispatcher {
     pub(crate) fn reason(&self, index: u32) -> Option<Reason> {
         match self.entries[index].state {
             _ if !self.is_head(index) => None,
+            State::Waiting if self.is_held_back(index) => Some(Reason::Parked),
             State::Waiting => Some(self.waits_for(index)),
             State::Backoff => Some(Reason::Backoff),
             State::Blocked => Some(Reason::Poison),

@@ -59,6 +59,7 @@ mod key_table;
 mod key_view;
 mod membership;
 mod mutant;
+mod park;
 mod placement;
 mod poll;
 mod queue;

@@ -69,11 +69,13 @@ pub(crate) enum Mutant {
     NewestFirst,
     /// A message that nobody wants is skipped while an older one of its key is in flight.
     SkipInFlight,
+    /// A released key's live messages do not wait for its parked ones.
+    LiveBeforeParked,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::AckOnLoss,
         Self::AckAnyToken,
         Self::NackToTail,
@@ -99,6 +101,7 @@ impl Mutant {
         Self::NoBrake,
         Self::NewestFirst,
         Self::SkipInFlight,
+        Self::LiveBeforeParked,
     ];
 }
 

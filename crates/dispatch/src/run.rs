@@ -82,6 +82,7 @@ impl Dispatcher {
                 return self.lease(head);
             }
             self.count_ack(head, out);
+            self.tell_unparked(head, out);
             self.keys[key].run -= 1;
             self.pop_head(key, head);
             self.forget(head);
@@ -101,10 +102,11 @@ impl Dispatcher {
                 self.leases.unlink(&mut self.entries, index);
                 self.put_down(consumer);
             }
+            let cut_off = self.is_cut_off(index);
             let entry = &mut self.entries[index];
             entry.consumer = NIL;
             entry.due = Millis::default();
-            entry.state = if entry.offset < self.log_start { State::Lost } else { State::Waiting };
+            entry.state = if cut_off { State::Lost } else { State::Waiting };
             if !in_flight && self.mutated(Mutant::KeepProvisional) {
                 self.entries[index].state = State::Lost;
             }

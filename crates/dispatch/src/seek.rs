@@ -4,6 +4,7 @@ use crate::dispatcher::{Dispatcher, Timer};
 use crate::entry::State;
 use crate::key::Texts;
 use crate::key_table::KeyTable;
+use crate::park::Parking;
 use crate::queue::Queue;
 use crate::slab::{NIL, Slab};
 use crate::spill::Spills;
@@ -33,6 +34,7 @@ impl Dispatcher {
         self.texts = Texts::default();
         self.saved.clear();
         self.spills = Spills::from(to);
+        self.parking = Parking::default();
         self.troubled.clear();
         self.fetching = None;
         self.touch().urgent = true;
@@ -42,6 +44,7 @@ impl Dispatcher {
 
     /// A used-up head is tried again from its first attempt.
     pub(crate) fn release_key(&mut self, hash: KeyHash, out: &mut Vec<Output>) {
+        self.release_parked(hash, out);
         let Self { table, keys, .. } = self;
         let Some(key) = table.find(hash, |other| keys[other].hash) else { return };
         let head = self.keys[key].head;
@@ -51,6 +54,8 @@ impl Dispatcher {
     }
 
     pub(crate) fn release_all(&mut self, out: &mut Vec<Output>) {
+        let parked: Vec<KeyHash> = self.parking.keys.keys().copied().collect();
+        parked.into_iter().for_each(|key| self.release_parked(key, out));
         let blocked = self.window.live(i64::MAX).map(|(_, index)| index);
         let blocked: Vec<u32> =
             blocked.filter(|&index| self.entries[index].state == State::Blocked).collect();

@@ -38,7 +38,7 @@ impl Dispatcher {
     /// it did.
     #[inline]
     pub(crate) fn take_single(&mut self, record: &Arrival, vacant: Vacant) -> bool {
-        let plain = self.saved.is_empty() && self.declarations.all_open();
+        let plain = self.saved.is_empty() && self.declarations.all_open() && self.parking.keys.is_empty();
         if !plain || self.placement.slots.is_empty() {
             return false;
         }
@@ -71,6 +71,9 @@ impl Dispatcher {
     /// Completes the acked message of a key that has no other and never failed; whether it did.
     #[inline]
     pub(crate) fn complete_single(&mut self, index: u32) -> bool {
+        if !self.parking.keys.is_empty() {
+            return false;
+        }
         let Self { entries, keys, table, texts, window, leases, .. } = self;
         let Entry { key, offset, consumer, failures, .. } = entries[index];
         if key == NIL || keys[key].count > 1 || keys[key].spilled || failures > 0 {

@@ -2,7 +2,7 @@
 //!
 //! | field | bytes |
 //! |---|---|
-//! | magic `KWD` and version 1 | 4 |
+//! | magic `KWD` and version 2 | 4 |
 //! | owner epoch | varint |
 //! | cursor | varint |
 //! | span: offsets from the cursor to the end of the last done range | varint |
@@ -11,20 +11,22 @@
 //! | Rice: parameter, count, byte count, then each hole's gap as quotient (ones, zero) and remainder, high bit first | 1, varints, bits |
 //! | retries: count, then offset − previous (the first: − cursor), attempts, failures, retry time, cause, reason (length + 1, or 0; UTF-8) | varints; cause 1 |
 //! | declarations: count, then end (0: present) and count of patterns with length and bytes | varints |
+//! | parked keys: count, then hash (high half first) and whether it was released (1) | varint; 16, 1 |
 //! | CRC-32C of everything before | 4, little endian |
 //!
 //! A hole is an offset that is not done. Retry times and ends are milliseconds since the Unix epoch.
 
 use crate::dispatcher::{Dispatcher, Timer};
 use crate::entry::State;
+use crate::park::Stage;
 use crate::{Cause, Millis, OwnerEpoch};
-use keyway_record::Offset;
 use keyway_record::varint::{put_unsigned, take_unsigned};
+use keyway_record::{KeyHash, Offset};
 use std::ops::Range;
 
 mod holes;
 
-const MAGIC: &[u8; 4] = b"KWD\x01";
+const MAGIC: &[u8; 4] = b"KWD\x02";
 /// No dispatcher has a larger span, so a larger one is damage.
 const SPAN_MAX: u64 = 1 << 25;
 
@@ -42,6 +44,8 @@ pub struct Snapshot {
     pub retries: Vec<Retry>,
     /// What consumers want, or wanted a moment ago.
     pub declarations: Vec<Declaration>,
+    /// Parked keys, ascending, and whether their parked messages are being delivered.
+    pub parked: Vec<(KeyHash, bool)>,
 }
 
 /// A message that failed before.
@@ -77,7 +81,7 @@ pub enum SnapshotError {
     #[error("not a dispatcher snapshot")]
     Magic,
     /// Written by another version.
-    #[error("snapshot version {version} is not known; 1 is")]
+    #[error("snapshot version {version} is not known; 2 is")]
     Version {
         /// The version it names.
         version: u8,
@@ -121,6 +125,11 @@ impl Snapshot {
                 put_unsigned(&mut out, pattern.len() as u64);
                 out.extend_from_slice(pattern);
             }
+        }
+        put_unsigned(&mut out, self.parked.len() as u64);
+        for (key, released) in &self.parked {
+            out.extend_from_slice(&key.0.to_be_bytes());
+            out.push(u8::from(*released));
         }
         let crc = crc32c::crc32c(&out);
         out.extend_from_slice(&crc.to_le_bytes());
@@ -189,10 +198,19 @@ impl Snapshot {
             }
             declarations.push(Declaration { patterns, until });
         }
+        let mut parked: Vec<(KeyHash, bool)> = Vec::new();
+        for _ in 0..count(rest, 17, "parked keys")? {
+            let (hash, flag) = take(rest, 17, "parked keys")?.split_at(16);
+            let key = KeyHash(u128::from_be_bytes(hash.try_into().expect("16 bytes were taken")));
+            if flag[0] > 1 || parked.last().is_some_and(|(last, _)| *last >= key) {
+                return Err(malformed("parked keys"));
+            }
+            parked.push((key, flag[0] == 1));
+        }
         if !rest.is_empty() {
             return Err(malformed("end"));
         }
-        Ok(Self { epoch, cursor: Offset(cursor), done, retries, declarations })
+        Ok(Self { epoch, cursor: Offset(cursor), done, retries, declarations, parked })
     }
 }
 
@@ -225,7 +243,8 @@ impl Dispatcher {
             cursor = self.window.next_read();
             done.retain(|range| range.start >= cursor);
         }
-        let troubled = self.troubled.iter().map(|(&index, reason)| {
+        let live = |(index, _): &(&u32, &Option<String>)| !self.is_unparked(**index);
+        let troubled = self.troubled.iter().filter(live).map(|(&index, reason)| {
             let entry = &self.entries[index];
             let in_flight = matches!(entry.state, State::InFlight | State::Acked);
             let retry_at = if in_flight { Millis(0) } else { entry.due };
@@ -248,7 +267,8 @@ impl Dispatcher {
         let declarations = declarations
             .map(|(_, group)| Declaration { patterns: group.patterns.clone(), until: group.until })
             .collect();
-        Snapshot { epoch: self.epoch, cursor: Offset(cursor), done, retries, declarations }
+        let parked = self.parking.keys.iter().map(|(&key, &stage)| (key, stage != Stage::Parked)).collect();
+        Snapshot { epoch: self.epoch, cursor: Offset(cursor), done, retries, declarations, parked }
     }
 
     pub(crate) fn restore(&mut self, snapshot: &Snapshot) {
@@ -260,6 +280,10 @@ impl Dispatcher {
         }
         self.window.advance();
         self.saved.extend(snapshot.retries.iter().map(|retry| (retry.offset.0, retry.clone())));
+        for &(key, released) in &snapshot.parked {
+            self.parking.keys.insert(key, if released { Stage::Asked } else { Stage::Parked });
+            self.parking.recovered.extend(released.then_some(key));
+        }
         for declaration in &snapshot.declarations {
             if self.declarations.find(&declaration.patterns).is_some() {
                 continue;

@@ -184,7 +184,7 @@ impl Dispatcher {
     /// A picture of what is going on.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let live = self.entries.len() as u64;
+        let live = (self.entries.len() - self.parking.entries.len()) as u64;
         let span = self.window.span() as u64;
         let (blocked, oldest_blocked) = self.blocked();
         Stats {
@@ -201,7 +201,7 @@ impl Dispatcher {
             ready_keys: u64::from(self.placement.ready_keys),
             spilled_keys: self.spills.ranges.len() as u64,
             spilled_messages: self.spills.count,
-            parked_keys: 0,
+            parked_keys: self.parking.keys.len() as u64,
             flood_brake: self.outcomes.engaged,
             blocked,
             oldest_blocked,
@@ -234,6 +234,13 @@ impl Dispatcher {
             if let Some(reason) = self.reason(index) {
                 *blocked.by_mut(reason) += 1;
                 oldest.entry(reason).or_insert(Offset(offset));
+            }
+        }
+        for (&offset, &index) in &self.parking.entries {
+            if let Some(reason) = self.reason(index) {
+                *blocked.by_mut(reason) += 1;
+                let first = oldest.entry(reason).or_insert(Offset(offset));
+                *first = Offset(offset).min(*first);
             }
         }
         for (&key, range) in &self.spills.ranges {

@@ -39,6 +39,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
                 done: done.into_iter().map(|range| range.start + cursor..range.end + cursor).collect(),
                 retries: retries.collect(),
                 declarations,
+                parked: (0..epoch % 4).map(|key| (KeyHash(u128::from(key) << 90), key % 2 == 1)).collect(),
             }
         },
     )
@@ -84,6 +85,7 @@ fn another_version_is_named() {
         done: vec![],
         retries: vec![],
         declarations: vec![],
+        parked: vec![],
     };
     let mut bytes = snapshot.encode();
     bytes[3] = 9;

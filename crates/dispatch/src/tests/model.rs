@@ -22,6 +22,8 @@ pub(crate) enum Place {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
+    /// It was parked, and is back.
+    pub(crate) unparked: bool,
     pub(crate) key: u8,
     pub(crate) place: Place,
     pub(crate) token: Option<Token>,
@@ -51,6 +53,17 @@ pub(crate) struct Member {
     pub(crate) per_key: usize,
     pub(crate) brake: Brake,
     pub(crate) patterns: Vec<Vec<u8>>,
+}
+
+/// Where a parked key is on its way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    Parked,
+    Released,
+    Asked,
+    Unparking,
+    /// Released under a former owner.
+    Recovered,
 }
 
 /// The latest ends, whether they were used up, and whether that is too often.
@@ -112,6 +125,8 @@ pub(crate) struct Model {
     /// Declarations that nobody makes any more.
     pub(crate) retained: Vec<(Vec<Vec<u8>>, Millis)>,
     pub(crate) brake: Brake,
+    /// Keys whose messages go elsewhere, or come from there.
+    pub(crate) parked: BTreeMap<u8, Stage>,
     /// Consumers in the order in which those of one deadline are given up.
     pub(crate) places: Vec<ConsumerId>,
     last_token: u64,
@@ -156,6 +171,7 @@ impl Model {
             active: None,
             retained: vec![],
             brake: Brake::default(),
+            parked: BTreeMap::new(),
             places: vec![],
             last_token: 0,
             leases: 0,
@@ -182,6 +198,7 @@ impl Model {
         self.next_read = snapshot.cursor.0;
         for retry in &snapshot.retries {
             let message = Message {
+                unparked: false,
                 key: log[retry.offset.0 as usize].unwrap(),
                 place: Place::Unread,
                 token: None,
@@ -194,6 +211,10 @@ impl Model {
                 reason: retry.reason.clone(),
             };
             self.messages.insert(retry.offset.0, message);
+        }
+        for (hash, released) in &snapshot.parked {
+            let key = (0..=255).find(|&key| key_hash(key) == *hash).unwrap();
+            self.parked.insert(key, if *released { Stage::Recovered } else { Stage::Parked });
         }
         let grace = now.plus(self.config.filter_grace_ms);
         let retained = snapshot.declarations.iter();
@@ -255,7 +276,8 @@ impl Model {
     fn apply(&mut self, input: &Input) {
         match input {
             Input::Records { .. } | Input::Tick => {}
-            Input::Reread { .. } | Input::Unpark { .. } => {}
+            Input::Reread { .. } => {}
+            Input::Unpark { key, parked } => self.unpark(*key, parked),
             Input::Renew { offset, token } => {
                 let message = self.messages.get(&offset.0);
                 if let Some(Message { place: Place::InFlight { lease: Some(_), .. }, .. }) = message
@@ -271,14 +293,21 @@ impl Model {
                     .collect();
                 held.into_iter().for_each(|(key, consumer)| self.revoke_from(key, consumer));
                 self.messages.clear();
+                self.parked.clear();
                 self.done = (0..to.0).collect();
                 self.next_read = to.0;
             }
             Input::Release { key } => {
                 let keyed = self.config.mode == Mode::KeyShared;
                 self.release(|message| keyed && key_hash(message.key) == *key);
+                let parked = self.parked.keys().copied().find(|&parked| key_hash(parked) == *key);
+                parked.into_iter().for_each(|key| self.release_parked(key));
             }
-            Input::ReleaseAll => self.release(|_| true),
+            Input::ReleaseAll => {
+                self.release(|_| true);
+                let parked: Vec<u8> = self.parked.keys().copied().collect();
+                parked.into_iter().for_each(|key| self.release_parked(key));
+            }
             Input::Join(join) => self.join(join),
             Input::Leave { consumer, deadline } => {
                 let Some(at) = self.find(*consumer) else { return };
@@ -344,7 +373,8 @@ impl Model {
                             *lease = (*lease).min(self.now.plus(longest));
                         }
                         place @ Place::Blocked
-                            if policy.poison != Poison::Block
+                            if !(policy.poison == Poison::Block
+                                || policy.poison == Poison::Park && self.config.mode != Mode::KeyShared)
                                 || message.failures <= policy.max_redelivery_count =>
                         {
                             *place = Place::Waiting;
@@ -371,7 +401,7 @@ impl Model {
                 {
                     if *ok {
                         self.finish(offset.0);
-                    } else if offset.0 < self.log_start {
+                    } else if offset.0 < self.log_start && !message.unparked {
                         self.lose(offset.0);
                     } else {
                         (message.place, message.due) = (Place::SideRetry, due);
@@ -380,6 +410,62 @@ impl Model {
             }
         }
         self.elect();
+    }
+
+    fn release_parked(&mut self, key: u8) {
+        if self.parked.get(&key) == Some(&Stage::Parked) {
+            let writing =
+                |m: &Message| m.key == key && matches!(m.place, Place::SideWrite | Place::SideRetry);
+            let stage = if self.messages.values().any(writing) { Stage::Released } else { Stage::Asked };
+            if stage == Stage::Asked {
+                self.expected.push(Output::Unpark { key: key_hash(key) });
+            }
+            self.parked.insert(key, stage);
+        }
+    }
+
+    fn unpark(&mut self, hash: KeyHash, parked: &[Arrival]) {
+        let key = self.parked.keys().copied().find(|&key| key_hash(key) == hash);
+        let Some(key) = key else { return };
+        match self.parked[&key] {
+            Stage::Asked => {}
+            _ => return self.release_parked(key),
+        }
+        let in_memory = |(o, m): &(&i64, &Message)| {
+            m.key == key && m.place != Place::Unread && !self.spilled.contains(*o)
+        };
+        let count = self.messages.iter().filter(in_memory).count();
+        let room = (self.config.live_max as usize / 8).max(1).saturating_sub(count).max(1);
+        let taken = parked.iter().take(room).filter(|record| self.done.contains(&record.offset.0));
+        let taken: Vec<i64> = taken.map(|record| record.offset.0).collect();
+        for &offset in &taken {
+            let (place, due, cause, reason) = (Place::Waiting, Millis(0), Cause::Nack, None);
+            let fresh = Message {
+                unparked: true,
+                key,
+                place,
+                token: None,
+                attempts: 0,
+                leased: 0,
+                nth_lease: 0,
+                failures: 0,
+                due,
+                cause,
+                reason,
+            };
+            self.messages.insert(offset, fresh);
+        }
+        if taken.is_empty() {
+            self.parked.remove(&key);
+        } else {
+            self.parked.insert(key, Stage::Unparking);
+        }
+    }
+
+    /// Whether a live message waits for its key's parked ones.
+    fn is_held_back(&self, offset: i64) -> bool {
+        let message = &self.messages[&offset];
+        self.config.mode == Mode::KeyShared && self.parked.contains_key(&message.key) && !message.unparked
     }
 
     fn release(&mut self, which: impl Fn(&Message) -> bool) {
@@ -503,7 +589,8 @@ impl Model {
         }
         self.log_start = to;
         let gone = |offset: &i64, m: &Message| {
-            matches!(m.place, Place::Blocked | Place::SideRetry) || self.spilled.contains(offset)
+            !m.unparked && matches!(m.place, Place::Blocked | Place::SideRetry)
+                || self.spilled.contains(offset)
         };
         let lost: Vec<i64> =
             self.messages.range(..to).filter(|(offset, m)| gone(offset, m)).map(|(&o, _)| o).collect();
@@ -576,6 +663,7 @@ impl Model {
             let (due, place) = (Millis(0), Place::Unread);
             let (cause, reason) = (Cause::Nack, None);
             let fresh = Message {
+                unparked: false,
                 key,
                 place,
                 token: None,
@@ -630,15 +718,42 @@ impl Model {
 
     /// Heads that were lost or used up come to their end.
     fn settle(&mut self) {
+        self.ask_for_parked();
         loop {
             let waiting = |offset: &i64| self.messages[offset].place == Place::Waiting;
             let max = self.config.failure.max_redelivery_count;
-            let ends = |offset: &i64| *offset < self.log_start || self.messages[offset].failures > max;
+            let ends = |offset: &i64| {
+                let message = &self.messages[offset];
+                let parks = || self.parked[&message.key] != Stage::Asked;
+                *offset < self.log_start && !message.unparked
+                    || self.is_held_back(*offset) && parks()
+                    || !self.is_held_back(*offset) && message.failures > max
+            };
             let Some(offset) = self.heads().into_iter().find(|offset| waiting(offset) && ends(offset)) else {
                 return;
             };
-            if offset < self.log_start {
+            let Message { key, unparked, .. } = self.messages[&offset];
+            if offset < self.log_start && !unparked {
                 self.lose(offset);
+                self.ask_for_parked();
+                continue;
+            }
+            if self.is_held_back(offset) {
+                if self.parked[&key] == Stage::Parked {
+                    self.side_write(offset);
+                } else {
+                    self.expected.push(Output::Unpark { key: key_hash(key) });
+                    self.parked.insert(key, Stage::Asked);
+                }
+                continue;
+            }
+            if self.config.failure.poison == Poison::Park && self.config.mode == Mode::KeyShared {
+                self.parked.insert(key, Stage::Parked);
+                if unparked {
+                    self.messages.retain(|_, m| m.key != key || !m.unparked);
+                } else {
+                    self.side_write(offset);
+                }
                 continue;
             }
             let message = self.messages.get_mut(&offset).unwrap();
@@ -652,19 +767,33 @@ impl Model {
                 Poison::Drop => {
                     self.expected.push(Output::Dropped { offset: Offset(offset), attempts, cause });
                     self.finish(offset);
+                    self.ask_for_parked();
                 }
             }
         }
     }
 
+    /// Released keys with nothing left to do ask for the next part; so do those that a new owner finds released.
+    fn ask_for_parked(&mut self) {
+        for (key, stage) in self.parked.clone() {
+            let empty = !self.messages.values().any(|m| m.key == key && m.place != Place::Unread);
+            let through = matches!(stage, Stage::Released | Stage::Unparking) && empty;
+            if through || stage == Stage::Recovered {
+                self.expected.push(Output::Unpark { key: key_hash(key) });
+                self.parked.insert(key, Stage::Asked);
+            }
+        }
+    }
+
     fn side_write(&mut self, offset: i64) {
+        let parks = self.is_held_back(offset);
         let message = self.messages.get_mut(&offset).unwrap();
         message.place = Place::SideWrite;
-        self.expected.push(Output::DeadLetter {
-            offset: Offset(offset),
-            attempts: message.attempts.into(),
-            cause: message.cause,
-            reason: message.reason.clone(),
+        let (attempts, cause) = (message.attempts.into(), message.cause);
+        let (offset, reason) = (Offset(offset), message.reason.clone());
+        self.expected.push(match parks {
+            true => Output::Park { offset, attempts, cause, reason },
+            false => Output::DeadLetter { offset, attempts, cause, reason },
         });
     }
 
@@ -716,7 +845,7 @@ impl Model {
     /// Who may be given this head now, by the rules of order and place.
     fn takers(&self, offset: i64) -> Vec<&Member> {
         let message = &self.messages[&offset];
-        if message.place != Place::Waiting || message.due > self.now {
+        if message.place != Place::Waiting || message.due > self.now || self.is_held_back(offset) {
             return vec![];
         }
         let mut before = self.messages.range(..offset).map(|(_, message)| message);
@@ -750,7 +879,7 @@ impl Model {
         run.is_empty()
             || run.len() < owner.per_key
                 && self.is_held_by(run[0], owner.id)
-                && offset >= self.log_start
+                && (offset >= self.log_start || self.messages[&offset].unparked)
                 && !last(&offset)
                 && !last(&run[0])
     }
@@ -790,7 +919,13 @@ impl Model {
             !wanted && !model.retained.iter().any(|(patterns, _)| matches(patterns, key))
         };
         loop {
-            let ready = |m: &Message| m.place == Place::Waiting && m.due <= self.now && unwanted(self, m.key);
+            let held = |key| self.parked.contains_key(&key);
+            let ready = |m: &Message| {
+                (m.unparked || !held(m.key))
+                    && m.place == Place::Waiting
+                    && m.due <= self.now
+                    && unwanted(self, m.key)
+            };
             let Some(offset) = self.heads().into_iter().find(|offset| ready(&self.messages[offset])) else {
                 return;
             };
@@ -943,8 +1078,12 @@ impl Model {
     }
 
     fn finish(&mut self, offset: i64) {
-        self.messages.remove(&offset).expect("a message is done once");
-        assert!(self.done.insert(offset));
+        let message = self.messages.remove(&offset).expect("a message is done once");
+        if message.unparked {
+            self.expected.push(Output::Unparked { offset: Offset(offset) });
+        } else {
+            assert!(self.done.insert(offset));
+        }
     }
 
     /// The lowest offset that is not done.

@@ -1,7 +1,7 @@
 //! A small hostile world around one dispatcher: workers that crash, come back, go slow, answer late or twice; a log with
 //! gaps and retention; a persister that lags; an owner that dies and recovers from whatever was durable.
 
-use super::model::{Model, Place, key_hash, key_text};
+use super::model::{Model, Place, Stage, key_hash, key_text};
 use crate::mutant::Mutant;
 use crate::placement::mix;
 use crate::*;
@@ -70,14 +70,15 @@ pub(crate) struct Tally {
     pub(crate) revoked: u64,
     pub(crate) spilled: u64,
     pub(crate) braked: u64,
+    pub(crate) unparked: u64,
 }
 
 impl Tally {
-    pub(crate) fn fields(&mut self) -> [&mut u64; 18] {
+    pub(crate) fn fields(&mut self) -> [&mut u64; 19] {
         let Self { steps, delivered, redelivered, drained, replaced, refused, skipped, .. } = self;
         let Self { dropped, blocked, lost, dead_letters, late_acks, stale_acks, expired, recovered, .. } =
             self;
-        let Self { revoked, spilled, braked, .. } = self;
+        let Self { revoked, spilled, braked, unparked, .. } = self;
         [
             steps,
             delivered,
@@ -97,6 +98,7 @@ impl Tally {
             revoked,
             spilled,
             braked,
+            unparked,
         ]
     }
 
@@ -121,6 +123,12 @@ impl Tally {
             _ => {}
         }
     }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Side {
+    DeadLetter,
+    Park,
 }
 
 /// Something that may happen at any moment.
@@ -160,7 +168,12 @@ pub(crate) struct World {
     reread: Option<(KeyHash, Offset, Offset, u32)>,
     /// One that a seek replaced.
     stale_fetch: Option<Offset>,
-    side_writes: Vec<Offset>,
+    /// With what they are for.
+    side_writes: Vec<(Offset, Side)>,
+    /// What is parked, by the offsets of the log.
+    park_topic: BTreeMap<i64, u8>,
+    /// Keys whose parked messages were asked for.
+    unparks: Vec<KeyHash>,
     /// Snapshots on their way to the disk, then the last that arrived.
     unwritten: VecDeque<Vec<u8>>,
     durable: Option<Vec<u8>>,
@@ -213,7 +226,7 @@ impl World {
             max_redelivery_delay_ms: 800,
             backoff: random.pick(&[Backoff::Fixed, Backoff::Exponential]),
             jitter_percent: 0,
-            poison: random.pick(&[Poison::Block, Poison::DeadLetter, Poison::Drop]),
+            poison: random.pick(&[Poison::Block, Poison::DeadLetter, Poison::Drop, Poison::Park]),
             disconnects: random.pick(&[Disconnects::Count, Disconnects::Ignore]),
             flood_brake: random.pick(&BRAKES),
         };
@@ -233,6 +246,8 @@ impl World {
             reread: None,
             stale_fetch: None,
             side_writes: vec![],
+            park_topic: BTreeMap::new(),
+            unparks: vec![],
             unwritten: VecDeque::new(),
             durable: None,
             epoch,
@@ -317,7 +332,8 @@ impl World {
             78..81 => self.set_filters(),
             81..83 => self.set_policy(),
             83..85 => self.cut_log(),
-            85..91 => self.finish_side_write(),
+            85..90 => self.finish_side_write(),
+            90 => self.answer_unpark(),
             91..95 => self.write_snapshot(),
             95..97 => self.restart(),
             97 => self.release(),
@@ -445,6 +461,7 @@ impl World {
         if member && self.config.mode == Mode::KeyShared && !self.processed.contains(&offset.0) {
             for before in 0..at {
                 let over = self.processed.contains(&(before as i64)) || self.ended.contains(&(before as i64));
+                let over = over && !self.park_topic.contains_key(&(before as i64));
                 assert!(over || self.log[before] != self.log[at], "{at} is processed before {before}");
             }
         }
@@ -565,7 +582,8 @@ impl World {
 
     fn set_policy(&mut self) {
         let policy = &mut self.config.failure;
-        policy.poison = self.random.pick(&[Poison::Block, Poison::DeadLetter, Poison::Drop]);
+        policy.poison =
+            self.random.pick(&[Poison::Block, Poison::DeadLetter, Poison::Drop, Poison::Park, Poison::Park]);
         policy.max_redelivery_count += self.random.below(2) as u16;
         policy.ack_timeout_ms = self.random.pick(&[300, 1_000]);
         policy.flood_brake = self.random.pick(&BRAKES);
@@ -581,9 +599,9 @@ impl World {
     fn finish_side_write(&mut self) {
         if !self.side_writes.is_empty() {
             let at = self.random.below(self.side_writes.len() as u64) as usize;
-            let offset = self.side_writes.swap_remove(at);
+            let (offset, side) = self.side_writes.swap_remove(at);
             let ok = !self.random.one_in(3);
-            self.step(Input::SideDone { offset, ok });
+            self.end_side_write(offset, side, ok);
         }
     }
 
@@ -608,12 +626,37 @@ impl World {
             let to = Offset(self.random.below(self.log.len() as u64 + 1) as i64);
             self.stale_fetch = self.fetch.take().map(|(from, _)| from);
             self.reread = None;
+            self.park_topic.clear();
+            self.unparks.clear();
+            self.side_writes.clear();
             self.step(Input::Seek { to });
         } else if let Some(base) =
             self.stale_fetch.filter(|&base| self.fetch.is_none_or(|(from, _)| from != base))
         {
             self.step(Input::Records { base, end: base.next(), records: vec![] });
         }
+    }
+
+    fn end_side_write(&mut self, offset: Offset, side: Side, ok: bool) {
+        if side == Side::Park && ok {
+            self.park_topic.extend(self.log[offset.0 as usize].map(|key| (offset.0, key)));
+        }
+        self.step(Input::SideDone { offset, ok });
+    }
+
+    /// A part of what is parked of a key, or nothing if there is nothing more.
+    fn answer_unpark(&mut self) {
+        let Some(hash) = self.unparks.pop() else { return };
+        let most = 1 + self.random.below(4) as usize;
+        let of_key = self.park_topic.iter().filter(|(_, key)| key_hash(**key) == hash).take(most);
+        let arrival = |(&offset, &key): (&i64, &u8)| Arrival {
+            offset: Offset(offset),
+            key: key_hash(key),
+            key_text: Some(key_text(key)),
+            size: 1,
+        };
+        let parked = of_key.map(arrival).collect();
+        self.step(Input::Unpark { key: hash, parked });
     }
 
     fn write_snapshot(&mut self) {
@@ -632,6 +675,7 @@ impl World {
         }
         self.unwritten.clear();
         self.side_writes.clear();
+        self.unparks.clear();
         (self.fetch, self.reread) = (None, None);
         let snapshot =
             self.durable.as_ref().map(|bytes| Snapshot::decode(bytes).expect("what was written is whole"));
@@ -640,6 +684,14 @@ impl World {
             None => Dispatcher::new(self.config.clone(), self.epoch),
         };
         self.dispatcher.mutant = self.mutant;
+        // Parked messages of keys that are not, or that are not done, were written after the snapshot.
+        let known = |offset: i64, key: u8| {
+            snapshot.as_ref().is_some_and(|snapshot| {
+                let done = offset < snapshot.cursor.0 || snapshot.done.iter().any(|d| d.contains(&offset));
+                done && snapshot.parked.iter().any(|(hash, _)| *hash == key_hash(key))
+            })
+        };
+        self.park_topic.retain(|&offset, &mut key| known(offset, key));
         self.model.restart(self.now, self.epoch, snapshot.as_ref(), &self.config, &self.log);
         if self.random.one_in(2) {
             self.start_worker();
@@ -674,7 +726,8 @@ impl World {
     fn compare(&self, stats: &Stats) {
         let in_flight = |place| matches!(place, Place::InFlight { .. });
         let read = self.model.messages.values().filter(|message| message.place != Place::Unread);
-        assert_eq!(stats.live_messages + stats.spilled_messages, read.clone().count() as u64);
+        let unparked = read.clone().filter(|message| message.unparked).count() as u64;
+        assert_eq!(stats.live_messages + stats.spilled_messages + unparked, read.clone().count() as u64);
         assert_eq!(stats.in_flight, read.filter(|message| in_flight(message.place)).count() as u64);
         assert_eq!(stats.cursor.0, self.model.cursor(), "the cursor is the lowest offset that is not done");
         let (waiting, backoff) = (stats.blocked.sum(), stats.blocked.by(Reason::Backoff));
@@ -719,7 +772,13 @@ impl World {
                 self.reread = Some((key, from, to, records_max));
             }
             Output::Persist => self.persist(),
-            Output::DeadLetter { offset, .. } => self.side_writes.push(offset),
+            Output::DeadLetter { offset, .. } => self.side_writes.push((offset, Side::DeadLetter)),
+            Output::Park { offset, .. } => self.side_writes.push((offset, Side::Park)),
+            Output::Unpark { key } => self.unparks.push(key),
+            Output::Unparked { offset } => {
+                self.tally.unparked += 1;
+                assert!(self.park_topic.remove(&offset.0).is_some(), "{offset:?} was parked");
+            }
             Output::Drained { consumer } | Output::Replaced { consumer } => {
                 if let Some(worker) = self.workers.remove(&consumer) {
                     self.zombies.extend(worker.inbox);
@@ -747,7 +806,10 @@ impl World {
                 }
             }
         }
-        let failed = self.model.messages.iter().filter(|(_, message)| message.failures > 0);
+        let parked = self.model.parked.iter().map(|(&key, &stage)| (key_hash(key), stage != Stage::Parked));
+        let parked: BTreeMap<KeyHash, bool> = parked.collect();
+        assert_eq!(BTreeMap::from_iter(snapshot.parked.iter().copied()), parked);
+        let failed = self.model.messages.iter().filter(|(_, m)| m.failures > 0 && !m.unparked);
         let failed: Vec<_> =
             failed.map(|(&o, m)| (o, m.attempts, m.failures, m.cause, m.reason.clone())).collect();
         let retries = snapshot.retries.iter();
@@ -771,20 +833,24 @@ impl World {
         } else if holder_is_free || self.config.mode == Mode::KeyShared {
             self.join(9, ConsumerId(9), vec![], 3);
         }
+        self.step(Input::ReleaseAll);
         let credited: Vec<ConsumerId> = self.workers.keys().copied().collect();
         for consumer in credited {
             self.step(Input::SetCredit { consumer, credit: 2 });
         }
         for _ in 0..40 * (self.log.len() + 20) {
-            if self.dispatcher.stats().cursor.0 >= self.log.len() as i64 {
+            let stats = self.dispatcher.stats();
+            if stats.cursor.0 >= self.log.len() as i64 && stats.parked_keys == 0 {
                 return self.assert_complete();
             }
             if self.fetch.is_some_and(|(from, _)| from.0 < self.log.len() as i64) {
                 self.answer_fetch();
             } else if self.reread.is_some() {
                 self.answer_reread();
-            } else if let Some(offset) = self.side_writes.pop() {
-                self.step(Input::SideDone { offset, ok: true });
+            } else if let Some((offset, side)) = self.side_writes.pop() {
+                self.end_side_write(offset, side, true);
+            } else if !self.unparks.is_empty() {
+                self.answer_unpark();
             } else if let Some((_, worker)) =
                 self.workers.iter_mut().find(|(_, worker)| !worker.inbox.is_empty())
             {
@@ -800,6 +866,7 @@ impl World {
     }
 
     fn assert_complete(&self) {
+        assert!(self.park_topic.is_empty(), "what was parked came back: {:?}", self.park_topic);
         for (offset, record) in self.log.iter().enumerate() {
             assert!(
                 record.is_none() || self.ended.contains(&(offset as i64)),
