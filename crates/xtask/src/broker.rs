@@ -127,6 +127,14 @@ impl Broker {
         format!("http://{}", self.ports.grpc)
     }
 
+    /// Its binary, if it is this project's, which is a client as well.
+    pub(crate) fn keyway(&self) -> Option<&Path> {
+        match &self.launch {
+            Launch::Keyway(binary) => Some(binary),
+            Launch::ApacheKafka(_) | Launch::Danube { .. } => None,
+        }
+    }
+
     /// The address of Danube's administration.
     pub(crate) fn admin_url(&self) -> String {
         format!("http://{}", self.ports.admin)

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::stage::Stage;
 use super::{
-    backlog, bad_input, bad_subscriptions, both_protocols, crash, danube_admin, failure_policy, faststream,
-    kafka_clients, kafka_tools, key_shared,
+    backlog, bad_input, bad_subscriptions, both_protocols, command_line, crash, danube_admin, failure_policy,
+    faststream, kafka_clients, kafka_tools, key_shared,
 };
 use crate::tools::Tool::{self, ApacheKafka, ConfluentProducer, Kcat, Python};
 
@@ -71,6 +71,7 @@ pub(crate) static ALL: &[Check] = &[
     check!("failure-policy-crashes", danube, 120, &[], failure_policy::dead_letters_in_crashes),
     check!("failure-policy-danube-admin", danube, 60, &[], danube_admin::topics),
     check!("failure-policy-python", danube, 60, &[Python], failure_policy::python_dead_letter),
+    check!("command-line-subscription", danube, 60, &[], command_line::subscription),
     check!("start-position", danube, 60, &[], failure_policy::start_position),
     check!("confluent-to-key-shared", danube, 60, &[Python], both_protocols::confluent_to_workers),
     check!("kcat-to-key-shared", danube, 60, &[Kcat], both_protocols::kcat_to_workers),

@@ -5,6 +5,7 @@ mod bad_input;
 mod bad_subscriptions;
 mod both_protocols;
 mod check;
+mod command_line;
 mod crash;
 mod danube_admin;
 mod failure_policy;
