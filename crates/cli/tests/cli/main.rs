@@ -3,6 +3,7 @@
 mod dead_letters;
 mod demo;
 mod keyway;
+mod readme;
 mod records;
 mod serve;
 mod subscriptions;
