@@ -105,8 +105,7 @@ impl Fetched {
             if offset < self.base {
                 continue;
             }
-            let key = message::ordering_key(&record);
-            if only.is_some_and(|only| only != key_hash(key, offset)) {
+            if only.is_some_and(|only| only != key_of(&record, offset)) {
                 continue;
             }
             if self.arrivals.len() >= records_max {
@@ -136,6 +135,11 @@ impl Fetched {
         });
         self.payloads.push(stored);
     }
+}
+
+/// The key by which the record at `offset` is ordered.
+pub(super) fn key_of(record: &Record, offset: Offset) -> KeyHash {
+    key_hash(message::ordering_key(record), offset)
 }
 
 /// A record with neither key nor producer is ordered with nothing else.

@@ -10,7 +10,6 @@
 //! consumers are durable before the first of them is answered, so every id that was given out is good after a restart.
 
 mod control;
-mod dead_letter;
 mod describe;
 mod fetch;
 mod handle;
@@ -18,10 +17,12 @@ mod latency;
 mod members;
 mod outputs;
 mod owner;
+mod parked;
 mod payloads;
 mod policy;
 mod record;
 mod reread;
+mod side_message;
 mod side_topic;
 mod side_writes;
 mod start;
@@ -48,12 +49,13 @@ use crate::{
 use handle::{COMMANDS_MAX, Command};
 use keyway_dispatch::{Config, ConsumerId, Dispatcher, Mode, OwnerEpoch, Snapshot};
 use keyway_log::LogStore;
-use keyway_record::{PartitionId, TopicId};
+use keyway_record::{KeyHash, PartitionId, TopicId};
 use keyway_runtime::World;
 use members::Members;
-use owner::Owner;
+use owner::{Inherited, Owner};
+use parked::Parked;
 use payloads::NodeBytes;
-use record::{Key, StoredConsumer, StoredSubscription};
+use record::{Key, StoredConsumer, StoredParked, StoredSubscription};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -107,6 +109,7 @@ struct Stored {
 struct Found {
     subscription: Option<StoredSubscription>,
     consumers: Vec<(String, StoredConsumer)>,
+    parked: Vec<(KeyHash, StoredParked)>,
 }
 
 /// What [`Subscriptions::subscribe`] needs to know of the subscription itself.
@@ -148,12 +151,9 @@ impl Subscriptions {
             let topic = node.topics.of_id(id.topic);
             let partition = topic.as_ref().and_then(|topic| topic.partition(id.partition));
             let (Some(partition), Some(stored)) = (partition, found.subscription) else {
-                claims.extend(
-                    found
-                        .consumers
-                        .into_iter()
-                        .map(|(name, _)| (Key::Consumer(id.clone(), name).encode(), None)),
-                );
+                let consumers = found.consumers.into_iter().map(|(name, _)| Key::Consumer(id.clone(), name));
+                let parked = found.parked.into_iter().map(|(key, _)| Key::Parked(id.clone(), key));
+                claims.extend(consumers.chain(parked).map(|key| (key.encode(), None)));
                 claims.push((Key::Subscription(id).encode(), None));
                 continue;
             };
@@ -161,12 +161,13 @@ impl Subscriptions {
             let snapshot = dispatcher.snapshot().encode().into();
             let claim = StoredSubscription { mode: stored.mode, snapshot };
             claims.push((Key::Subscription(id.clone()).encode(), Some(claim.encode())));
-            owners.push((id, stored.mode, partition.clone(), dispatcher, found.consumers));
+            let parked = Parked::restore(found.parked);
+            owners.push((id, stored.mode, partition.clone(), dispatcher, found.consumers, parked));
         }
         if !claims.is_empty() {
             self.records.put(claims).await?;
         }
-        for (id, mode, partition, dispatcher, consumers) in owners {
+        for (id, mode, partition, dispatcher, consumers, parked) in owners {
             let now_ms = node.world.clock.now().0;
             let mut members = Members::default();
             for (name, stored) in consumers {
@@ -175,7 +176,8 @@ impl Subscriptions {
                 members.restore(Arc::new(consumer), now_ms);
             }
             let consumers: Vec<_> = members.iter().cloned().collect();
-            let subscription = start(node, id, mode, true, partition, dispatcher, members);
+            let inherited = Inherited { dispatcher, members, parked };
+            let subscription = start(node, id, mode, true, partition, inherited);
             let mut map = self.write();
             for consumer in consumers {
                 map.by_consumer.insert(consumer.id, (subscription.clone(), consumer));
@@ -268,9 +270,9 @@ impl Subscriptions {
             let entry = (Key::Subscription(id.clone()).encode(), Some(stored.encode()));
             self.records.put(vec![entry]).await.map_err(store_error)?;
         }
-        let members = Members::default();
-        let subscription =
-            start(node, id, wanted.mode, wanted.reliable, wanted.partition.clone(), dispatcher, members);
+        let inherited = Inherited { dispatcher, members: Members::default(), parked: Parked::default() };
+        let partition = wanted.partition.clone();
+        let subscription = start(node, id, wanted.mode, wanted.reliable, partition, inherited);
         self.write().insert(subscription.clone());
         Ok(subscription)
     }
@@ -323,6 +325,11 @@ impl Subscriptions {
                     let stored =
                         StoredConsumer::decode(&value).map_err(|reason| self.records.malformed(reason))?;
                     all.entry(id).or_default().consumers.push((name, stored));
+                }
+                Key::Parked(id, key) => {
+                    let stored =
+                        StoredParked::decode(&value).map_err(|reason| self.records.malformed(reason))?;
+                    all.entry(id).or_default().parked.push((key, stored));
                 }
                 Key::Policy(topic, name) => {
                     let policy = SubscriptionPolicy::decode(&value)
@@ -388,13 +395,12 @@ fn start(
     mode: Mode,
     reliable: bool,
     partition: Arc<Partition>,
-    dispatcher: Dispatcher,
-    members: Members,
+    inherited: Inherited,
 ) -> Arc<Subscription> {
     let (commands, received) = mpsc::channel(COMMANDS_MAX);
     let subscription = Arc::new(Subscription { id, mode, reliable, commands });
     let policy = node.subscriptions.policy(subscription.id.topic, &subscription.id.name);
-    let owner = Owner::new(node.clone(), &subscription, partition, dispatcher, policy, members, received);
+    let owner = Owner::new(node.clone(), &subscription, partition, inherited, policy, received);
     node.tasks.spawn(owner.run());
     subscription
 }

@@ -1,12 +1,12 @@
 //! Doing what the dispatcher says.
 
 use super::{
-    dead_letter::{self, DeadLetter, Origin},
     fetch,
     handle::StreamEnd,
     owner::{InFlight, Owner},
     payloads::Stored,
     record::{Key, StoredSubscription},
+    side_message::{self, Fate, Origin, SideMessage},
     side_topic,
     side_writes::SideWritten,
 };
@@ -37,15 +37,22 @@ impl Owner {
             Output::Fetch { from, records_max, bytes_max } => self.fetch(from, records_max, bytes_max),
             Output::CursorMoved(to) => {
                 self.payloads.remove_below(to);
-                while self.in_flight.first_key_value().is_some_and(|(&offset, _)| offset < to) {
-                    self.in_flight.pop_first();
+                while let Some(first) = self.in_flight.first_entry()
+                    && *first.key() < to
+                    && self.parked.at(*first.key()).is_none()
+                {
+                    first.remove();
                 }
             }
             Output::Persist => self.persist().await,
             Output::DeadLetter { offset, attempts, cause, reason } => {
-                self.side_writes.push(DeadLetter { offset, attempts, cause, reason });
-                self.begin_side_writes();
+                self.set_aside(SideMessage { fate: Fate::DeadLetter, offset, attempts, cause, reason });
             }
+            Output::Park { offset, attempts, cause, reason } => {
+                self.set_aside(SideMessage { fate: Fate::Parked, offset, attempts, cause, reason });
+            }
+            Output::Unpark { key } => self.unpark(key),
+            Output::Unparked { offset } => self.unparked(offset).await,
             Output::Skipped { offset } => self.payloads.remove(offset),
             Output::Dropped { offset, attempts, cause } => {
                 self.payloads.remove(offset);
@@ -64,9 +71,6 @@ impl Owner {
                 tracing::warn!(subscription = %self.id.name, ?consumer, engaged, "flood brake: messages are retried, not moved away");
             }
             Output::Reread { key, from, to, records_max } => self.reread(key, from, to, records_max),
-            Output::Park { .. } | Output::Unpark { .. } | Output::Unparked { .. } => {
-                unreachable!("no policy parks yet")
-            }
             Output::Replaced { consumer } => self.end_stream(consumer, StreamEnd::TakenOver),
             Output::Refused { consumer, refusal } => self.end_stream(consumer, StreamEnd::Refused(refusal)),
         }
@@ -108,7 +112,8 @@ impl Owner {
 
     /// The record to deliver, from memory or from the log.
     fn stored(&mut self, offset: Offset, token: Token) -> Option<Stored> {
-        if let Some(stored) = self.payloads.at(offset) {
+        let kept = self.payloads.at(offset).or_else(|| self.parked.at(offset));
+        if let Some(stored) = kept {
             return Some(stored.clone());
         }
         match self.read_around(offset) {
@@ -151,8 +156,10 @@ impl Owner {
         }
         let snapshot = self.dispatcher.snapshot();
         let stored = StoredSubscription { mode: self.mode, snapshot: snapshot.encode().into() };
-        let entry = (Key::Subscription(self.id.clone()).encode(), Some(stored.encode()));
-        match self.node.subscriptions.records.put_staged(vec![entry]).await {
+        let parked_end = self.parked_end();
+        let mut entries = self.parked.follow(&snapshot.parked, &self.id, || parked_end);
+        entries.push((Key::Subscription(self.id.clone()).encode(), Some(stored.encode())));
+        match self.node.subscriptions.records.put_staged(entries).await {
             Ok(ticket) => (self.stored_cursor, self.stored_at) = (snapshot.cursor, Some(ticket)),
             Err(error) => {
                 tracing::error!(subscription = %self.id.name, %error, "cannot store the subscription's position");
@@ -160,28 +167,49 @@ impl Owner {
         }
     }
 
+    fn set_aside(&mut self, message: SideMessage) {
+        self.side_writes.push(message);
+        self.begin_side_writes();
+    }
+
     fn begin_side_writes(&mut self) {
-        while let Some(letter) = self.side_writes.next_to_write() {
-            let offset = letter.offset;
+        while let Some(message) = self.side_writes.next_to_write() {
+            let offset = message.offset;
             let stored = match self.payloads.at(offset) {
                 Some(stored) => Ok(Some(stored.clone())),
                 None => fetch::read_one(&*self.partition.log, offset),
             };
             match stored {
-                Ok(Some(stored)) => {
-                    let (node, topic, origin) = (self.node.clone(), self.dead_letter_topic(), self.origin());
-                    self.side_writes.begin(async move {
-                        let outcome = dead_letter::write(&node, &topic, &origin, &letter, &stored).await;
-                        SideWritten { offset, outcome }
-                    });
-                }
+                Ok(Some(stored)) => self.side_writes.begin(self.side_write(message, stored)),
                 // The log gave it up while it waited.
                 Ok(None) => self.step(Input::SideDone { offset, ok: true }),
                 Err(error) => {
-                    self.warn(offset, format_args!("cannot be read for its dead letter: {error}"));
+                    self.warn(offset, format_args!("cannot be read to be set aside: {error}"));
                     self.step(Input::SideDone { offset, ok: false });
                 }
             }
+        }
+    }
+
+    fn side_write(
+        &self,
+        message: SideMessage,
+        stored: Stored,
+    ) -> impl Future<Output = SideWritten> + Send + 'static {
+        let (node, origin) = (self.node.clone(), self.origin());
+        // That a key is parked must be known before a message of it lies elsewhere.
+        let (topic, after) = match message.fate {
+            Fate::DeadLetter => (self.dead_letter_topic(), None),
+            Fate::Parked => (self.parked_topic(), self.stored_at),
+        };
+        async move {
+            let write = async {
+                if let Some(ticket) = after {
+                    node.subscriptions.records.wait(ticket).await?;
+                }
+                side_message::write(&node, &topic, &origin, &message, &stored).await
+            };
+            SideWritten { offset: message.offset, outcome: write.await }
         }
     }
 
@@ -191,11 +219,8 @@ impl Owner {
         let error = outcome.as_ref().err().map(ToString::to_string);
         if error != self.dead_letter_error {
             match &error {
-                Some(error) => self
-                    .warn(offset, format_args!("cannot be written as a dead letter: {error}; trying again")),
-                None => {
-                    self.warn(offset, format_args!("was written as a dead letter, as others can be again"))
-                }
+                Some(error) => self.warn(offset, format_args!("cannot be set aside: {error}; trying again")),
+                None => self.warn(offset, format_args!("was set aside, as others can be again")),
             }
             self.dead_letter_error = error;
         }

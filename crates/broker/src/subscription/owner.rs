@@ -8,6 +8,7 @@ use super::{
     },
     latency::Latency,
     members::{Members, Reservation},
+    parked::{self, Parked},
     payloads::{Payloads, Stored},
     policy::SubscriptionPolicy,
     record::{Key, StoredConsumer},
@@ -53,6 +54,7 @@ pub(super) struct Owner {
     pub(super) reading: Option<Reading>,
     pub(super) rereading: Option<Rereading>,
     pub(super) side_writes: SideWrites,
+    pub(super) parked: Parked,
     pub(super) policy: SubscriptionPolicy,
     commands: mpsc::Receiver<Command>,
     clock: DispatchClock,
@@ -71,6 +73,13 @@ pub(super) struct Owner {
     pub(super) stored_at: Option<Ticket>,
     /// Why the last dead letter could not be written.
     pub(super) dead_letter_error: Option<String>,
+}
+
+/// What an owner begins with: new, or as a former one left it.
+pub(super) struct Inherited {
+    pub(super) dispatcher: Dispatcher,
+    pub(super) members: Members,
+    pub(super) parked: Parked,
 }
 
 /// One open stream.
@@ -109,11 +118,11 @@ impl Owner {
         node: Arc<Node>,
         subscription: &Subscription,
         partition: Arc<Partition>,
-        dispatcher: Dispatcher,
+        inherited: Inherited,
         policy: SubscriptionPolicy,
-        members: Members,
         commands: mpsc::Receiver<Command>,
     ) -> Self {
+        let Inherited { dispatcher, members, parked } = inherited;
         let clock = DispatchClock::new(node.world.clock.clone());
         let payloads = Payloads::new(node.subscriptions.cache_bytes.clone());
         Self {
@@ -121,6 +130,7 @@ impl Owner {
             mode: subscription.mode,
             reliable: subscription.reliable,
             side_writes: SideWrites::new(),
+            parked,
             idle_since: Some(clock.now()),
             gone: Some(partition.log.wait_past(Offset(i64::MAX))),
             registered: None,
@@ -156,7 +166,7 @@ impl Owner {
         self.obey().await;
         while !self.deleted && !self.is_abandoned() {
             self.arm_timer();
-            let Self { commands, reading, rereading, timer, gone, side_writes, .. } = &mut self;
+            let Self { commands, reading, rereading, timer, gone, side_writes, parked, .. } = &mut self;
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
@@ -171,6 +181,7 @@ impl Owner {
                 }
                 written = side_writes.written() => self.written(written),
                 () = reread::due(rereading) => self.read_again(),
+                () = parked::due(&mut parked.search) => self.search_parked(),
                 () = readable(reading) => self.read(),
                 () = due(timer) => self.timer = None,
                 () = end_of_log(gone) => {
@@ -421,6 +432,7 @@ impl Owner {
         self.in_flight.clear();
         self.payloads.clear();
         self.side_writes.forget_waiting();
+        self.parked.seek();
         self.step(Input::Seek { to });
     }
 
@@ -432,15 +444,15 @@ impl Owner {
             return before;
         };
         let key = KeyHash::of(key);
-        let view = self.dispatcher.key(key);
-        let waits = view.is_some_and(|view| matches!(view.blocked, Some(Reason::Poison | Reason::Parked)));
+        let blocked = self.dispatcher.key(key).is_some_and(|view| view.blocked == Some(Reason::Poison));
+        let waits = blocked || self.parked.contains(key);
         self.step(Input::Release { key });
         u64::from(waits)
     }
 
     fn waiting_for_people(&self) -> u64 {
-        let blocked = self.dispatcher.stats().blocked;
-        blocked.by(Reason::Poison) + blocked.by(Reason::Parked)
+        let stats = self.dispatcher.stats();
+        stats.blocked.by(Reason::Poison) + stats.parked_keys
     }
 
     /// The answer to a delivery, unless it is stale, moves its consumer's window.
@@ -552,7 +564,8 @@ impl Owner {
         }
         let consumers =
             self.members.iter().map(|consumer| Key::Consumer(self.id.clone(), consumer.name.clone()));
-        let keys = consumers.chain([Key::Subscription(self.id.clone())]);
+        let parked = self.parked.stored_keys(&self.id);
+        let keys = consumers.chain(parked).chain([Key::Subscription(self.id.clone())]);
         let entries = keys.map(|key| (key.encode(), None)).collect();
         self.node.subscriptions.records.put(entries).await
     }

@@ -43,10 +43,6 @@ pub(crate) enum PolicyError {
     Jitter { given: u8 },
     #[error("a flood brake that looks at {given} ends; 1 to 64 are allowed")]
     FloodBrake { given: u8 },
-    #[error(
-        "keys cannot be parked yet; 'block' keeps a key and its messages where they are until it is released"
-    )]
-    Park,
     #[error("the dead-letter topic {0} is the subscription's own topic; choose another")]
     IntoItself(TopicName),
     #[error("the dead-letter topic {0} is the broker's own; choose a name that does not begin with '__'")]
@@ -91,9 +87,6 @@ impl SubscriptionPolicy {
             && !(1..=64).contains(&given)
         {
             return Err(PolicyError::FloodBrake { given });
-        }
-        if failure.poison == Poison::Park {
-            return Err(PolicyError::Park);
         }
         match &self.dead_letter_topic {
             Some(own) if own == topic => Err(PolicyError::IntoItself(own.clone())),
@@ -246,7 +239,6 @@ mod tests {
         assert!(matches!(with(|p| p.failure.base_redelivery_delay_ms = 71), Err(PolicyError::Delays { .. })));
         assert!(matches!(with(|p| p.unacked_max = Some(0)), Err(PolicyError::Unacked { given: 0 })));
         assert!(matches!(with(|p| p.failure.jitter_percent = 101), Err(PolicyError::Jitter { .. })));
-        assert_eq!(with(|p| p.failure.poison = Poison::Park), Err(PolicyError::Park));
         let own = SubscriptionPolicy { dead_letter_topic: Some(topic.clone()), ..policy() };
         assert!(matches!(own.check(&topic), Err(PolicyError::IntoItself(_))));
         let internal = SubscriptionPolicy { dead_letter_topic: TopicName::new("__topics").ok(), ..policy() };

@@ -4,11 +4,11 @@
 //!
 //! | part | type |
 //! |---|---|
-//! | kind: 1 subscription, 2 consumer, 3 policy | u8 |
+//! | kind: 1 subscription, 2 consumer, 3 policy, 4 parked key | u8 |
 //! | topic id | 16 bytes |
 //! | partition; of a policy, which is for all of them, -1 | i32 |
 //! | length of the subscription's name, the name | u16, UTF-8 |
-//! | of a consumer: its name | the rest, UTF-8 |
+//! | of a consumer: its name; of a parked key: its hash, the high half first | the rest: UTF-8; 16 bytes |
 //!
 //! Value of a subscription:
 //!
@@ -26,17 +26,26 @@
 //! | length of the topic's name as the consumer wrote it, the name | u16, UTF-8 |
 //! | number of key filters, then per filter: length, pattern | u32, u16, bytes |
 //!
+//! Value of a parked key:
+//!
+//! | part | type |
+//! |---|---|
+//! | version, 1 | u8 |
+//! | where the search for its messages begins in the topic of parked messages | i64 |
+//! | the last message of it that was done since it was parked, by its original offset; -1 for none | i64 |
+//!
 //! The value of a policy is described where it is encoded.
 
 use super::SubscriptionId;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use keyway_dispatch::Mode;
-use keyway_record::{PartitionId, TopicId};
+use keyway_record::{KeyHash, Offset, PartitionId, TopicId};
 
 const VERSION: u8 = 1;
 const KIND_SUBSCRIPTION: u8 = 1;
 const KIND_CONSUMER: u8 = 2;
 const KIND_POLICY: u8 = 3;
+const KIND_PARKED: u8 = 4;
 
 /// In place of a partition: all of them.
 const ALL_PARTITIONS: PartitionId = PartitionId(-1);
@@ -48,6 +57,7 @@ pub(super) enum Key {
     Consumer(SubscriptionId, String),
     /// Of the subscriptions of this name, on all partitions.
     Policy(TopicId, String),
+    Parked(SubscriptionId, KeyHash),
 }
 
 /// A subscription at rest.
@@ -56,6 +66,15 @@ pub(super) struct StoredSubscription {
     pub(super) mode: Mode,
     /// The dispatcher's own bytes.
     pub(super) snapshot: Bytes,
+}
+
+/// A parked key at rest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct StoredParked {
+    /// Where the search for its messages begins, in the topic of parked messages.
+    pub(super) first: Offset,
+    /// Its last message that was done since it was parked, by its original offset; -1 for none.
+    pub(super) done: Offset,
 }
 
 /// A consumer at rest.
@@ -67,19 +86,24 @@ pub(super) struct StoredConsumer {
 
 impl Key {
     pub(super) fn encode(&self) -> Bytes {
-        let (kind, topic, partition, name, consumer) = match self {
-            Self::Subscription(id) => (KIND_SUBSCRIPTION, id.topic, id.partition, &id.name, ""),
+        let hash;
+        let (kind, topic, partition, name, rest): (_, _, _, _, &[u8]) = match self {
+            Self::Subscription(id) => (KIND_SUBSCRIPTION, id.topic, id.partition, &id.name, &[]),
             Self::Consumer(id, consumer) => {
-                (KIND_CONSUMER, id.topic, id.partition, &id.name, consumer.as_str())
+                (KIND_CONSUMER, id.topic, id.partition, &id.name, consumer.as_bytes())
             }
-            Self::Policy(topic, name) => (KIND_POLICY, *topic, ALL_PARTITIONS, name, ""),
+            Self::Policy(topic, name) => (KIND_POLICY, *topic, ALL_PARTITIONS, name, &[]),
+            Self::Parked(id, key) => {
+                hash = key.0.to_be_bytes();
+                (KIND_PARKED, id.topic, id.partition, &id.name, &hash)
+            }
         };
-        let mut out = BytesMut::with_capacity(23 + name.len() + consumer.len());
+        let mut out = BytesMut::with_capacity(23 + name.len() + rest.len());
         out.put_u8(kind);
         out.put_slice(&topic.0);
         out.put_i32(partition.0);
         put_text(&mut out, name.as_bytes());
-        out.put_slice(consumer.as_bytes());
+        out.put_slice(rest);
         out.freeze()
     }
 
@@ -96,6 +120,10 @@ impl Key {
             KIND_CONSUMER => Ok(Self::Consumer(id, text(rest)?)),
             KIND_POLICY if rest.is_empty() && partition == ALL_PARTITIONS => {
                 Ok(Self::Policy(id.topic, id.name))
+            }
+            KIND_PARKED => {
+                let hash = rest.try_into().map_err(|_| "a parked key's hash is not 16 bytes".to_owned())?;
+                Ok(Self::Parked(id, KeyHash(u128::from_be_bytes(hash))))
             }
             _ => Err(format!("a subscription's key of kind {kind}")),
         }
@@ -127,6 +155,23 @@ impl StoredSubscription {
             other => return Err(format!("a subscription of type {other}")),
         };
         Ok(Self { mode, snapshot: rest })
+    }
+}
+
+impl StoredParked {
+    pub(super) fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(17);
+        out.put_u8(VERSION);
+        out.put_i64(self.first.0);
+        out.put_i64(self.done.0);
+        out.freeze()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let mut rest = bytes;
+        check_version(rest.try_get_u8().map_err(cut)?)?;
+        let (first, done) = (rest.try_get_i64().map_err(cut)?, rest.try_get_i64().map_err(cut)?);
+        Ok(Self { first: Offset(first), done: Offset(done) })
     }
 }
 
@@ -197,6 +242,9 @@ mod tests {
 
     #[test]
     fn values_come_back_and_cuts_are_refused() {
+        let parked = StoredParked { first: Offset(7), done: Offset(-1) };
+        assert_eq!(StoredParked::decode(&parked.encode()), Ok(parked));
+        assert!(StoredParked::decode(&parked.encode()[..16]).is_err());
         let consumer =
             StoredConsumer { topic_name: "/default/o".into(), filters: vec!["a*".into(), Bytes::new()] };
         let bytes = consumer.encode();

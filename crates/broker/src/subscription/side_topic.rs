@@ -1,6 +1,7 @@
 //! Topics beside a topic that take messages out of a subscription's way: dead letters, parked messages.
 
 use crate::{
+    internal_topic::InternalTopicError,
     node::Node,
     topics::{DispatchStrategy, Topic, TopicError, TopicSettings},
 };
@@ -29,6 +30,8 @@ pub(super) enum SideTopicError {
         #[source]
         cause: StoreError,
     },
+    #[error("the subscription's position cannot be made durable first: {0}")]
+    Position(#[from] InternalTopicError),
     #[error(
         "the message came from topic {topic} as a dead letter and would go round in a circle; change the policy"
     )]
@@ -49,18 +52,29 @@ pub(super) fn name(topic: &TopicName, subscription: &str, kind: &str) -> TopicNa
     TopicName::new(&format!("{name}.{kind}")).expect("made of legal characters, and short enough")
 }
 
+/// Which of the topic's partitions a record goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    /// One for all messages of a key, which so stay in order.
+    ByKey,
+    First,
+}
+
 /// Writes a record to the topic, which is made if it is missing. Durable when this returns.
 pub(super) async fn append(
     node: &Node,
     name: &TopicName,
+    place: Place,
     timestamp: Timestamp,
     record: Record,
 ) -> Result<(), SideTopicError> {
     let topic = find_or_create(node, name).await;
     let topic = topic.map_err(|cause| SideTopicError::Topic { topic: name.clone(), cause })?;
-    // Messages of one key stay in one partition, and so in order.
     let count = topic.partitions.len() as u64;
-    let index = record.key.as_ref().map_or(0, |key| KeyHash::of(key).low() % count);
+    let index = match (place, &record.key) {
+        (Place::ByKey, Some(key)) => KeyHash::of(key).low() % count,
+        (Place::ByKey, None) | (Place::First, _) => 0,
+    };
     let partition = topic.partition(PartitionId(index as i32)).expect("an index below their number");
     let mut batch = BatchBuilder::new(timestamp);
     batch.push(timestamp, record);

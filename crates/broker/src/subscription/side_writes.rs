@@ -1,6 +1,6 @@
 //! Writes beside the subscription's topic that are under way: a few at a time, the rest in line.
 
-use super::{dead_letter::DeadLetter, side_topic::SideTopicError};
+use super::{side_message::SideMessage, side_topic::SideTopicError};
 use keyway_record::Offset;
 use std::{collections::VecDeque, future::Future};
 use tokio::task::JoinSet;
@@ -11,7 +11,7 @@ const WRITES_MAX: usize = 64;
 /// One subscription's writes.
 pub(super) struct SideWrites {
     running: JoinSet<SideWritten>,
-    waiting: VecDeque<DeadLetter>,
+    waiting: VecDeque<SideMessage>,
 }
 
 /// How a write went.
@@ -26,12 +26,12 @@ impl SideWrites {
     }
 
     /// Takes a message in; [`SideWrites::next_to_write`] says when it is its turn.
-    pub(super) fn push(&mut self, letter: DeadLetter) {
-        self.waiting.push_back(letter);
+    pub(super) fn push(&mut self, message: SideMessage) {
+        self.waiting.push_back(message);
     }
 
     /// A message whose write can begin now.
-    pub(super) fn next_to_write(&mut self) -> Option<DeadLetter> {
+    pub(super) fn next_to_write(&mut self) -> Option<SideMessage> {
         if self.running.len() < WRITES_MAX { self.waiting.pop_front() } else { None }
     }
 

@@ -2,6 +2,7 @@
 
 mod failures;
 mod flaky_store;
+mod parking;
 mod people;
 
 use super::*;

@@ -3,7 +3,7 @@
 use super::*;
 use keyway_dispatch::{FailurePolicy, Poison};
 
-fn policy(poison: Poison, max_redelivery_count: u16) -> SubscriptionPolicy {
+pub(super) fn policy(poison: Poison, max_redelivery_count: u16) -> SubscriptionPolicy {
     let failure = FailurePolicy {
         poison,
         max_redelivery_count,
@@ -13,7 +13,7 @@ fn policy(poison: Poison, max_redelivery_count: u16) -> SubscriptionPolicy {
     SubscriptionPolicy { failure, ..SubscriptionPolicy::default() }
 }
 
-async fn set(node: &Node, topic: &Topic, policy: SubscriptionPolicy) {
+pub(super) async fn set(node: &Node, topic: &Topic, policy: SubscriptionPolicy) {
     node.subscriptions.set_policy(topic, "sub", policy).await.expect("set");
 }
 
