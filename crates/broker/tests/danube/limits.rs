@@ -188,30 +188,19 @@ async fn requests_that_are_held_back_cost_others_a_retry_and_no_more() {
     let config = Config { grpc: free_port(), request_bytes_in_flight_max: 1024 * 1024, ..Config::default() };
     let broker = TestBroker::start_as(config, Arc::new(MemoryStore::new())).await;
     let (mut service, id) = producer(&broker).await;
-    let (mut begun, mut told) = (Vec::new(), Vec::new());
-    for _ in 0..4 {
-        let mut grpc = tonic::client::Grpc::new(broker.channel().await);
-        let (sent, started) = tokio::sync::oneshot::channel();
-        let body = stream::once(async move {
-            _ = sent.send(());
-            message(id, vec![1; 300 * 1024])
-        });
-        begun.push(tokio::spawn(async move {
-            grpc.ready().await.expect("ready");
-            let path = "/danube.ProducerService/SendMessage".parse().expect("a path");
-            let codec = tonic_prost::ProstCodec::<StreamMessage, MessageResponse>::default();
-            let held_back = Request::new(body.chain(stream::pending()));
-            grpc.client_streaming(held_back, path, codec).await.map(|answer| answer.into_inner())
-        }));
-        told.push(started);
-    }
-    for started in told {
-        started.await.expect("begun");
+    // Three hold 900 KiB of the 1,024, so a fourth finds no room.
+    let mut begun = Vec::new();
+    for _ in 0..3 {
+        begun.push(hold_back(broker.channel().await, id));
     }
     let refused = loop {
         match service.send_message(message(id, vec![2; 300 * 1024])).await {
             Ok(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
             Err(refused) => break refused,
+        }
+        // One that arrived while this one was under way may have been refused instead.
+        for held in begun.iter_mut().filter(|held| held.is_finished()) {
+            *held = hold_back(broker.channel().await, id);
         }
     };
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
@@ -225,6 +214,19 @@ async fn requests_that_are_held_back_cost_others_a_retry_and_no_more() {
         }
     };
     tokio::time::timeout(PATIENCE, again).await.expect("room again");
+}
+
+/// Sends a message of 300 KiB and never ends the request.
+fn hold_back(channel: Channel, id: u64) -> tokio::task::JoinHandle<Result<MessageResponse, Status>> {
+    tokio::spawn(async move {
+        let mut grpc = tonic::client::Grpc::new(channel);
+        grpc.ready().await.expect("ready");
+        let path = "/danube.ProducerService/SendMessage".parse().expect("a path");
+        let codec = tonic_prost::ProstCodec::<StreamMessage, MessageResponse>::default();
+        let sent = stream::once(async move { message(id, vec![1; 300 * 1024]) });
+        let answer = grpc.client_streaming(Request::new(sent.chain(stream::pending())), path, codec).await;
+        answer.map(tonic::Response::into_inner)
+    })
 }
 
 /// In Danube this header makes its sender an administrator.
