@@ -120,8 +120,8 @@ mod tests {
         let mut table = Table::new(&["TOPIC", "LAG"]);
         table.row(vec!["orders".into(), "7".into()]);
         table.row(vec!["a\x1b[2J".into(), "1200".into()]);
-        assert_eq!(table.text(), "TOPIC    LAG\norders     7\na\u{fffd}[2J  1200\n");
-        assert_eq!(table.text_for(false), "orders     7\na\u{fffd}[2J  1200\n");
+        assert_eq!(table.text(), "TOPIC    LAG\norders     7\na\u{fffd}[2J   1200\n");
+        assert_eq!(table.text_for(false), "orders     7\na\u{fffd}[2J   1200\n");
     }
 
     #[test]
