@@ -3,13 +3,27 @@
 use crate::failure::Failure;
 use clap::ValueEnum;
 use serde_json::Value;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 /// Columns for people, or one JSON object per line.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     Text,
     Json,
+}
+
+impl Output {
+    /// Writes a list to stdout: a JSON object per row, or the rows as `table` puts them, without headings in pipes.
+    pub(crate) fn print_list<R: serde::Serialize>(
+        self,
+        rows: &[R],
+        table: impl FnOnce(&[R]) -> Table,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Json => print(&rows.iter().map(json_line).collect::<String>()),
+            Self::Text => print(&table(rows).lines(io::stdout().is_terminal())),
+        }
+    }
 }
 
 /// Writes to stdout.
@@ -47,11 +61,6 @@ impl Table {
         self.lines(true)
     }
 
-    /// The rows alone, unless a person reads them.
-    pub(crate) fn text_for(&self, terminal: bool) -> String {
-        self.lines(terminal)
-    }
-
     fn lines(&self, headings: bool) -> String {
         let headings: Vec<String> =
             if headings { self.headings.iter().map(|text| (*text).to_owned()).collect() } else { Vec::new() };
@@ -73,6 +82,11 @@ impl Table {
         }
         text
     }
+}
+
+/// The elements of an array; none of anything else.
+pub(crate) fn elements(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 /// A field as a cell: text as it is, null as a dash.
@@ -121,7 +135,7 @@ mod tests {
         table.row(vec!["orders".into(), "7".into()]);
         table.row(vec!["a\x1b[2J".into(), "1200".into()]);
         assert_eq!(table.text(), "TOPIC    LAG\norders     7\na\u{fffd}[2J   1200\n");
-        assert_eq!(table.text_for(false), "orders     7\na\u{fffd}[2J   1200\n");
+        assert_eq!(table.lines(false), "orders     7\na\u{fffd}[2J   1200\n");
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use crate::{
     failure::Failure,
     http::Http,
-    output::{Output, Table, cell, json_line, print},
+    output::{Output, Table, cell, elements},
 };
 use clap::Args;
-use std::io::{IsTerminal, stdout};
+use serde_json::Value;
 
 /// Show the dead-letter topics, how many letters wait in each, and whose they are
 #[derive(Args)]
@@ -22,19 +22,20 @@ pub(super) struct List {
 impl List {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let answer = self.http.get("/api/v1/dead-letters").await?;
-        let topics = answer["dead_letter_topics"].as_array().map_or(&[][..], Vec::as_slice);
-        if self.output == Output::Json {
-            return print(&topics.iter().map(json_line).collect::<String>());
-        }
-        let mut table = Table::new(&["DEAD-LETTER TOPIC", "WAITING", "SUBSCRIPTIONS"]);
-        for topic in topics {
-            let claims = topic["subscriptions"].as_array().into_iter().flatten();
-            let claims: Vec<String> = claims
-                .map(|claim| format!("{} of {}", cell(&claim["subscription"]), cell(&claim["topic"])))
-                .collect();
-            let claims = if claims.is_empty() { "-".to_owned() } else { claims.join(", ") };
-            table.row(vec![cell(&topic["dead_letter_topic"]), cell(&topic["waiting"]), claims]);
-        }
-        print(&table.text_for(stdout().is_terminal()))
+        self.output.print_list(elements(&answer["dead_letter_topics"]), table)
     }
+}
+
+/// A line for each dead-letter topic.
+fn table(topics: &[Value]) -> Table {
+    let mut table = Table::new(&["DEAD-LETTER TOPIC", "WAITING", "SUBSCRIPTIONS"]);
+    for topic in topics {
+        let claims: Vec<String> = elements(&topic["subscriptions"])
+            .iter()
+            .map(|claim| format!("{} of {}", cell(&claim["subscription"]), cell(&claim["topic"])))
+            .collect();
+        let claims = if claims.is_empty() { "-".to_owned() } else { claims.join(", ") };
+        table.row(vec![cell(&topic["dead_letter_topic"]), cell(&topic["waiting"]), claims]);
+    }
+    table
 }

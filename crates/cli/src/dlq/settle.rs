@@ -4,7 +4,7 @@ use crate::{
     confirm::Confirm,
     failure::{Failure, note},
     http::{Http, encoded},
-    output::print,
+    output::{elements, print},
 };
 use clap::Args;
 use hyper::Method;
@@ -89,7 +89,7 @@ impl Which {
             let mut answer =
                 answer.map_err(|failure| failure.after(&format!("after {settled} were {done}: ")))?;
             settled += answer["settled"].as_u64().unwrap_or(0);
-            for refusal in answer["refusals"].as_array().into_iter().flatten() {
+            for refusal in elements(&answer["refusals"]) {
                 if refused < REFUSALS_MAX {
                     let place = format!("partition {} offset {}", refusal["partition"], refusal["offset"]);
                     note(&format!("{place} stays: {}", refusal["reason"].as_str().unwrap_or_default()));
@@ -97,7 +97,7 @@ impl Which {
                 refused += 1;
             }
             parts = answer["rest"].take();
-            let more = parts.as_array().is_some_and(|parts| !parts.is_empty());
+            let more = !elements(&parts).is_empty();
             if !more || self.limit.is_some_and(|limit| settled >= limit) {
                 break;
             }

@@ -3,7 +3,7 @@
 use crate::{
     failure::Failure,
     http::{Http, encoded},
-    output::{Output, Table, cell, json_line, print},
+    output::{Output, Table, cell, elements, json_line, print},
 };
 use clap::Args;
 use keyway_record::TopicName;
@@ -46,13 +46,13 @@ impl Show {
                 break;
             }
             let answer = self.http.get(&self.path(part.as_ref(), left.min(PAGE))).await?;
-            let letters = answer["dead_letters"].as_array().map_or(&[][..], Vec::as_slice);
+            let letters = elements(&answer["dead_letters"]);
             left = left.saturating_sub(letters.len() as u64);
             match self.output {
                 Output::Json => print(&letters.iter().map(json_line).collect::<String>())?,
                 Output::Text => letters.iter().for_each(|letter| table.row(row(letter))),
             }
-            parts.extend(answer["rest"].as_array().into_iter().flatten().rev().cloned().map(Some));
+            parts.extend(elements(&answer["rest"]).iter().rev().cloned().map(Some));
         }
         if self.output == Output::Text { print(&table.text()) } else { Ok(()) }
     }

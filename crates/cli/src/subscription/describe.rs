@@ -3,7 +3,7 @@
 use super::Target;
 use crate::{
     failure::Failure,
-    output::{Output, Table, cell, counts, duration, json_line, print},
+    output::{Output, Table, cell, counts, duration, elements, json_line, print},
 };
 use clap::Args;
 use serde_json::Value;
@@ -72,7 +72,7 @@ fn failures(policy: &Value) -> String {
 }
 
 fn partitions(one: &Value) -> impl Iterator<Item = &Value> {
-    one["partition_views"].as_array().into_iter().flatten()
+    elements(&one["partition_views"]).iter()
 }
 
 fn partition_table(one: &Value) -> Table {
@@ -108,14 +108,14 @@ fn consumer_table(one: &Value) -> Table {
         "FILTERS",
     ]);
     for partition in partitions(one) {
-        for consumer in partition["consumers"].as_array().into_iter().flatten() {
+        for consumer in elements(&partition["consumers"]) {
             let failed = consumer["nacked"].as_u64().unwrap_or(0) + consumer["expired"].as_u64().unwrap_or(0);
             let state = match (consumer["connected"] == true, consumer["active"] == true) {
                 (false, _) => "away",
                 (true, true) => "active",
                 (true, false) => "connected",
             };
-            let filters = consumer["filters"].as_array().into_iter().flatten().map(cell).collect::<Vec<_>>();
+            let filters = elements(&consumer["filters"]).iter().map(cell).collect::<Vec<_>>();
             let latency = |field: &str| match consumer["ack_latency"]["count"].as_u64() {
                 Some(1..) => duration(&consumer["ack_latency"][field]),
                 _ => "-".to_owned(),

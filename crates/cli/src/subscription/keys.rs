@@ -4,7 +4,7 @@ use super::Target;
 use crate::{
     failure::Failure,
     http::encoded,
-    output::{Output, Table, cell, duration, json_line, print},
+    output::{Output, Table, cell, duration, elements, json_line, print},
 };
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -54,7 +54,7 @@ impl Keys {
                     Order::Age => "age",
                 };
                 let path = target.path(&format!("/keys?order={order}&limit={limit}"));
-                target.http.get(&path).await?["keys"].as_array().cloned().unwrap_or_default()
+                elements(&target.http.get(&path).await?["keys"]).to_vec()
             }
         };
         match output {

@@ -3,11 +3,10 @@
 use crate::{
     failure::Failure,
     http::Http,
-    output::{Output, Table, cell, counts, duration, json_line, print},
+    output::{Output, Table, cell, counts, duration, elements},
 };
 use clap::Args;
 use serde_json::Value;
-use std::io::{IsTerminal, stdout};
 
 /// Show all subscriptions with their lag
 #[derive(Args)]
@@ -23,21 +22,15 @@ pub(super) struct List {
 impl List {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let answer = self.http.get("/api/v1/subscriptions").await?;
-        match self.output {
-            Output::Json => {
-                let all = answer["subscriptions"].as_array().into_iter().flatten();
-                print(&all.map(json_line).collect::<String>())
-            }
-            Output::Text => print(&table(&answer).text_for(stdout().is_terminal())),
-        }
+        self.output.print_list(elements(&answer["subscriptions"]), table)
     }
 }
 
-/// A line for each subscription of an answer to `GET /api/v1/subscriptions`.
-pub(super) fn table(answer: &Value) -> Table {
+/// A line for each subscription.
+pub(super) fn table(subscriptions: &[Value]) -> Table {
     let mut table =
         Table::new(&["TOPIC", "SUBSCRIPTION", "TYPE", "CONSUMERS", "LAG", "OLDEST", "IN FLIGHT", "BLOCKED"]);
-    for one in answer["subscriptions"].as_array().into_iter().flatten() {
+    for one in subscriptions {
         table.row(vec![
             cell(&one["topic"]),
             cell(&one["subscription"]),

@@ -4,7 +4,7 @@ use super::Target;
 use crate::{
     confirm::Confirm,
     failure::Failure,
-    output::{Output, Table, cell, json_line, print},
+    output::{Output, Table, cell, elements, json_line, print},
     position::Position,
 };
 use clap::Args;
@@ -71,7 +71,7 @@ async fn seek(target: &Target, to: &Position, how: &How) -> Result<(), Failure> 
         return print(&json_line(&sought));
     }
     let mut table = Table::new(&["PARTITION", "OFFSET"]);
-    for partition in sought["partitions"].as_array().into_iter().flatten() {
+    for partition in elements(&sought["partitions"]) {
         table.row(vec![cell(&partition["partition"]), cell(&partition["offset"])]);
     }
     print(&table.text())

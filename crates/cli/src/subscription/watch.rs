@@ -4,7 +4,7 @@ use super::{describe, keys, list};
 use crate::{
     failure::Failure,
     http::{Http, encoded},
-    output::{Output, json_line, print},
+    output::{Output, elements, json_line, print},
     stop_signal::StopSignals,
 };
 use clap::Args;
@@ -85,7 +85,11 @@ impl Watch {
     async fn picture(&self, before: &mut Option<Counts>) -> Result<String, Failure> {
         let (Some(topic), Some(name)) = (&self.topic, &self.subscription) else {
             let all = self.http.get("/api/v1/subscriptions").await?;
-            return Ok(if self.output == Output::Json { json_line(&all) } else { list::table(&all).text() });
+            return Ok(if self.output == Output::Json {
+                json_line(&all)
+            } else {
+                list::table(elements(&all["subscriptions"])).text()
+            });
         };
         let path = format!("/api/v1/topics/{}/subscriptions/{}", encoded(topic.as_str()), encoded(name));
         let one = self.http.get(&path).await?;
@@ -97,7 +101,7 @@ impl Watch {
         let rates = now.rates(before.as_ref());
         *before = Some(now);
         let mut text = describe::text(&one);
-        let keys = keys["keys"].as_array().map_or(&[][..], Vec::as_slice);
+        let keys = elements(&keys["keys"]);
         if !keys.is_empty() {
             text += &format!("\n{}", keys::table(keys).text());
         }
@@ -107,7 +111,7 @@ impl Watch {
 
 impl Counts {
     fn of(one: &Value) -> Self {
-        let partitions = || one["partition_views"].as_array().into_iter().flatten();
+        let partitions = || elements(&one["partition_views"]).iter();
         let sum =
             |name: &str| partitions().filter_map(|partition| partition["counters"][name].as_u64()).sum();
         Self { at: Instant::now(), delivered: sum("delivered"), acked: sum("acked") }

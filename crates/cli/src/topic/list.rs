@@ -1,12 +1,11 @@
 //! `keyway topic list`.
 
 use crate::{
-    client::{Client, Connect, MissingTopics, TopicInfo},
+    client::{Client, Connect, MissingTopics},
     failure::Failure,
-    output::{Output, json_line, print},
+    output::{Output, Table},
 };
 use clap::Args;
-use std::io::{IsTerminal, stdout};
 
 /// Show the topics and their number of partitions
 #[derive(Args)]
@@ -29,25 +28,19 @@ impl List {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let client = Client::connect(&self.connect, MissingTopics::Refuse).await?;
         let topics = client.topics().await?;
-        let line = |topic: &TopicInfo| {
-            json_line(&Line { topic: topic.name.as_str(), partitions: topic.partitions.len() })
-        };
-        match self.output {
-            Output::Json => print(&topics.iter().map(line).collect::<String>()),
-            Output::Text => print(&columns(&topics)),
-        }
+        let lines: Vec<Line> = topics
+            .iter()
+            .map(|topic| Line { topic: topic.name.as_str(), partitions: topic.partitions.len() })
+            .collect();
+        self.output.print_list(&lines, table)
     }
 }
 
-fn columns(topics: &[TopicInfo]) -> String {
-    let width = topics.iter().map(|topic| topic.name.as_str().len()).max().unwrap_or(0).max("TOPIC".len());
-    let mut text = String::new();
-    // Pipes get data only.
-    if stdout().is_terminal() {
-        text += &format!("{:width$}  PARTITIONS\n", "TOPIC");
+/// A row for each topic.
+fn table(lines: &[Line]) -> Table {
+    let mut table = Table::new(&["TOPIC", "PARTITIONS"]);
+    for line in lines {
+        table.row(vec![line.topic.to_owned(), line.partitions.to_string()]);
     }
-    for topic in topics {
-        text += &format!("{:width$}  {}\n", topic.name.as_str(), topic.partitions.len());
-    }
-    text
+    table
 }

@@ -33,5 +33,5 @@ fn topics_are_created_listed_described_and_deleted() {
     server.kill();
 
     let server = Server::start(data.path());
-    assert_eq!(server.run(["topic", "list"]).good().text(), "a      1\n");
+    assert_eq!(server.run(["topic", "list"]).good().text(), "a  1\n");
 }
