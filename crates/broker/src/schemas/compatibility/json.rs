@@ -12,8 +12,16 @@
 //! | a value joins an `enum` | | refused |
 //! | `additionalProperties` becomes false, or a property of a closed object is removed | refused | |
 //! | `additionalProperties` was false, and a property is new or it opens | | refused |
+//! | a bound (`minimum`, `maxLength`, …) comes or tightens; an alternative of `anyOf` or `oneOf` goes | refused | |
+//! | a bound goes or widens; an alternative comes | | refused |
+//! | `pattern`, `multipleOf`, `const`, `not` or a part of `allOf` comes or changes | refused | |
+//! | one of these goes or changes | | refused |
 //!
-//! `properties`, `items` and references within the definition are followed. Other keywords are not compared.
+//! `properties`, `items` and references within the definition are followed. Schemas inside `anyOf`, `oneOf`, `allOf` and
+//! `not` are equal or different; whether a different one lets the same through is not examined. Other keywords are not
+//! compared.
+
+mod limits;
 
 use super::REASONS_MAX;
 use serde_json::Value;
@@ -54,6 +62,10 @@ impl<'a> Comparison<'a> {
         }
         self.types(old, new, path);
         self.choices(old, new, path);
+        let (written, read) = self.written_and_read(old, new);
+        for keyword in limits::refusing(written, read) {
+            self.refuse(path, format_args!("{keyword} lets less through"));
+        }
         self.properties(old, new, path);
         if let (Some(old), Some(new)) = (old.get("items"), new.get("items")) {
             self.schemas(old, new, &format!("{path}[]"));

@@ -124,6 +124,30 @@ mod tests {
     }
 
     #[test]
+    fn json_limits() {
+        let a = |limits: &str| format!(r#""properties":{{"a":{{{limits}}}}}"#);
+        let change = |old: &str, new: &str| json(&a(old), &a(new));
+        for (loose, tight) in [
+            ("", r#""minimum":1"#),
+            (r#""minimum":1"#, r#""minimum":1.5"#),
+            (r#""exclusiveMaximum":9"#, r#""exclusiveMaximum":8"#),
+            (r#""maxLength":20"#, r#""maxLength":10"#),
+            ("", r#""pattern":"^x""#),
+            ("", r#""multipleOf":2"#),
+            (r#""uniqueItems":false"#, r#""uniqueItems":true"#),
+            (r#""anyOf":[{"type":"string"},{"type":"null"}]"#, r#""anyOf":[{"type":"null"}]"#),
+            (r#""allOf":[{"minimum":1}]"#, r#""allOf":[{"minimum":1},{"maximum":3}]"#),
+            ("", r#""not":{"type":"null"}"#),
+        ] {
+            assert_eq!(change(loose, loose), (true, true), "{loose}");
+            assert_eq!(change(loose, tight), (false, true), "{loose} becomes {tight}");
+            assert_eq!(change(tight, loose), (true, false), "{tight} becomes {loose}");
+        }
+        assert_eq!(change(r#""pattern":"^x""#, r#""pattern":"^y""#), (false, false));
+        assert_eq!(change("", r#""uniqueItems":false"#), (true, true));
+    }
+
+    #[test]
     fn avro_resolves_as_the_specification_says() {
         let record = |fields: &str| format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#);
         let avro = |old: &str, new: &str| passes(SchemaType::Avro, &record(old), &record(new));
