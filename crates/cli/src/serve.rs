@@ -5,7 +5,7 @@ use clap::Args;
 use keyway_broker::{Broker, Config};
 use keyway_log::LogStore;
 use keyway_runtime::World;
-use keyway_segment_log::{Options, SegmentStore};
+use keyway_segment_log::{OnDamage, Options, SegmentStore};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     io::{self, Write},
@@ -52,6 +52,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "HOST[:PORT]", value_parser = advertised)]
     advertise: Option<(String, Option<u16>)>,
 
+    /// If the write-ahead log is damaged, end it there: acknowledged records are lost, the damaged files are kept beside
+    #[arg(long)]
+    cut_damaged_log: bool,
+
     /// Allow addresses that other machines reach, although no client has to prove who it is
     #[arg(long)]
     insecure_bind_anyway: bool,
@@ -77,7 +81,7 @@ impl Serve {
         // First, so that a signal during a long recovery is not lost.
         let mut stop = StopSignals::listen()?;
         let world = World::real();
-        let store = SegmentStore::open(&world, self.data.clone(), Options::default())
+        let store = SegmentStore::open(&world, self.data.clone(), self.log_options())
             .map_err(|error| Failure::Failed(error.to_string()))?;
         let disk_failed = store.failed();
         let store: Arc<dyn LogStore> = Arc::new(store);
@@ -118,6 +122,11 @@ impl Serve {
             _ = stop.next() => Err(Failure::Failed("stopped at once on the second signal".into())),
             outcome = broker.shutdown() => outcome.map_err(|error| Failure::Failed(error.to_string())),
         }
+    }
+
+    fn log_options(&self) -> Options {
+        let on_damage = if self.cut_damaged_log { OnDamage::Cut } else { OnDamage::Refuse };
+        Options { on_damage, ..Options::default() }
     }
 
     fn check_addresses(&self) -> Result<(), Failure> {

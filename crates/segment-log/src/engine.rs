@@ -10,7 +10,7 @@ use crate::{
     open_files::OpenFiles,
     partition::{Freed, Log, SegmentEntry},
     progress::Progress,
-    staging::{Levels, Staging},
+    staging::{Levels, Parked, Staging},
     wal::entry::LogId,
 };
 use keyway_log::{StoreError, Ticket};
@@ -25,6 +25,10 @@ use std::{
     },
     time::Duration,
 };
+
+/// How long nothing is committed before the log says of its last commit that it was flushed, so that damage to it is
+/// not taken for a torn end.
+const MARK_AFTER: Duration = Duration::from_millis(500);
 
 /// Pause after a segment could not be written, before it is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -154,6 +158,22 @@ impl Engine {
         }
     }
 
+    /// Says behind the last commit that it was flushed. `false` if that is said already, or cannot be now.
+    pub(crate) fn mark_step(&self) -> bool {
+        let mut committer = self.committer.lock().expect("no panic under the lock");
+        if self.has_ended() {
+            return false;
+        }
+        match committer.wal.mark() {
+            Ok(done) => done,
+            Err(error) => {
+                drop(committer);
+                self.fail(Failure::new("writing the write-ahead log", &error));
+                false
+            }
+        }
+    }
+
     /// Commits until `ticket` is durable.
     pub(crate) fn commit_until(&self, ticket: Ticket) -> Result<(), Failure> {
         while !self.progress.has_reached(ticket, keyway_log::Durability::Durable) {
@@ -212,8 +232,19 @@ impl Engine {
     /// The commit thread. Returns once it is told to stop or the store has failed.
     pub(crate) fn run_commits(&self) {
         let _guard = FailOnPanic(self);
-        while self.staging.park() && !self.has_ended() {
-            self.commit_step();
+        let mut patience = None;
+        while !self.has_ended() {
+            patience = match self.staging.park(patience) {
+                Parked::Stop => return,
+                Parked::Work => {
+                    self.commit_step();
+                    Some(MARK_AFTER)
+                }
+                Parked::Idle => {
+                    self.mark_step();
+                    None
+                }
+            };
         }
     }
 

@@ -45,8 +45,8 @@ pub enum OpenError {
         /// The data folder.
         folder: PathBuf,
     },
-    /// Committed bytes are damaged: valid commits follow a bad one, or a commit says what cannot be.
-    #[error("{} is damaged at byte {position} ({reason}), and later commits are intact, so records that were acknowledged would be lost; nothing was changed: restore the file from a backup, or move the data folder away", path.display())]
+    /// Committed bytes are damaged: a later commit says that they were flushed, or a commit says what cannot be.
+    #[error("{} is damaged at byte {position} ({reason}), so records that were acknowledged would be lost; nothing was changed: restore the file from a backup, or start once with --cut-damaged-log, which ends the log there and keeps what follows in *.corrupt", path.display())]
     Corrupt {
         /// The damaged file.
         path: PathBuf,

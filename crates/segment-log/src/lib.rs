@@ -39,5 +39,5 @@ mod wal;
 mod write_behind;
 
 pub use error::{Failure, OpenError};
-pub use options::{Drive, Options};
+pub use options::{Drive, OnDamage, Options};
 pub use store::{SegmentStore, Stats};

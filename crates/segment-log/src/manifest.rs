@@ -6,7 +6,7 @@
 //! | at | part | type |
 //! |---|---|---|
 //! | 0 | magic, `KMAN` | 4 bytes |
-//! | 4 | version, 1 | u16 |
+//! | 4 | version, 2 | u16 |
 //! | 6 | zero | u16 |
 //! | 8 | store id | 16 bytes |
 //! | 24 | generation: +1 for each checkpoint | u64 |
@@ -45,7 +45,7 @@ use std::{
 };
 
 const MAGIC: [u8; 4] = *b"KMAN";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const HEADER_LEN: usize = 40;
 const CRC_AT: usize = 36;
 
@@ -338,9 +338,9 @@ mod tests {
             garbage: Vec::new(),
         };
         let mut bytes = manifest.encode();
-        bytes[5] = 2;
+        bytes[5] = 3;
         let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..CRC_AT]), &bytes[HEADER_LEN..]);
         bytes[CRC_AT..HEADER_LEN].copy_from_slice(&crc.to_be_bytes());
-        assert_eq!(Manifest::decode(bytes.into()), Err(ManifestError::Version(2)));
+        assert_eq!(Manifest::decode(bytes.into()), Err(ManifestError::Version(3)));
     }
 }

@@ -26,8 +26,20 @@ pub struct Options {
     pub open_files_max: usize,
     /// How long a silent idempotent producer is remembered. Default 1 day, as Kafka's `producer.id.expiration.ms`.
     pub producer_expiration_ms: i64,
+    /// What opening does with a write-ahead log that is damaged before its end. Default [`OnDamage::Refuse`].
+    pub on_damage: OnDamage,
     /// Who does the work. Default [`Drive::Threads`].
     pub drive: Drive,
+}
+
+/// What happens to a write-ahead log in which records that were acknowledged are damaged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnDamage {
+    /// Opening fails and changes nothing.
+    Refuse,
+    /// The log ends where the damage begins. The files concerned are kept as `*.corrupt`, and acknowledged records are
+    /// lost: somebody has to want this.
+    Cut,
 }
 
 /// Who commits and writes behind.
@@ -51,6 +63,7 @@ impl Default for Options {
             segment_bytes: 1 << 30,
             open_files_max: 1_000,
             producer_expiration_ms: keyway_log::producers::EXPIRATION_MS_DEFAULT,
+            on_damage: OnDamage::Refuse,
             drive: Drive::Threads,
         }
     }

@@ -126,7 +126,7 @@ impl Recovery {
     fn replay(mut self) -> Result<(), OpenError> {
         let engine = self.engine.clone();
         let mut committer = engine.committer.lock().expect("nobody else is here yet");
-        committer.wal.replay(|entry| self.apply(entry))?;
+        committer.wal.replay(engine.options.on_damage, |entry| self.apply(entry))?;
         let wal_bytes = committer.wal.live_bytes();
         drop(committer);
         let logs = self.logs.into_values().map(|log| (log.partition.clone(), log));

@@ -14,6 +14,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 /// One entry on its way into the write-ahead log.
@@ -47,6 +48,17 @@ struct Queue {
     parked: bool,
     /// The commit thread must end.
     stopped: bool,
+}
+
+/// Why the commit thread goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Parked {
+    /// Something is staged.
+    Work,
+    /// Nothing came for as long as it was ready to wait.
+    Idle,
+    /// It must end.
+    Stop,
 }
 
 /// How full everything is, bytes.
@@ -159,16 +171,26 @@ impl Staging {
         self.committer.notify_all();
     }
 
-    /// Blocks the commit thread until something is staged; `false` once it must end.
-    pub(crate) fn park(&self) -> bool {
+    /// Blocks the commit thread until something is staged, or for `patience` if there is one.
+    pub(crate) fn park(&self, patience: Option<Duration>) -> Parked {
         let mut queue = self.queue();
         while queue.staged.is_empty() && !queue.stopped {
             // Again each time: a checkpoint may have committed what this thread was woken for.
             queue.parked = true;
-            queue = self.committer.wait(queue).expect("no panic under the lock");
+            let Some(patience) = patience else {
+                queue = self.committer.wait(queue).expect("no panic under the lock");
+                continue;
+            };
+            let (woken, timeout) =
+                self.committer.wait_timeout(queue, patience).expect("no panic under the lock");
+            queue = woken;
+            if timeout.timed_out() && queue.staged.is_empty() && !queue.stopped {
+                queue.parked = false;
+                return Parked::Idle;
+            }
         }
         queue.parked = false;
-        !queue.stopped
+        if queue.stopped { Parked::Stop } else { Parked::Work }
     }
 
     /// As [`keyway_log::LogStore::room`].

@@ -73,7 +73,7 @@ impl SegmentStore {
 
     /// With [`Drive::Steps`]: does one piece of work. `false` if there was none.
     pub fn step(&self) -> bool {
-        self.engine.commit_step() || self.engine.write_step()
+        self.engine.commit_step() || self.engine.write_step() || self.engine.mark_step()
     }
 
     /// Moves everything durable to the segments and covers the write-ahead log. Blocks.

@@ -10,15 +10,15 @@ use crash::{
     history::{self, History, folder},
 };
 use keyway_log::{
-    AppendError, Durability, LogStore, ReadError, ReadLimit,
+    AppendError, Durability, LogStore, ReadError, ReadLimit, Ticket,
     contract::{EPOCH, append, batch, block_on, partition, random::Random, read_all},
 };
 use keyway_record::Offset;
-use keyway_segment_log::OpenError;
+use keyway_segment_log::{OnDamage, OpenError, Options, SegmentStore};
 use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
     task::{Context, Waker},
 };
 
@@ -130,74 +130,143 @@ fn an_error_at_any_operation_loses_nothing_that_was_waited_for() {
     println!("{runs} failing operations");
 }
 
-/// A store with some commits in its write-ahead log and no checkpoint behind them, and where the log's blocks begin.
+/// A store with some commits in its write-ahead log and no checkpoint behind them. Block 0 creates, each later one appends.
 fn store_with_commits(disk: &CrashDisk, commits: usize) -> PathBuf {
     let store = history::open(disk).unwrap();
-    store.create(&partition("a")).unwrap();
-    let log = store.open(&partition("a")).unwrap();
-    while store.step() {}
+    let log = store.create(&partition("a")).unwrap();
+    let ticket = log.trim(Offset(0)).unwrap();
+    commit(&store, ticket);
     for _ in 0..commits {
-        append(&store, log.as_ref(), &batch(1, 100, 5));
-        while store.step() {}
+        let ticket = append(&store, log.as_ref(), &batch(1, 100, 5)).ticket;
+        commit(&store, ticket);
     }
     folder().join("wal/000.wal")
 }
 
+/// Commits, and does nothing else: no mark, no checkpoint.
+fn commit(store: &SegmentStore, ticket: Ticket) {
+    let mut wait = store.wait(ticket, Durability::Durable);
+    while wait.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+        assert!(store.step());
+    }
+}
+
+fn batches_in(disk: &CrashDisk) -> usize {
+    let store = history::open(disk).unwrap_or_else(|error| panic!("{error}"));
+    let log = store.open(&partition("a")).unwrap();
+    read_all(log.as_ref(), Offset(0)).len()
+}
+
+const BLOCK: usize = 4096;
+
 #[test]
 fn a_torn_end_is_the_end() {
-    for cut in [1, 60, 150, 250] {
+    for sector in 0..8 {
         let disk = CrashDisk::new(1);
         let wal = store_with_commits(&disk, 2);
-        // The third block: create, first and second append lie at 0, 4096 and 8192.
-        disk.change(&wal, |bytes| bytes[8192 + cut] ^= 0x10);
+        // The last block's header and entries are in its first sector.
+        disk.change(&wal, |bytes| bytes[2 * BLOCK + sector * 512..3 * BLOCK].fill(0));
         let store = history::open(&disk).unwrap();
         let log = store.open(&partition("a")).unwrap();
-        assert_eq!(read_all(log.as_ref(), Offset(0)).len(), if cut < 250 { 1 } else { 2 }, "byte {cut}");
+        assert_eq!(read_all(log.as_ref(), Offset(0)).len(), if sector == 0 { 1 } else { 2 });
         let appended = append(&store, log.as_ref(), &batch(1, 100, 5));
         while store.step() {}
-        drop(store);
+        drop((log, store));
         let store = history::open(&disk).unwrap();
-        let log = store.open(&partition("a")).unwrap();
-        assert_eq!(
-            log.bounds().end,
-            appended.last_offset.next(),
-            "what was written over the torn end counts"
-        );
+        let end = store.open(&partition("a")).unwrap().bounds().end;
+        assert_eq!(end, appended.last_offset.next(), "what was written over the torn end counts");
     }
 }
 
 #[test]
-fn damage_in_the_middle_is_refused_and_left_alone() {
-    for damaged in [0, 4096, 8192] {
-        let disk = CrashDisk::new(1);
-        let wal = store_with_commits(&disk, 3);
-        for bit in [0, 70, 70 * 8 + 3] {
-            disk.change(&wal, |bytes| bytes[damaged + bit / 8] ^= 1 << (bit % 8));
+fn a_block_torn_anywhere_before_the_last_flushed_one_is_refused() {
+    let disk = CrashDisk::new(1);
+    let wal = store_with_commits(&disk, 3);
+    for block in 0..3 {
+        disk.change(&wal, |bytes| bytes[block * BLOCK..][..512].fill(0));
+        let error = history::open(&disk).err().expect("damaged");
+        assert!(matches!(error, OpenError::Corrupt { position, .. } if position == (block * BLOCK) as u64));
+        return_to(&disk, &wal, 3);
+    }
+}
+
+/// Puts back the log as `store_with_commits` makes it.
+fn return_to(disk: &CrashDisk, wal: &Path, commits: usize) {
+    let other = CrashDisk::new(1);
+    store_with_commits(&other, commits);
+    let contents = other.contents().into_iter().find(|(path, _)| path == wal).expect("the log").1;
+    disk.change(wal, |bytes| *bytes = contents);
+}
+
+#[test]
+fn every_flipped_bit_of_a_flushed_block_is_refused_and_left_alone() {
+    let disk = CrashDisk::new(1);
+    let wal = store_with_commits(&disk, 3);
+    // An idle log says that its last block was flushed, so the last one is no exception.
+    let store = history::open(&disk).unwrap();
+    while store.step() {}
+    drop(store);
+    let mut refused = 0;
+    for block in 0..4 {
+        let contents = disk.contents();
+        let bytes = &contents.iter().find(|(path, _)| *path == wal).unwrap().1;
+        let payload_len = u32::from_be_bytes(bytes[block * BLOCK + 56..][..4].try_into().unwrap());
+        for bit in 0..(64 + payload_len as usize) * 8 {
+            let flip = |bytes: &mut Vec<u8>| bytes[block * BLOCK + bit / 8] ^= 1 << (bit % 8);
+            disk.change(&wal, flip);
             let before = disk.contents();
             match history::open(&disk).map(|_| ()) {
                 Err(OpenError::Corrupt { path, position, .. }) => {
-                    assert_eq!((path, position), (wal.clone(), damaged as u64));
+                    assert_eq!((path, position), (wal.clone(), (block * BLOCK) as u64), "bit {bit}");
                 }
-                other => panic!("{other:?}"),
+                other => panic!("block {block}, bit {bit}: {other:?}"),
             }
             assert!(disk.contents() == before, "nothing was changed");
-            disk.change(&wal, |bytes| bytes[damaged + bit / 8] ^= 1 << (bit % 8));
+            disk.change(&wal, flip);
+            refused += 1;
         }
-        assert!(history::open(&disk).is_ok());
     }
+    assert!(refused > 4 * 64 * 8, "{refused}");
+    assert_eq!(batches_in(&disk), 3);
 }
 
 #[test]
 fn damage_across_files_is_refused() {
     let disk = CrashDisk::new(1);
-    // Four blocks fill a file of 16 KiB.
+    // Four blocks fill a file of 16 KiB. All that tells of the fourth is in the second file, whose first block is bad too.
     let wal = store_with_commits(&disk, 7);
-    assert!(disk.paths().contains(&folder().join("wal/001.wal")));
-    disk.change(&wal, |bytes| bytes[12_288 + 100] ^= 1);
+    let next = folder().join("wal/001.wal");
+    disk.change(&wal, |bytes| bytes[3 * BLOCK + 100] ^= 1);
+    disk.change(&next, |bytes| bytes[100] ^= 1);
     match history::open(&disk).map(|_| ()) {
-        Err(OpenError::Corrupt { path, position, .. }) => assert_eq!((path, position), (wal, 12_288)),
+        Err(OpenError::Corrupt { path, position, .. }) => {
+            assert_eq!((path, position), (wal, 3 * BLOCK as u64))
+        }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_damaged_log_can_be_cut_and_keeps_what_follows_beside() {
+    let disk = CrashDisk::new(1);
+    let wal = store_with_commits(&disk, 7);
+    disk.change(&wal, |bytes| bytes[2 * BLOCK + 100] ^= 1);
+    let damaged = disk.contents();
+    let cut = Options { on_damage: OnDamage::Cut, ..history::options() };
+    drop(history::open_with(&disk, cut).unwrap());
+    let after = disk.contents();
+    let content = |contents: &[(PathBuf, Vec<u8>)], name: &str| {
+        contents.iter().find(|(path, _)| path.ends_with(name)).map(|(_, bytes)| bytes.clone())
+    };
+    for name in ["000.wal", "001.wal"] {
+        assert_eq!(content(&after, &format!("{name}.1.corrupt")), content(&damaged, name), "{name}");
+    }
+    assert_eq!(batches_in(&disk), 1, "from then on it is a log like any other");
+    let store = history::open(&disk).unwrap();
+    append(&store, store.open(&partition("a")).unwrap().as_ref(), &batch(1, 100, 5));
+    while store.step() {}
+    drop(store);
+    assert_eq!(batches_in(&disk), 2);
 }
 
 #[test]

@@ -3,33 +3,35 @@
 //! | at | part | type |
 //! |---|---|---|
 //! | 0 | magic, `KWAL` | 4 bytes |
-//! | 4 | version, 1 | u16 |
+//! | 4 | version, 2 | u16 |
 //! | 6 | zero | u16 |
 //! | 8 | store id | 16 bytes |
 //! | 24 | file epoch: +1 each time the log moves to another file | u64 |
 //! | 32 | commit sequence: +1 for each block | u64 |
-//! | 40 | CRC-32C of the block before | u32 |
-//! | 44 | number of entries | u32 |
-//! | 48 | payload length, bytes | u32 |
-//! | 52 | CRC-32C of bytes 0 to 52 and the payload | u32 |
-//! | 56 | payload: the entries ([`super::entry`]) | bytes |
+//! | 40 | every block of a lower sequence was flushed when this one was written | u64 |
+//! | 48 | CRC-32C of the block before | u32 |
+//! | 52 | number of entries; 0 in a mark, which only says what was flushed | u32 |
+//! | 56 | payload length, bytes | u32 |
+//! | 60 | CRC-32C of bytes 0 to 60 and the payload | u32 |
+//! | 64 | payload: the entries ([`super::entry`]) | bytes |
 //! | – | zeros up to the next multiple of 4096 | bytes |
 //!
 //! All big-endian. Store id, epoch, sequence and the CRC of the block before make a chain: what a recycled file still
-//! holds of its earlier life is never taken for a part of it, and a hole is told from the end.
+//! holds of its earlier life is never taken for a part of it. A damaged block is told from one that a power cut tore by
+//! what later blocks say was flushed.
 
 use super::entry::Entry;
 use bytes::{BufMut, Bytes};
 
 /// Bytes before the payload.
-pub(crate) const HEADER_LEN: usize = 56;
+pub(crate) const HEADER_LEN: usize = 64;
 
 /// Blocks start at multiples of this: what devices write as one.
 pub(crate) const ALIGNMENT: u64 = 4096;
 
 const MAGIC: [u8; 4] = *b"KWAL";
-const VERSION: u16 = 1;
-const CRC_AT: usize = 52;
+const VERSION: u16 = 2;
+const CRC_AT: usize = 60;
 
 /// Identity of one data folder: 16 random bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +51,8 @@ pub(crate) struct Link {
 pub(crate) struct Header {
     pub(crate) store_id: StoreId,
     pub(crate) link: Link,
+    /// Sequence before which every block was flushed when this one was written.
+    pub(crate) flushed: u64,
     pub(crate) entries_count: u32,
     pub(crate) payload_len: u32,
     pub(crate) crc: u32,
@@ -84,18 +88,14 @@ impl BlockBuilder {
         self.entries_count += 1;
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries_count == 0
-    }
-
     /// Bytes that the block takes in the file.
     pub(crate) fn file_len(&self) -> u64 {
         file_len(self.bytes.len() - HEADER_LEN)
     }
 
-    /// The finished block, padded, and its CRC.
-    pub(crate) fn seal(&mut self, store_id: StoreId, link: Link) -> (&[u8], u32) {
-        assert!(!self.is_empty(), "a block commits something");
+    /// The finished block, padded, and its CRC. Without entries it is a mark.
+    pub(crate) fn seal(&mut self, store_id: StoreId, link: Link, flushed: u64) -> (&[u8], u32) {
+        assert!(flushed <= link.sequence, "a block is flushed after it is written");
         let payload_len = u32::try_from(self.bytes.len() - HEADER_LEN).expect("a commit stays below 4 GiB");
         let mut header = &mut self.bytes[..HEADER_LEN];
         header.put_slice(&MAGIC);
@@ -104,6 +104,7 @@ impl BlockBuilder {
         header.put_slice(&store_id.0);
         header.put_u64(link.epoch);
         header.put_u64(link.sequence);
+        header.put_u64(flushed);
         header.put_u32(link.previous);
         header.put_u32(self.entries_count);
         header.put_u32(payload_len);
@@ -139,10 +140,11 @@ impl Header {
             link: Link {
                 epoch: u64::from_be_bytes(array(bytes, 24)),
                 sequence: u64::from_be_bytes(array(bytes, 32)),
-                previous: u32::from_be_bytes(array(bytes, 40)),
+                previous: u32::from_be_bytes(array(bytes, 48)),
             },
-            entries_count: u32::from_be_bytes(array(bytes, 44)),
-            payload_len: u32::from_be_bytes(array(bytes, 48)),
+            flushed: u64::from_be_bytes(array(bytes, 40)),
+            entries_count: u32::from_be_bytes(array(bytes, 52)),
+            payload_len: u32::from_be_bytes(array(bytes, 56)),
             crc: u32::from_be_bytes(array(bytes, CRC_AT)),
         })
     }
@@ -197,10 +199,10 @@ mod tests {
             let mut builder = BlockBuilder::new();
             for _ in 0..2 {
                 entries.iter().for_each(|entry| builder.push(entry));
-                let (bytes, crc) = builder.seal(STORE, LINK);
+                let (bytes, crc) = builder.seal(STORE, LINK, 98);
                 prop_assert_eq!(bytes.len() as u64 % ALIGNMENT, 0);
                 let (header, payload) = parse(bytes.to_vec()).unwrap();
-                prop_assert_eq!((header.store_id, header.link, header.crc), (STORE, LINK, crc));
+                prop_assert_eq!((header.store_id, header.link, header.flushed, header.crc), (STORE, LINK, 98, crc));
                 prop_assert_eq!(header.file_len(), bytes.len() as u64);
                 let back: Vec<Entry> = Entry::walk(payload, header.entries_count).map(Result::unwrap).collect();
                 prop_assert_eq!(&back, &entries);
@@ -213,7 +215,7 @@ mod tests {
     fn every_flipped_bit_up_to_the_padding_is_found() {
         let mut builder = BlockBuilder::new();
         builder.push(&Entry::Delete { log: LogId(5) });
-        let (bytes, _) = builder.seal(STORE, LINK);
+        let (bytes, _) = builder.seal(STORE, LINK, 98);
         let bytes = bytes.to_vec();
         let end = HEADER_LEN + Header::parse(&bytes).unwrap().payload_len as usize;
         for bit in 0..end * 8 {

@@ -11,6 +11,7 @@
 //! life of the file the blocks belong to.
 
 pub(crate) mod block;
+mod cut;
 pub(crate) mod entry;
 mod replay;
 
@@ -52,6 +53,10 @@ pub(crate) struct Wal {
     files: Vec<WalFile>,
     /// Where the next block goes.
     next: Position,
+    /// Sequence before which every block is flushed.
+    flushed: u64,
+    /// A block behind the flushed ones says so, or nobody has to be told that.
+    marked: bool,
     /// Bytes written since the store was opened, and how many of them the last checkpoint covers.
     written: u64,
     covered: u64,
@@ -82,7 +87,18 @@ impl Wal {
         let link = Link { epoch: 1, sequence: 1, previous: 0 };
         file.epoch = Some(link.epoch);
         let next = Position { slot: 0, at: 0, link };
-        Ok(Self { disk, folder, store_id, file_bytes, files: vec![file], next, written: 0, covered: 0 })
+        Ok(Self {
+            disk,
+            folder,
+            store_id,
+            file_bytes,
+            files: vec![file],
+            next,
+            flushed: 1,
+            marked: true,
+            written: 0,
+            covered: 0,
+        })
     }
 
     /// Where the next block goes.
@@ -106,8 +122,9 @@ impl Wal {
         if self.next.at + len > self.files[self.next.slot as usize].len {
             self.move_on(len)?;
         }
-        let (bytes, crc) = block.seal(self.store_id, self.next.link);
+        let (bytes, crc) = block.seal(self.store_id, self.next.link, self.flushed);
         self.files[self.next.slot as usize].file.write_at(bytes, self.next.at)?;
+        self.marked = false;
         self.next.at += len;
         self.next.link.sequence += 1;
         self.next.link.previous = crc;
@@ -116,13 +133,26 @@ impl Wal {
     }
 
     /// Makes the written blocks durable.
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        self.files[self.next.slot as usize].file.sync()
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.files[self.next.slot as usize].file.sync()?;
+        self.flushed = self.next.link.sequence;
+        Ok(())
     }
 
-    /// Goes on in a free file that has room for `len` bytes. What is in the file left behind is durable: a block is
-    /// synced before the next one is written.
+    /// Says in a block of its own that the blocks so far are flushed, unless that is said already. Nothing is lost if the mark is: it need not be flushed. `true` if a mark was written.
+    pub(crate) fn mark(&mut self) -> io::Result<bool> {
+        if self.marked || self.flushed < self.next.link.sequence {
+            return Ok(false);
+        }
+        self.write(&mut BlockBuilder::new())?;
+        self.marked = true;
+        Ok(true)
+    }
+
+    /// Goes on in a free file that has room for `len` bytes. What is in the file left behind is flushed first, so that
+    /// only one file ever has blocks that are not.
     fn move_on(&mut self, len: u64) -> io::Result<()> {
+        self.sync()?;
         let free = self.files.iter().position(|file| file.epoch.is_none() && file.len >= len);
         let slot = match free {
             Some(slot) => slot,

@@ -1,8 +1,8 @@
 //! Reading the write-ahead log back: every block of the chain from a checkpoint to the end.
 //!
 //! The next block of the chain is at the next position of the same file, or first in the file of the next epoch. Where
-//! neither is valid the log ends, torn or not; but if a valid block of a later place in the chain exists, the place is
-//! damaged instead, because a block is written only after the one before it is durable.
+//! neither is valid the log ends, torn or not; but if a later block of the chain says that the one missing here was
+//! flushed, then it was there, somebody may have been told so, and it is damaged.
 
 use super::{
     Position, Wal, WalFile,
@@ -10,7 +10,7 @@ use super::{
     entry::Entry,
     file_name,
 };
-use crate::OpenError;
+use crate::{OnDamage, OpenError};
 use bytes::{Bytes, BytesMut};
 use keyway_runtime::{Disk, OpenMode};
 use std::{io, path::PathBuf, sync::Arc};
@@ -54,13 +54,27 @@ impl Wal {
             return Err(OpenError::io("open", path)(missing));
         };
         first.epoch = Some(checkpoint.link.epoch);
-        Ok(Self { disk, folder, store_id, file_bytes, files, next: checkpoint, written: 0, covered: 0 })
+        let flushed = checkpoint.link.sequence;
+        let next = checkpoint;
+        Ok(Self {
+            disk,
+            folder,
+            store_id,
+            file_bytes,
+            files,
+            next,
+            flushed,
+            marked: true,
+            written: 0,
+            covered: 0,
+        })
     }
 
     /// Hands every entry from the checkpoint on to `apply`, then makes sure that all of it is on the device: a process
-    /// may have been killed between its write and its flush.
+    /// may have been killed between its write and its flush. A damaged end is refused or cut off.
     pub(crate) fn replay(
         &mut self,
+        on_damage: OnDamage,
         mut apply: impl FnMut(Entry) -> Result<(), String>,
     ) -> Result<(), OpenError> {
         while let Some((header, payload)) = self.next_block()? {
@@ -73,10 +87,21 @@ impl Wal {
             self.next.link.previous = header.crc;
             self.written += header.file_len();
         }
-        self.refuse_later_blocks()?;
+        if let Some(later) = self.later_block()? {
+            let reason = format!(
+                "commit {} is not valid, and commit {later} behind it says that it was flushed",
+                self.next.link.sequence
+            );
+            match on_damage {
+                OnDamage::Refuse => return Err(self.unreadable(reason)),
+                OnDamage::Cut => self.cut(&reason)?,
+            }
+        }
         for (slot, file) in self.files.iter().enumerate().filter(|(_, file)| file.epoch.is_some()) {
             file.file.sync().map_err(OpenError::io("sync", self.path(slot)))?;
         }
+        self.flushed = self.next.link.sequence;
+        self.marked = self.written == 0;
         Ok(())
     }
 
@@ -102,39 +127,46 @@ impl Wal {
         Ok(None)
     }
 
-    fn refuse_later_blocks(&self) -> Result<(), OpenError> {
-        let damaged = || {
-            let path = self.path(self.next.slot as usize);
-            let reason = format!("commit {} is not valid", self.next.link.sequence);
-            Err(OpenError::Corrupt { path, position: self.next.at, reason })
-        };
-        for slot in 0..self.files.len() {
-            let later = |link: Link| link.epoch > self.next.link.epoch;
-            if self.block_at(slot, 0)?.is_some_and(|(header, _)| later(header.link)) {
-                return damaged();
+    /// The sequence of a block behind the end of the chain that says that the block missing there was flushed.
+    fn later_block(&self) -> Result<Option<u64>, OpenError> {
+        let (slot, at) = (self.next.slot as usize, self.next.at);
+        if let Some(found) = self.later_block_in(slot, at)? {
+            return Ok(Some(found));
+        }
+        for slot in (0..self.files.len()).filter(|other| *other != slot) {
+            // A file that begins with a valid block of an earlier life has no block of a later one.
+            let earlier = |(header, _): &(Header, _)| header.link.epoch <= self.next.link.epoch;
+            if !self.block_at(slot, 0)?.as_ref().is_some_and(earlier)
+                && let Some(found) = self.later_block_in(slot, 0)?
+            {
+                return Ok(Some(found));
             }
         }
-        let slot = self.next.slot as usize;
+        Ok(None)
+    }
+
+    /// As [`Wal::later_block`], in one file from a place on.
+    fn later_block_in(&self, slot: usize, mut at: u64) -> Result<Option<u64>, OpenError> {
+        let missing = self.next.link;
         let mut chunk = vec![0; SCAN_LEN];
-        let mut at = self.next.at;
         while at < self.files[slot].len {
             let count = self.files[slot].file.read_at(&mut chunk, at).map_err(self.read_failed(slot))?;
             for start in (0..count).step_by(ALIGNMENT as usize) {
                 let Ok(header) = Header::parse(&chunk[start..count]) else { continue };
-                let later = header.store_id == self.store_id
-                    && header.link.epoch == self.next.link.epoch
-                    && header.link.sequence > self.next.link.sequence;
-                if later && self.block_at(slot, at + start as u64)?.is_some() {
-                    return damaged();
+                let tells = header.store_id == self.store_id
+                    && header.link.epoch >= missing.epoch
+                    && header.flushed > missing.sequence;
+                if tells && self.block_at(slot, at + start as u64)?.is_some() {
+                    return Ok(Some(header.link.sequence));
                 }
             }
             at += SCAN_LEN as u64;
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The valid block of this store at a place, if there is one.
-    fn block_at(&self, slot: usize, at: u64) -> Result<Option<(Header, Bytes)>, OpenError> {
+    pub(super) fn block_at(&self, slot: usize, at: u64) -> Result<Option<(Header, Bytes)>, OpenError> {
         let file = &self.files[slot];
         let mut bytes = BytesMut::zeroed(ALIGNMENT as usize);
         let count = file.file.read_at(&mut bytes, at).map_err(self.read_failed(slot))?;
@@ -158,7 +190,7 @@ impl Wal {
         }
     }
 
-    fn unreadable(&self, reason: String) -> OpenError {
+    pub(super) fn unreadable(&self, reason: String) -> OpenError {
         OpenError::Corrupt { path: self.path(self.next.slot as usize), position: self.next.at, reason }
     }
 
@@ -166,7 +198,7 @@ impl Wal {
         OpenError::io("read", self.path(slot))
     }
 
-    fn path(&self, slot: usize) -> PathBuf {
+    pub(super) fn path(&self, slot: usize) -> PathBuf {
         self.folder.join(file_name(slot))
     }
 }

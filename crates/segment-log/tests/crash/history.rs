@@ -32,6 +32,10 @@ pub(crate) fn folder() -> PathBuf {
 }
 
 pub(crate) fn open(disk: &CrashDisk) -> Result<SegmentStore, OpenError> {
+    open_with(disk, options())
+}
+
+pub(crate) fn open_with(disk: &CrashDisk, options: Options) -> Result<SegmentStore, OpenError> {
     struct Fixed;
     impl keyway_runtime::Entropy for Fixed {
         fn fill(&self, bytes: &mut [u8]) {
@@ -44,7 +48,7 @@ pub(crate) fn open(disk: &CrashDisk) -> Result<SegmentStore, OpenError> {
         network: Arc::new(RealNetwork),
         entropy: Arc::new(Fixed),
     };
-    SegmentStore::open(&world, folder(), options())
+    SegmentStore::open(&world, folder(), options)
 }
 
 /// One thing that was done. Each takes one ticket.
