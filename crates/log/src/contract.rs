@@ -8,6 +8,7 @@ pub mod lifecycle;
 pub mod random;
 pub mod read;
 pub mod reopen;
+pub mod retention;
 pub mod threads;
 pub mod waiting;
 
@@ -59,6 +60,12 @@ macro_rules! contract_tests {
             lifecycle::a_deleted_partition_refuses_everything
             lifecycle::a_new_life_starts_empty
             lifecycle::a_closed_store_takes_nothing_in
+            retention::an_unconfigured_log_keeps_everything
+            retention::old_records_go_and_young_ones_stay
+            retention::a_young_record_keeps_its_neighbours_behind_it
+            retention::records_without_a_time_do_not_age
+            retention::surplus_bytes_go
+            retention::a_config_acts_from_the_next_pass_on
             threads::appenders_and_readers_keep_order
             random::random_histories_follow_the_model
         );
@@ -81,6 +88,7 @@ macro_rules! contract_reopen_tests {
             reopen::producers_are_remembered
             reopen::creations_and_deletions_are_kept
             reopen::trims_are_kept
+            retention::what_was_given_up_stays_so
             random::random_histories_survive_reopening
         );
     };

@@ -10,6 +10,7 @@
 //! bytes, never in a protocol's request types. Cursors, group offsets and topic configuration are records in internal
 //! topics above this seam, so an engine stays small. [`contract`] is the suite that every engine passes.
 
+mod config;
 pub mod memory;
 mod partition;
 pub mod producers;
@@ -19,9 +20,10 @@ pub mod waiters;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
+pub use config::{Compaction, LogConfig};
 pub use memory::MemoryStore;
 pub use partition::{AppendError, Appended, Bounds, PartitionLog, ReadError, ReadLimit, Slice};
-pub use store::{Durability, LogFigures, LogStore, StoreError, Ticket};
+pub use store::{Cleaned, Durability, LogFigures, LogStore, StoreError, Ticket};
 
 use std::{future::Future, pin::Pin};
 

@@ -1,8 +1,8 @@
 //! The memory log: the contract without a disk, for tests and the simulation. Everything is durable at once.
 
 use crate::{
-    AppendError, Appended, Bounds, BoxFuture, Durability, LogStore, PartitionLog, ReadError, ReadLimit,
-    Slice, StoreError, Ticket,
+    AppendError, Appended, Bounds, BoxFuture, Cleaned, Durability, LogConfig, LogStore, PartitionLog,
+    ReadError, ReadLimit, Slice, StoreError, Ticket,
     producers::{ProducerStates, Verdict},
     waiters::{Place, Waiters},
 };
@@ -46,6 +46,7 @@ struct State {
     waiters: Waiters<Offset>,
     last_ticket: Ticket,
     deleted: bool,
+    config: LogConfig,
 }
 
 impl MemoryStore {
@@ -105,6 +106,17 @@ impl LogStore for MemoryStore {
         Box::pin(std::future::ready(()))
     }
 
+    fn clean(&self, now: Timestamp) -> Result<Cleaned, StoreError> {
+        if self.shared.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        let mut cleaned = Cleaned::default();
+        for log in self.partitions().values() {
+            cleaned.trimmed_partitions += u64::from(log.state().retain(now));
+        }
+        Ok(cleaned)
+    }
+
     fn close(&self) -> Result<(), StoreError> {
         self.shared.closed.store(true, Ordering::SeqCst);
         let partitions = self.partitions();
@@ -136,6 +148,7 @@ impl MemoryPartition {
             waiters: Waiters::new(),
             last_ticket: Ticket::default(),
             deleted: false,
+            config: LogConfig::default(),
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -236,13 +249,41 @@ impl PartitionLog for MemoryPartition {
 
     fn trim(&self, before: Offset) -> Result<Ticket, AppendError> {
         let mut state = self.open_state()?;
-        state.start = before.min(state.end).max(state.start);
-        let start = state.start;
-        while state.batches.front().is_some_and(|batch| batch.next_offset() <= start) {
-            state.batches.pop_front();
-        }
+        state.trim(before);
         state.last_ticket = state.shared.next_ticket();
         Ok(state.last_ticket)
+    }
+
+    fn configure(&self, config: LogConfig) {
+        self.state().config = config;
+    }
+}
+
+impl State {
+    fn trim(&mut self, before: Offset) {
+        self.start = before.min(self.end).max(self.start);
+        let start = self.start;
+        while self.batches.front().is_some_and(|batch| batch.next_offset() <= start) {
+            self.batches.pop_front();
+        }
+    }
+
+    /// Gives up what is too old or too much; whether that was anything.
+    fn retain(&mut self, now: Timestamp) -> bool {
+        let start = self.start;
+        let mut bytes: u64 = self.batches.iter().map(|batch| batch.bytes().len() as u64).sum();
+        while let Some(oldest) = self.batches.front() {
+            let age_ms = now.0.saturating_sub(oldest.max_timestamp().0);
+            let dated = oldest.max_timestamp() > Timestamp::NONE;
+            let expired = dated && self.config.retention_ms.is_some_and(|max_ms| age_ms > max_ms);
+            bytes -= oldest.bytes().len() as u64;
+            let surplus = self.config.retention_bytes.is_some_and(|kept| bytes >= kept);
+            if !(expired || surplus) {
+                break;
+            }
+            self.trim(oldest.next_offset());
+        }
+        self.start > start
     }
 }
 

@@ -1,6 +1,6 @@
 //! One partition: append, read, bounds, waiting, trimming.
 
-use crate::{BoxFuture, Ticket, producers::ProducerError};
+use crate::{BoxFuture, LogConfig, Ticket, producers::ProducerError};
 use bytes::Bytes;
 use keyway_record::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, RecordBatch, Timestamp};
 
@@ -33,6 +33,10 @@ pub trait PartitionLog: Send + Sync {
     /// Gives up records before `before` (at most up to the high watermark); space is freed at leisure.
     /// The new start is never forgotten once the ticket is durable.
     fn trim(&self, before: Offset) -> Result<Ticket, AppendError>;
+
+    /// Sets what is kept and for how long, from the next [`crate::LogStore::clean`] on. The caller stores it: a log that
+    /// was opened anew keeps everything until it is told again.
+    fn configure(&self, config: LogConfig);
 }
 
 /// Where a batch came to lie.

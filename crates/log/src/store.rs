@@ -1,7 +1,7 @@
 //! A store of partitions that become durable together.
 
 use crate::{BoxFuture, PartitionLog};
-use keyway_record::TopicPartition;
+use keyway_record::{Timestamp, TopicPartition};
 use std::sync::Arc;
 
 /// Partitions under one roof. What was appended becomes durable in one order over all of them, so one wait for the
@@ -27,6 +27,14 @@ pub trait LogStore: Send + Sync {
     /// Resolves once an append that met [`crate::AppendError::Full`] may be tried again.
     fn room(&self) -> BoxFuture<'static, ()>;
 
+    /// Gives up what the partitions' configs no longer keep at wall-clock time `now`. An engine with a thread of its
+    /// own does so by itself now and then. Blocks.
+    ///
+    /// By time, no batch goes that holds a record younger than [`crate::LogConfig::retention_ms`], and a log whose
+    /// batches are all older ends up empty. By size, at least [`crate::LogConfig::retention_bytes`] stay, and at most
+    /// one segment more. A start that moved is as durable as any later ticket.
+    fn clean(&self, now: Timestamp) -> Result<Cleaned, StoreError>;
+
     /// What the store counts, for people and for metrics.
     fn figures(&self) -> LogFigures {
         LogFigures::default()
@@ -34,6 +42,17 @@ pub trait LogStore: Send + Sync {
 
     /// Makes everything durable and stops; later appends are refused. Blocks.
     fn close(&self) -> Result<(), StoreError>;
+}
+
+/// What one [`LogStore::clean`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cleaned {
+    /// Partitions whose start moved.
+    pub trimmed_partitions: u64,
+    /// Partitions that were compacted.
+    pub compacted_partitions: u64,
+    /// Bytes that compaction gave up.
+    pub compacted_bytes: u64,
 }
 
 /// Figures of a store since it was opened; all 0 in one that has no disk.

@@ -57,6 +57,11 @@ impl Checkpointer {
         Ok(())
     }
 
+    /// Moves what is durable of one log to its segments.
+    pub(crate) fn write_log(&mut self, log: &Log) -> io::Result<()> {
+        log.write_behind(Offset(i64::MAX), &mut self.unsynced)
+    }
+
     pub(crate) fn checkpoint(&mut self, engine: &Engine) -> Result<(), Failed> {
         let (position, written) = {
             let committer = engine.committer.lock().expect("no panic under the lock");
@@ -109,6 +114,7 @@ impl Checkpointer {
                 base: entry.segment.base,
                 next: entry.next,
                 len: entry.len,
+                first_timestamp: entry.first_timestamp,
                 max_timestamp: entry.max_timestamp,
             });
             partitions.push(PartitionState {

@@ -12,9 +12,10 @@ use crate::{
     progress::Progress,
     staging::{Levels, Parked, Staging},
     wal::entry::LogId,
+    wall_time::WallTime,
 };
 use keyway_log::{StoreError, Ticket};
-use keyway_record::{Offset, TopicPartition};
+use keyway_record::{Millis, Offset, TopicPartition};
 use keyway_runtime::{Clock, Disk};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -44,6 +45,7 @@ pub(crate) struct Engine {
     pub(crate) counters: Counters,
     pub(crate) committer: Mutex<Committer>,
     pub(crate) checkpointer: Mutex<Checkpointer>,
+    pub(crate) wall_time: Mutex<WallTime>,
     partitions: Mutex<Partitions>,
     arena: Mutex<Arena>,
     duties: Mutex<Duties>,
@@ -76,10 +78,16 @@ pub(crate) struct Duties {
     pub(crate) checkpoint: bool,
     /// Prepare a file for the write-ahead log.
     pub(crate) prepare: bool,
+    /// Give up what is no longer kept.
+    clean: bool,
     stop: bool,
 }
 
 impl Duties {
+    fn any(&self) -> bool {
+        self.write || self.checkpoint || self.prepare || self.clean
+    }
+
     /// What there is to do, which then is no longer asked for.
     fn take(&mut self) -> Self {
         std::mem::replace(self, Self { stop: self.stop, ..Self::default() })
@@ -118,6 +126,7 @@ impl Engine {
             counters: Counters::default(),
             committer: Mutex::new(committer),
             checkpointer: Mutex::new(checkpointer),
+            wall_time: Mutex::default(),
             partitions: Mutex::new(Partitions { logs: BTreeMap::new(), next_log }),
             arena: Mutex::default(),
             duties: Mutex::default(),
@@ -187,11 +196,16 @@ impl Engine {
     /// Does what the writer has to do. `false` if there was nothing or the disk refused; then it is tried again later.
     pub(crate) fn write_step(&self) -> bool {
         let duties = self.duties().take();
-        if !(duties.write || duties.checkpoint || duties.prepare) || self.has_ended() {
+        if !duties.any() || self.has_ended() {
             return false;
         }
         if duties.prepare {
             self.prepare_file();
+        }
+        if duties.clean
+            && let Err(Failed::Retry(error)) = self.clean_by_clock()
+        {
+            tracing::warn!(%error, "old records could not be given up; the next pass tries again");
         }
         let done = match (duties.checkpoint, duties.write) {
             (true, _) => self.checkpoint(),
@@ -251,10 +265,22 @@ impl Engine {
     /// The writer thread. Returns once it is told to stop or the store has failed.
     pub(crate) fn run_writes(&self) {
         let _guard = FailOnPanic(self);
+        let interval_ms = self.options.clean_interval_ms.max(1);
+        let mut clean_at = Millis(self.clock.now().0.saturating_add(interval_ms));
         loop {
             let mut duties = self.duties();
-            while !(duties.stop || duties.write || duties.checkpoint || duties.prepare) {
-                duties = self.writer.wait(duties).expect("no panic under the lock");
+            while !duties.stop {
+                let now = self.clock.now();
+                if now >= clean_at {
+                    duties.clean = true;
+                    clean_at = Millis(now.0.saturating_add(interval_ms));
+                }
+                if duties.any() {
+                    break;
+                }
+                let left_ms = clean_at.0.saturating_sub(now.0);
+                let waited = self.writer.wait_timeout(duties, Duration::from_millis(left_ms));
+                duties = waited.expect("no panic under the lock").0;
             }
             if duties.stop || self.has_ended() {
                 return;

@@ -22,6 +22,7 @@
 //! **Invariant**: recovery reads the manifest and the write-ahead log, and no segment.
 
 mod checkpoint;
+mod clean;
 mod commit;
 mod engine;
 mod error;
@@ -32,10 +33,12 @@ mod partition;
 mod progress;
 mod read;
 mod recover;
+mod retention;
 mod segment;
 mod staging;
 mod store;
 mod wal;
+mod wall_time;
 mod write_behind;
 
 pub use error::{Failure, OpenError};

@@ -6,7 +6,7 @@
 //! | at | part | type |
 //! |---|---|---|
 //! | 0 | magic, `KMAN` | 4 bytes |
-//! | 4 | version, 2 | u16 |
+//! | 4 | version, 3 | u16 |
 //! | 6 | zero | u16 |
 //! | 8 | store id | 16 bytes |
 //! | 24 | generation: +1 for each checkpoint | u64 |
@@ -22,7 +22,7 @@
 //! | – log id | u32 |
 //! | – partition index, topic id, topic name | i32, 16 bytes, text |
 //! | – start offset, next offset | i64, i64 |
-//! | – number of segments, then for each: base offset, next offset, bytes, max timestamp | u32; i64, i64, u64, i64 |
+//! | – number of segments, then for each: base offset, next offset, bytes, timestamp of the first batch, max timestamp | u32; i64, i64, u64, i64, i64 |
 //! | – producer states ([`keyway_log::producers`]) | u32 length, bytes |
 //! | number of files and folders that await removal, then for each: path inside the data folder | u32; text |
 //!
@@ -45,7 +45,7 @@ use std::{
 };
 
 const MAGIC: [u8; 4] = *b"KMAN";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 const HEADER_LEN: usize = 40;
 const CRC_AT: usize = 36;
 
@@ -80,6 +80,7 @@ pub(crate) struct SegmentState {
     /// Offset after the last record.
     pub(crate) next: Offset,
     pub(crate) len: u64,
+    pub(crate) first_timestamp: Timestamp,
     pub(crate) max_timestamp: Timestamp,
 }
 
@@ -161,6 +162,7 @@ impl Manifest {
                 out.put_i64(segment.base.0);
                 out.put_i64(segment.next.0);
                 out.put_u64(segment.len);
+                out.put_i64(segment.first_timestamp.0);
                 out.put_i64(segment.max_timestamp.0);
             }
             put_count(&mut out, state.producers.len());
@@ -246,6 +248,7 @@ fn take_partition(rest: &mut Bytes) -> Option<PartitionState> {
             base: Offset(rest.try_get_i64().ok()?),
             next: Offset(rest.try_get_i64().ok()?),
             len: rest.try_get_u64().ok()?,
+            first_timestamp: Timestamp(rest.try_get_i64().ok()?),
             max_timestamp: Timestamp(rest.try_get_i64().ok()?),
         });
     }
@@ -279,8 +282,9 @@ mod tests {
     use proptest::prelude::*;
 
     prop_compose! {
-        fn any_segment()(base: i64, next: i64, len: u64, max: i64) -> SegmentState {
-            SegmentState { base: Offset(base), next: Offset(next), len, max_timestamp: Timestamp(max) }
+        fn any_segment()(base: i64, next: i64, len: u64, first: i64, max: i64) -> SegmentState {
+            let (first_timestamp, max_timestamp) = (Timestamp(first), Timestamp(max));
+            SegmentState { base: Offset(base), next: Offset(next), len, first_timestamp, max_timestamp }
         }
     }
 
@@ -338,9 +342,9 @@ mod tests {
             garbage: Vec::new(),
         };
         let mut bytes = manifest.encode();
-        bytes[5] = 3;
+        bytes[5] = 9;
         let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..CRC_AT]), &bytes[HEADER_LEN..]);
         bytes[CRC_AT..HEADER_LEN].copy_from_slice(&crc.to_be_bytes());
-        assert_eq!(Manifest::decode(bytes.into()), Err(ManifestError::Version(3)));
+        assert_eq!(Manifest::decode(bytes.into()), Err(ManifestError::Version(9)));
     }
 }

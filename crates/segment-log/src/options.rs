@@ -28,6 +28,9 @@ pub struct Options {
     pub producer_expiration_ms: i64,
     /// What opening does with a write-ahead log that is damaged before its end. Default [`OnDamage::Refuse`].
     pub on_damage: OnDamage,
+    /// Time between two passes that give up what partitions' configs no longer keep, ms. Default 5 minutes, as Kafka's
+    /// `log.retention.check.interval.ms`. With [`Drive::Steps`] there is none but [`keyway_log::LogStore::clean`].
+    pub clean_interval_ms: u64,
     /// Who does the work. Default [`Drive::Threads`].
     pub drive: Drive,
 }
@@ -64,6 +67,7 @@ impl Default for Options {
             open_files_max: 1_000,
             producer_expiration_ms: keyway_log::producers::EXPIRATION_MS_DEFAULT,
             on_damage: OnDamage::Refuse,
+            clean_interval_ms: 300_000,
             drive: Drive::Threads,
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     wal::entry::{Entry, LogId},
 };
 use keyway_log::{
-    AppendError, Appended, Bounds, BoxFuture, PartitionLog, ReadError, ReadLimit, Slice, Ticket,
+    AppendError, Appended, Bounds, BoxFuture, LogConfig, PartitionLog, ReadError, ReadLimit, Slice, Ticket,
     producers::{ProducerStates, Verdict},
     waiters::{Place, Waiters},
 };
@@ -44,6 +44,7 @@ pub(crate) struct State {
     pub(crate) producers: ProducerStates,
     pub(crate) last_ticket: Ticket,
     pub(crate) deleted: bool,
+    pub(crate) config: LogConfig,
     /// The log is in the list of those to be written behind.
     pub(crate) dirty: bool,
     waiters: Waiters<Offset>,
@@ -55,6 +56,8 @@ pub(crate) struct SegmentEntry {
     pub(crate) segment: Arc<Segment>,
     pub(crate) next: Offset,
     pub(crate) len: u64,
+    /// Max timestamp of its first batch.
+    pub(crate) first_timestamp: Timestamp,
     pub(crate) max_timestamp: Timestamp,
 }
 
@@ -83,6 +86,7 @@ impl Log {
             producers,
             last_ticket: Ticket::default(),
             deleted: false,
+            config: LogConfig::default(),
             dirty: false,
             waiters: Waiters::new(),
         };
@@ -179,7 +183,7 @@ impl Log {
         Ok(Appended { base_offset, last_offset, ticket, duplicate: false })
     }
 
-    fn trim(self: &Arc<Self>, before: Offset) -> Result<Ticket, AppendError> {
+    pub(crate) fn trim(self: &Arc<Self>, before: Offset) -> Result<Ticket, AppendError> {
         let mut state = self.state();
         if state.deleted {
             return Err(AppendError::Deleted);
@@ -250,6 +254,9 @@ impl SegmentEntry {
     /// Notes that a batch was written at the end.
     pub(crate) fn grow(&mut self, span: Span) {
         assert!(self.next == span.base, "offsets in a segment are dense");
+        if self.len == 0 {
+            self.first_timestamp = span.max_timestamp;
+        }
         self.next = span.next;
         self.len += span.len;
         self.max_timestamp = self.max_timestamp.max(span.max_timestamp);
@@ -283,6 +290,10 @@ impl PartitionLog for Handle {
 
     fn trim(&self, before: Offset) -> Result<Ticket, AppendError> {
         self.0.trim(before)
+    }
+
+    fn configure(&self, config: LogConfig) {
+        self.0.state().config = config;
     }
 }
 

@@ -240,6 +240,7 @@ fn restore(engine: &Arc<Engine>, stored: PartitionState) -> Result<Arc<Log>, Ope
             segment: Arc::new(Segment::new(stored.log, segment.base, &folder)),
             next: segment.next,
             len: segment.len,
+            first_timestamp: segment.first_timestamp,
             max_timestamp: segment.max_timestamp,
         };
         if index + 1 < segments_count {

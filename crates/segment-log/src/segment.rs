@@ -114,6 +114,10 @@ impl Segment {
         self.sealed.store(true, Ordering::Relaxed);
     }
 
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Relaxed)
+    }
+
     /// Gives back the index's memory if it can be built again and nobody adds to it.
     pub(crate) fn forget_index(&self) {
         if self.sealed.load(Ordering::Relaxed) {

@@ -9,9 +9,10 @@ use crate::{
     wal::entry::{Entry, LogId},
 };
 use keyway_log::{
-    BoxFuture, Durability, LogFigures, LogStore, PartitionLog, StoreError, Ticket, producers::ProducerStates,
+    BoxFuture, Cleaned, Durability, LogFigures, LogStore, PartitionLog, StoreError, Ticket,
+    producers::ProducerStates,
 };
-use keyway_record::TopicPartition;
+use keyway_record::{Timestamp, TopicPartition};
 use keyway_runtime::{FolderLock, World};
 use std::{
     path::PathBuf,
@@ -168,6 +169,13 @@ impl LogStore for SegmentStore {
 
     fn room(&self) -> BoxFuture<'static, ()> {
         self.engine.staging.room()
+    }
+
+    fn clean(&self, now: Timestamp) -> Result<Cleaned, StoreError> {
+        if self.engine.has_ended() {
+            return Err(StoreError::Closed);
+        }
+        self.engine.clean(now).map_err(Failed::into_store_error)
     }
 
     fn figures(&self) -> LogFigures {

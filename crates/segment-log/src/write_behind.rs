@@ -43,20 +43,26 @@ impl Log {
     fn next_chunk(&self, until: Offset) -> Option<Chunk> {
         let state = self.state();
         let until = until.min(state.high_watermark);
-        let segment_bytes = self.engine.options.segment_bytes;
+        let segment_bytes = state.config.segment_bytes.unwrap_or(self.engine.options.segment_bytes);
+        let segment_ms = state.config.segment_ms.unwrap_or(i64::MAX);
         let first = state.tail.partition_point(|batch| batch.base_offset() < state.written);
         let mut batches =
             state.tail.iter().skip(first).take_while(|batch| batch.next_offset() <= until).peekable();
         let next = batches.peek()?;
         let (base, len) = (next.base_offset(), next.bytes().len() as u64);
+        let time = next.max_timestamp();
         // A trim may have taken what would come first; a segment has no holes.
-        let active =
-            state.segments.last().filter(|last| last.next == base && last.len + len <= segment_bytes);
+        let active = state.segments.last().filter(|last| {
+            let age_ms = time.0.saturating_sub(last.first_timestamp.0);
+            let young = last.first_timestamp <= Timestamp::NONE || age_ms <= segment_ms;
+            last.next == base && last.len + len <= segment_bytes && young && !last.segment.is_sealed()
+        });
         let is_new = active.is_none();
         let entry = active.cloned().unwrap_or_else(|| SegmentEntry {
             segment: Arc::new(Segment::new(self.id, base, &self.folder())),
             next: base,
             len: 0,
+            first_timestamp: Timestamp::NONE,
             max_timestamp: Timestamp(i64::MIN),
         });
         let mut chunk_len = 0;

@@ -7,8 +7,8 @@ use crate::{
 use keyway_broker::Config;
 use keyway_kafka_wire::messages::Request;
 use keyway_log::{
-    AppendError, Appended, Bounds, BoxFuture, Durability, LogStore, MemoryStore, PartitionLog, ReadError,
-    ReadLimit, Slice, StoreError, Ticket,
+    AppendError, Appended, Bounds, BoxFuture, Cleaned, Durability, LogConfig, LogStore, MemoryStore,
+    PartitionLog, ReadError, ReadLimit, Slice, StoreError, Ticket,
 };
 use keyway_record::{LeaderEpoch, Offset, RecordBatch, Timestamp, TopicPartition};
 use std::sync::Arc;
@@ -45,6 +45,10 @@ impl LogStore for Store {
         self.0.room()
     }
 
+    fn clean(&self, now: Timestamp) -> Result<Cleaned, StoreError> {
+        self.0.clean(now)
+    }
+
     fn close(&self) -> Result<(), StoreError> {
         self.0.close()
     }
@@ -74,6 +78,10 @@ impl PartitionLog for Log {
 
     fn trim(&self, before: Offset) -> Result<Ticket, AppendError> {
         self.0.trim(before)
+    }
+
+    fn configure(&self, config: LogConfig) {
+        self.0.configure(config);
     }
 }
 

@@ -1,8 +1,8 @@
 //! A store in memory that refuses what goes to dead-letter topics a few times.
 
 use keyway_log::{
-    AppendError, Appended, Bounds, Durability, LogStore, MemoryStore, PartitionLog, ReadError, ReadLimit,
-    Slice, StoreError, Ticket,
+    AppendError, Appended, Bounds, Cleaned, Durability, LogConfig, LogStore, MemoryStore, PartitionLog,
+    ReadError, ReadLimit, Slice, StoreError, Ticket,
 };
 use keyway_record::{LeaderEpoch, Offset, RecordBatch, Timestamp, TopicPartition};
 use keyway_runtime::BoxFuture;
@@ -78,6 +78,10 @@ impl LogStore for FlakyStore {
         self.inner.room()
     }
 
+    fn clean(&self, now: Timestamp) -> Result<Cleaned, StoreError> {
+        self.inner.clean(now)
+    }
+
     fn close(&self) -> Result<(), StoreError> {
         self.inner.close()
     }
@@ -109,5 +113,9 @@ impl PartitionLog for FlakyLog {
 
     fn trim(&self, before: Offset) -> Result<Ticket, AppendError> {
         self.inner.trim(before)
+    }
+
+    fn configure(&self, config: LogConfig) {
+        self.inner.configure(config);
     }
 }

@@ -1,0 +1,41 @@
+//! What a partition keeps, and for how long. Names in the docs are Kafka's.
+
+/// How a partition's records age. The default keeps everything: a log that nobody configured loses nothing.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct LogConfig {
+    /// `segment.bytes`: a segment is closed before it grows past this; `None` leaves it to the engine.
+    pub segment_bytes: Option<u64>,
+    /// `segment.ms`: a segment is closed once its first record is this old, ms; `None` never.
+    pub segment_ms: Option<i64>,
+    /// `retention.ms`: records are given up once they are this old, ms; `None` never.
+    pub retention_ms: Option<i64>,
+    /// `retention.bytes`: the oldest records are given up while more than this many bytes remain; `None` never.
+    pub retention_bytes: Option<u64>,
+    /// Whether only the newest record of each key is kept; `None` for no.
+    pub compaction: Option<Compaction>,
+}
+
+/// How a compacted partition is compacted.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Compaction {
+    /// `min.cleanable.dirty.ratio`: share of bytes never compacted, from which on compacting is worth its cost.
+    pub dirty_ratio_min: f64,
+    /// `delete.retention.ms`: how long a tombstone stays after it was first compacted, ms.
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`: how long a record stays whatever follows it, ms.
+    pub lag_min_ms: i64,
+    /// `max.compaction.lag.ms`: age at which a record is compacted whatever the ratio, ms.
+    pub lag_max_ms: i64,
+}
+
+impl Default for Compaction {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        Self {
+            dirty_ratio_min: 0.5,
+            delete_retention_ms: 24 * 60 * 60 * 1000,
+            lag_min_ms: 0,
+            lag_max_ms: i64::MAX,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What a partition's config no longer keeps: sealed segments by age and size, the rest of a log once all of it is old.
+
+use crate::partition::{Log, State};
+use keyway_log::AppendError;
+use keyway_record::{Offset, Timestamp};
+use std::sync::Arc;
+
+impl Log {
+    /// Closes the newest segment if its first record is older than `segment.ms`. Nobody may be writing to it.
+    pub(crate) fn roll(&self, now: Timestamp) {
+        let state = self.state();
+        let Some(last) = state.segments.last() else { return };
+        if is_older(last.first_timestamp, now, state.config.segment_ms) {
+            last.segment.seal();
+        }
+    }
+
+    /// Whether batches in memory would have to be in segments before their bytes can be given up.
+    pub(crate) fn has_unwritten_surplus(&self) -> bool {
+        let state = self.state();
+        let unwritten = state.unwritten_bytes(state.high_watermark) as u64;
+        let kept = state.config.retention_bytes;
+        unwritten > 0 && kept.is_some_and(|kept| state.segment_bytes() + unwritten > kept)
+    }
+
+    /// Gives up what is too old or too much; whether that was anything.
+    pub(crate) fn retain(self: &Arc<Self>, now: Timestamp) -> Result<bool, AppendError> {
+        let (start, kept_from) = {
+            let state = self.state();
+            (state.start, state.expired_until(now).max(state.surplus_until()))
+        };
+        if kept_from <= start {
+            return Ok(false);
+        }
+        self.trim(kept_from).map(|_| true)
+    }
+}
+
+impl State {
+    /// Offset after the segments, and the batches behind them, that hold nothing young.
+    fn expired_until(&self, now: Timestamp) -> Offset {
+        let retention_ms = self.config.retention_ms;
+        let old = |newest: Timestamp| is_older(newest, now, retention_ms);
+        let mut until = self.start;
+        for entry in &self.segments {
+            if !old(entry.max_timestamp) {
+                return until;
+            }
+            until = entry.next;
+        }
+        let behind = self.tail.iter().filter(|batch| batch.base_offset() >= self.written);
+        for batch in behind.take_while(|batch| batch.next_offset() <= self.high_watermark) {
+            if !old(batch.max_timestamp()) {
+                return until;
+            }
+            until = batch.next_offset();
+        }
+        until
+    }
+
+    /// Offset after the oldest segments without which enough bytes remain; never after the newest one.
+    fn surplus_until(&self) -> Offset {
+        let Some(kept) = self.config.retention_bytes else { return self.start };
+        let mut bytes = self.segment_bytes() + self.unwritten_bytes(self.high_watermark) as u64;
+        let mut until = self.start;
+        let sealed = self.segments.len().saturating_sub(1);
+        for entry in self.segments.iter().take(sealed) {
+            bytes -= entry.len;
+            if bytes < kept {
+                break;
+            }
+            until = entry.next;
+        }
+        until
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        self.segments.iter().map(|entry| entry.len).sum()
+    }
+}
+
+/// Whether something of time `time` is more than `age_ms_max` old; what has no time has no age.
+fn is_older(time: Timestamp, now: Timestamp, age_ms_max: Option<i64>) -> bool {
+    let age_ms = now.0.saturating_sub(time.0);
+    time > Timestamp::NONE && age_ms_max.is_some_and(|max_ms| age_ms > max_ms)
+}
