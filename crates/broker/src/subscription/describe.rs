@@ -1,7 +1,7 @@
 //! A picture of a subscription's partition, made by its owner.
 
 use super::{
-    fetch,
+    alarms, fetch,
     owner::{Outlet, Owner},
     payloads::Stored,
     view::{ConsumerView, KeyView, PartitionView},
@@ -12,19 +12,24 @@ use keyway_dispatch::{ByCause, ConsumerStats, Counters, KeyOrder, Mode, Reason, 
 use keyway_record::{KeyHash, Offset};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Keys that an alarm names.
+const OLDEST_SHOWN: usize = 3;
+
 impl Owner {
     pub(super) fn describe(&self) -> PartitionView {
         let stats = self.dispatcher.stats();
         let bounds = self.partition.log.bounds();
         let (cursor, end) = (stats.cursor.0, bounds.high_watermark.0);
-        PartitionView {
+        let mut view = PartitionView {
             partition: self.id.partition.0,
             mode: mode_name(self.mode),
             reliable: self.reliable,
             log_start: bounds.start.0,
             end,
             cursor,
-            durable_cursor: self.stored_cursor.0,
+            durable_cursor: self.stored.cursor.0,
+            state_bytes: self.stored.bytes as u64,
+            unstored_ms: self.stored.failing_since.map_or(0, |since| self.now().0.saturating_sub(since.0)),
             next_read: stats.next_read.0,
             lag_messages: u64::try_from(end - cursor).unwrap_or(0).saturating_sub(stats.done_ahead),
             lag_ms: if cursor < end { self.age_ms(stats.cursor) } else { 0 },
@@ -54,7 +59,10 @@ impl Owner {
             dead_letter_topic: self.dead_letter_topic().to_string(),
             dead_letter_error: self.dead_letter_error.clone(),
             consumers: self.consumers(&stats),
-        }
+            alarms: Vec::new(),
+        };
+        view.alarms = alarms::of(&view, &self.policy.failure, || self.keys(KeyOrder::Age, OLDEST_SHOWN));
+        view
     }
 
     /// The first keys in this order.

@@ -9,6 +9,7 @@
 //! **Invariant:** only its owner touches a subscription's dispatcher. **Invariant:** a subscription's start and its
 //! consumers are durable before the first of them is answered, so every id that was given out is good after a restart.
 
+mod alarms;
 mod control;
 mod describe;
 mod fetch;
@@ -32,6 +33,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use alarms::NAMES as ALARMS;
 pub(crate) use control::SubscriptionError;
 pub(crate) use handle::{Consumer, Item, StreamEnd, SubscribeError, SubscribeRequest, Subscription};
 pub(crate) use keyway_dispatch::KeyOrder;

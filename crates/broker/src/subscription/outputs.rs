@@ -3,7 +3,7 @@
 use super::{
     fetch,
     handle::StreamEnd,
-    owner::{InFlight, Owner},
+    owner::{InFlight, LastStored, Owner},
     payloads::Stored,
     record::{Key, StoredSubscription},
     side_message::{self, Fate, Origin, SideMessage},
@@ -155,13 +155,19 @@ impl Owner {
             return;
         }
         let snapshot = self.dispatcher.snapshot();
-        let stored = StoredSubscription { mode: self.mode, snapshot: snapshot.encode().into() };
+        let stored = StoredSubscription { mode: self.mode, snapshot: snapshot.encode().into() }.encode();
+        let bytes = stored.len();
         let parked_end = self.parked_end();
         let mut entries = self.parked.follow(&snapshot.parked, &self.id, || parked_end);
-        entries.push((Key::Subscription(self.id.clone()).encode(), Some(stored.encode())));
+        entries.push((Key::Subscription(self.id.clone()).encode(), Some(stored)));
         match self.node.subscriptions.records.put_staged(entries).await {
-            Ok(ticket) => (self.stored_cursor, self.stored_at) = (snapshot.cursor, Some(ticket)),
+            Ok(ticket) => {
+                let (cursor, ticket) = (snapshot.cursor, Some(ticket));
+                self.stored = LastStored { cursor, bytes, ticket, failing_since: None };
+            }
             Err(error) => {
+                let now = self.now();
+                self.stored.failing_since.get_or_insert(now);
                 tracing::error!(subscription = %self.id.name, %error, "cannot store the subscription's position");
             }
         }
@@ -200,7 +206,7 @@ impl Owner {
         // That a key is parked must be known before a message of it lies elsewhere.
         let (topic, after) = match message.fate {
             Fate::DeadLetter => (self.dead_letter_topic(), None),
-            Fate::Parked => (self.parked_topic(), self.stored_at),
+            Fate::Parked => (self.parked_topic(), self.stored.ticket),
         };
         async move {
             let write = async {

@@ -67,12 +67,20 @@ pub(super) struct Owner {
     pub(super) deleted: bool,
     /// Those who wait until nothing of the subscription is left.
     delete_replies: Vec<oneshot::Sender<Result<(), Arc<InternalTopicError>>>>,
-    /// The cursor that was stored last.
-    pub(super) stored_cursor: Offset,
-    /// When that is durable.
-    pub(super) stored_at: Option<Ticket>,
+    pub(super) stored: LastStored,
     /// Why the last dead letter could not be written.
     pub(super) dead_letter_error: Option<String>,
+}
+
+/// What is known of the state that was stored last.
+#[derive(Default)]
+pub(super) struct LastStored {
+    pub(super) cursor: Offset,
+    pub(super) bytes: usize,
+    /// When it is durable.
+    pub(super) ticket: Option<Ticket>,
+    /// Since when a newer state could not be stored.
+    pub(super) failing_since: Option<Millis>,
 }
 
 /// What an owner begins with: new, or as a former one left it.
@@ -152,8 +160,7 @@ impl Owner {
             timer: None,
             deleted: false,
             delete_replies: Vec::new(),
-            stored_cursor: Offset::ZERO,
-            stored_at: None,
+            stored: LastStored::default(),
             dead_letter_error: None,
         }
     }
@@ -249,7 +256,7 @@ impl Owner {
                 self.seek(to);
                 // What this writes is what the caller waits for.
                 self.obey().await;
-                _ = reply.send(self.stored_at);
+                _ = reply.send(self.stored.ticket);
             }
             Command::Delete { reply } => {
                 self.deleted = true;

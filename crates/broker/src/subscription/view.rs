@@ -4,7 +4,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// One partition of a subscription.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
 pub(crate) struct PartitionView {
     pub(crate) partition: i32,
     /// `exclusive`, `shared`, `failover` or `key_shared`.
@@ -19,6 +19,10 @@ pub(crate) struct PartitionView {
     pub(crate) cursor: i64,
     /// The cursor that was stored last.
     pub(crate) durable_cursor: i64,
+    /// Bytes of the subscription's state that were stored last: position, attempts, waits, parked keys.
+    pub(crate) state_bytes: u64,
+    /// For how long storing it has failed; 0 if it did not.
+    pub(crate) unstored_ms: u64,
     /// Everything below was read.
     pub(crate) next_read: i64,
     /// Messages that are not done; offsets that hold no message (markers, gaps) count as long as they are unread.
@@ -63,7 +67,16 @@ pub(crate) struct PartitionView {
     pub(crate) dead_letter_topic: String,
     /// Why the last dead letter could not be written, until one can.
     pub(crate) dead_letter_error: Option<String>,
+    /// What somebody should look at; nothing, usually.
+    pub(crate) alarms: Vec<Alarm>,
     pub(crate) consumers: Vec<ConsumerView>,
+}
+
+/// Something that somebody should look at.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct Alarm {
+    pub(crate) name: &'static str,
+    pub(crate) text: String,
 }
 
 /// One consumer of one partition.

@@ -153,8 +153,15 @@ async fn a_scrape_is_well_formed_and_its_figures_are_true() {
         "skipped",
         "lost_to_retention",
         "side_write_errors",
+        "state_bytes",
+        "unstored_ms",
     ] {
         assert!(families.contains_key(&format!("keyway_subscription_{name}")), "{name}");
+    }
+    let alarm = "keyway_subscription_alarm";
+    for name in ["span", "oldest_blocked", "head_blocked", "state_not_stored"] {
+        let series = series(alarm, 1).replace('}', &format!(",alarm=\"{name}\"}}"));
+        assert_eq!(sample(alarm, &series), 0.0, "{name}");
     }
     assert_eq!(sample("keyway_connections", "keyway_connections{front=\"http\"}"), 1.0);
     assert!(sample("keyway_kafka_requests", "keyway_kafka_requests_total{api=\"Produce\"}") >= 1.0);

@@ -53,6 +53,9 @@ pub(super) fn text(one: &Value) -> String {
             "warning"
         );
     }
+    for alarm in partitions(one).flat_map(|partition| elements(&partition["alarms"])) {
+        text += &format!("{:<13} {}\n", "warning", cell(&alarm["text"]));
+    }
     text.push('\n');
     text += &partition_table(one).text();
     text.push('\n');

@@ -3,7 +3,7 @@
 use super::page::{Family, Labels, Page};
 use crate::{
     admin::subscriptions::Description,
-    subscription::{ConsumerView, LatencyView, PartitionView},
+    subscription::{ALARMS, ConsumerView, LatencyView, PartitionView},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,11 +24,13 @@ struct Row<'a> {
 
 type OfPartition = fn(&PartitionView) -> u64;
 
-const GAUGES: [(&str, &str, OfPartition); 19] = [
+const GAUGES: [(&str, &str, OfPartition); 21] = [
     ("lag_messages", "Messages that are not done", |v| v.lag_messages),
     ("lag_ms", "Age of the oldest message that is not done", |v| v.lag_ms),
     ("cursor", "Offset below which everything is done", |v| v.cursor as u64),
     ("durable_cursor", "The cursor that was stored last", |v| v.durable_cursor as u64),
+    ("state_bytes", "Bytes of the state that was stored last", |v| v.state_bytes),
+    ("unstored_ms", "For how long storing the state has failed", |v| v.unstored_ms),
     ("log_end", "Offset after the last message of the partition", |v| v.end as u64),
     ("span", "Offsets from the cursor to what was read", |v| v.span),
     ("span_max", "Bound on the span; at it nothing more is read", |v| v.span_max),
@@ -77,6 +79,7 @@ pub(super) fn add(all: &[Description], page: &mut Page) {
     for (name, help, label, of) in by_name {
         split(page.counter(named(name), help), shown, label, of);
     }
+    alarms(shown, page);
     counters(shown, page);
     attempts(shown, page);
     let consumers_left_out = consumers(shown, page);
@@ -112,6 +115,17 @@ fn split(family: &mut Family, rows: &[Row<'_>], label: &'static str, of: ByName)
     for row in rows {
         for (name, &figure) in of(row.view) {
             family.whole(with(&row.labels, label, name), figure);
+        }
+    }
+}
+
+fn alarms(rows: &[Row<'_>], page: &mut Page) {
+    let family =
+        page.gauge(named("alarm"), "1 while somebody should look; the subscription's description says why");
+    for row in rows {
+        for name in ALARMS {
+            let is_on = row.view.alarms.iter().any(|alarm| alarm.name == name);
+            family.whole(with(&row.labels, "alarm", name), u64::from(is_on));
         }
     }
 }
