@@ -15,7 +15,7 @@ impl Dispatcher {
             self.counters.stale_acks += 1;
             return;
         };
-        let entry = self.entries[index];
+        let entry = self.live[index];
         let current = token.is_none_or(|token| token == entry.token) || self.mutated(Mutant::AckAnyToken);
         match entry.state {
             State::InFlight if current && !self.is_head(index) => self.ack_provisionally(index),
@@ -40,7 +40,7 @@ impl Dispatcher {
 
     #[inline]
     pub(crate) fn count_ack(&mut self, index: u32, out: &mut Vec<Output>) {
-        let entry = self.entries[index];
+        let entry = self.live[index];
         self.counters.acked += 1;
         self.counters.attempts[usize::from(entry.attempts).clamp(1, 8) - 1] += 1;
         self.roster[entry.consumer].acked += 1;
@@ -56,18 +56,18 @@ impl Dispatcher {
         out: &mut Vec<Output>,
     ) {
         let index = match self.entry_at(offset) {
-            Some(index) if self.entries[index].state == State::InFlight => index,
+            Some(index) if self.live[index].state == State::InFlight => index,
             _ => return self.counters.stale_acks += 1,
         };
-        if token.is_some_and(|token| token != self.entries[index].token) {
+        if token.is_some_and(|token| token != self.live[index].token) {
             self.counters.stale_acks += 1;
             return;
         }
         self.counters.nacked += 1;
-        self.roster[self.entries[index].consumer].nacked += 1;
+        self.roster[self.live[index].consumer].nacked += 1;
         let wait_ms = Some(delay_ms.unwrap_or(0));
-        let key = self.entries[index].key;
-        if key != NIL && self.keys[key].run > 1 {
+        let key = self.live[index].key;
+        if key != NIL && self.live.keys[key].run > 1 {
             self.revoke_run(key, out);
         }
         self.fail(index, Failure { cause: Cause::Nack, counts: true, wait_ms, reason }, out);
@@ -79,30 +79,30 @@ impl Dispatcher {
     /// A worker says that it is still busy.
     pub(crate) fn renew(&mut self, offset: i64, token: Token) {
         let index = match self.entry_at(offset) {
-            Some(index) if self.entries[index].state == State::InFlight => index,
+            Some(index) if self.live[index].state == State::InFlight => index,
             _ => return self.counters.stale_acks += 1,
         };
-        if token != self.entries[index].token {
+        if token != self.live[index].token {
             self.counters.stale_acks += 1;
             return;
         }
-        self.leases.unlink(&mut self.entries, index);
+        self.leases.unlink(&mut self.live, index);
         self.lease(index);
     }
 
     #[cfg(test)]
     fn move_head_to_tail(&mut self, index: u32) {
-        let key = self.entries[index].key;
-        if self.entries[index].state != State::Backoff || key == NIL || self.keys[key].count < 2 {
+        let key = self.live[index].key;
+        if self.live[index].state != State::Backoff || key == NIL || self.live.keys[key].count < 2 {
             return;
         }
         self.stop_waiting(index);
-        let second = self.entries[index].next;
-        let tail = self.keys[key].tail;
-        self.entries[tail].next = index;
-        self.entries[index].next = NIL;
-        self.entries[index].state = State::Waiting;
-        (self.keys[key].head, self.keys[key].tail) = (second, index);
+        let second = self.live[index].next;
+        let tail = self.live.keys[key].tail;
+        self.live[tail].next = index;
+        self.live[index].next = NIL;
+        self.live[index].state = State::Waiting;
+        (self.live.keys[key].head, self.live.keys[key].tail) = (second, index);
         self.link_key(key);
     }
 
@@ -111,7 +111,7 @@ impl Dispatcher {
 
     pub(crate) fn side_done(&mut self, offset: i64, ok: bool, out: &mut Vec<Output>) {
         let index = match self.entry_at(offset) {
-            Some(index) if self.entries[index].state == State::SideWrite => index,
+            Some(index) if self.live[index].state == State::SideWrite => index,
             _ => return,
         };
         if ok {
@@ -119,14 +119,14 @@ impl Dispatcher {
                 self.counters.parked += 1;
             } else {
                 self.counters.dead_lettered += 1;
-                self.counters.dead_lettered_by.count(self.entries[index].cause);
+                self.counters.dead_lettered_by.count(self.live[index].cause);
             }
             self.complete(index, out);
         } else if self.is_cut_off(index) {
             self.lose(index, out);
         } else {
             self.counters.side_write_errors += 1;
-            let entry = &mut self.entries[index];
+            let entry = &mut self.live[index];
             entry.state = State::SideRetry;
             entry.due = self.now.plus(SIDE_RETRY_MS);
             self.timers.insert((entry.due, Timer::Retry(index)));

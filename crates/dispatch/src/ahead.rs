@@ -19,29 +19,22 @@ impl Dispatcher {
         for input in inputs.iter().take(BATCH) {
             let Input::Ack { offset, .. } = input else { continue };
             let Cell::Live(index) = self.window.get(offset.0) else { continue };
-            read ^= self.entries[index].offset as u64 ^ self.entries[index].state as u64;
+            read ^= self.live.peek(index);
             found[len] = index;
             len += 1;
         }
         for index in &found[..len] {
-            let entry = &self.entries[*index];
+            let entry = &self.live[*index];
             for neighbour in [entry.lease_prev, entry.lease_next] {
                 if neighbour != NIL {
-                    read ^= u64::from(self.entries[neighbour].lease_next);
+                    read ^= u64::from(self.live[neighbour].lease_next);
                 }
             }
             if entry.key != NIL {
-                let key = &self.keys[entry.key];
-                read ^= key.hash.low() ^ u64::from(key.head);
-            }
-        }
-        for index in &found[..len] {
-            let entry = &self.entries[*index];
-            if entry.key != NIL {
-                read ^= u64::from(self.table.peek(self.keys[entry.key].hash));
+                read ^= u64::from(self.table.peek(self.live.keys[entry.key].hash));
             }
             if entry.next != NIL {
-                read ^= self.entries[entry.next].offset as u64;
+                read ^= self.live.peek(entry.next);
             }
         }
         black_box(read);
@@ -55,20 +48,18 @@ impl Dispatcher {
         let mut read = 0;
         for (nth, record) in records.iter().enumerate() {
             read ^= u64::from(self.table.peek(record.key));
-            if let Some(index) = self.entries.nth_free(nth) {
-                read ^= self.entries[index].offset as u64 ^ self.entries[index].state as u64;
-            }
-            if let Some(index) = self.keys.nth_free(nth) {
-                read ^= self.keys[index].hash.low() ^ u64::from(self.keys[index].ready);
+            if let Some(index) = self.live.keys.nth_free(nth) {
+                read ^= self.live.peek(index);
             }
         }
         for record in records {
             if let Some(index) = self.table.likely(record.key) {
-                read ^= u64::from(self.keys[index].tail);
+                let key = &self.live.keys[index];
+                read ^= u64::from(key.tail) ^ u64::from(key.beside.next);
             } else if let Some(slot) = self.placement.slots.get(self.placement.slot_of(record.key) as usize)
                 && slot.tail != NIL
             {
-                read ^= u64::from(self.keys[slot.tail].next);
+                read ^= u64::from(self.live.keys[slot.tail].next);
             }
         }
         black_box(read);
@@ -78,25 +69,15 @@ impl Dispatcher {
     pub(crate) fn read_ahead_of_deliveries(&self, consumer: u32) {
         let consumer = &self.roster[consumer];
         let wanted = (consumer.credit.saturating_sub(consumer.in_flight) as usize).min(BATCH);
-        let (mut found, mut len, mut read) = ([NIL; BATCH], 0, 0);
+        let (mut len, mut read) = (0, 0);
         let mut at = consumer.ring;
         while len < wanted && at != NIL {
             let slot = &self.placement.slots[at as usize];
-            let key = &self.keys[slot.head];
-            read ^= u64::from(key.head) ^ u64::from(key.ready);
-            found[len] = slot.head;
+            read ^= self.live.peek(slot.head);
             len += 1;
             at = slot.next;
             if at == consumer.ring {
                 break;
-            }
-        }
-        for key in &found[..len] {
-            let key = &self.keys[*key];
-            let entry = &self.entries[key.head];
-            read ^= entry.offset as u64 ^ entry.state as u64;
-            if key.next != NIL {
-                read ^= u64::from(self.keys[key.next].prev);
             }
         }
         black_box(read);

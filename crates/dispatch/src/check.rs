@@ -13,7 +13,7 @@ impl Dispatcher {
     pub fn check(&self) {
         let live = self.check_window();
         let unparked = self.parking.entries.len();
-        assert_eq!(live + unparked, self.entries.len(), "every entry is in the window once, or was parked");
+        assert_eq!(live + unparked, self.live.len(), "every entry is in the window once, or was parked");
         assert!(live <= self.config.live_max as usize, "live messages are bounded");
         assert!(self.window.span() <= i64::from(self.config.span_max), "the span is bounded");
         self.check_keys();
@@ -40,7 +40,7 @@ impl Dispatcher {
             match self.window.get(offset) {
                 Cell::Live(index) => {
                     assert!(offset < self.window.next_read());
-                    assert_eq!(self.entries[index].offset, offset);
+                    assert_eq!(self.live[index].offset, offset);
                     live += 1;
                 }
                 Cell::Done => {}
@@ -70,11 +70,11 @@ impl Dispatcher {
     fn check_keys(&self) {
         let mut messages = 0;
         let (mut keys, mut keys_in_log) = (0, 0);
-        let free = self.keys.free_indices();
-        for index in (0..(self.keys.len() + free.len()) as u32).filter(|index| !free.contains(index)) {
+        let free = self.live.keys.free_indices();
+        for index in (0..(self.live.keys.len() + free.len()) as u32).filter(|index| !free.contains(index)) {
             keys += 1;
-            let key = &self.keys[index];
-            assert_eq!(self.table.find(key.hash, |other| self.keys[other].hash), Some(index));
+            let key = &self.live.keys[index];
+            assert_eq!(self.table.find(key.hash, |other| self.live.keys[other].hash), Some(index));
             let (mut at, mut last, mut count) = (key.head, i64::MIN, 0);
             assert_eq!(key.spilled, self.spills.ranges.contains_key(&index));
             let short = key.spilled && key.count == 0;
@@ -92,9 +92,9 @@ impl Dispatcher {
                 keys_in_log += 1;
                 continue;
             }
-            let holder = self.entries[key.head].consumer;
+            let holder = self.live[key.head].consumer;
             while at != NIL {
-                let entry = &self.entries[at];
+                let entry = &self.live[at];
                 assert!(entry.key == index && entry.offset > last, "a key's messages ascend");
                 let in_run = count < u32::from(key.run);
                 let held = matches!(entry.state, State::InFlight | State::Acked);
@@ -109,7 +109,7 @@ impl Dispatcher {
                 );
                 assert!(at != key.head || entry.state != State::Lost, "a lost head is done at once");
                 (last, count, at) = (entry.offset, count + 1, entry.next);
-                assert!(at != NIL || self.entries[key.tail].offset == last);
+                assert!(at != NIL || self.live[key.tail].offset == last);
             }
             assert!(count > 0, "only live keys take memory");
             assert_eq!(count, key.count);
@@ -124,18 +124,18 @@ impl Dispatcher {
         assert!(keys_in_log <= self.spills.ranges.len());
         assert!(self.spills.thirsty.iter().all(|key| self.spills.ranges.contains_key(key)));
         if self.config.mode.is_keyed() {
-            assert_eq!(messages, self.entries.len(), "every message is of a key");
+            assert_eq!(messages, self.live.len(), "every message is of a key");
         }
     }
 
     /// Whether a key's next message could be delivered if its consumer could take more.
     fn is_ready(&self, index: u32) -> bool {
-        let key = &self.keys[index];
+        let key = &self.live.keys[index];
         let next = self.next_of(index);
         if key.run == 0 || next == NIL {
-            return next != NIL && self.entries[next].state == State::Waiting && !self.is_held_back(next);
+            return next != NIL && self.live[next].state == State::Waiting && !self.is_held_back(next);
         }
-        let (holder, message) = (self.entries[key.head].consumer, &self.entries[next]);
+        let (holder, message) = (self.live[key.head].consumer, &self.live[next]);
         let used_up = message.failures > self.config.failure.max_redelivery_count;
         message.state == State::Waiting
             && !used_up
@@ -145,30 +145,30 @@ impl Dispatcher {
     }
 
     fn check_leases(&self) {
-        let leased: Vec<u32> = self.leases.iter(&self.entries).collect();
+        let leased: Vec<u32> = self.leases.iter(&self.live).collect();
         assert_eq!(leased.len(), self.leases.len);
         for growth in 0..crate::entry::Leases::IDLE {
-            let of_length = leased.iter().filter(|&&index| usize::from(self.entries[index].growth) == growth);
-            assert!(of_length.is_sorted_by_key(|&index| self.entries[index].due));
+            let of_length = leased.iter().filter(|&&index| usize::from(self.live[index].growth) == growth);
+            assert!(of_length.is_sorted_by_key(|&index| self.live[index].due));
         }
         for &index in &leased {
-            let key = self.entries[index].key;
-            let lowest = key == NIL || self.keys[key].head == index;
-            let idle = usize::from(self.entries[index].growth) == crate::entry::Leases::IDLE;
+            let key = self.live[index].key;
+            let lowest = key == NIL || self.live.keys[key].head == index;
+            let idle = usize::from(self.live[index].growth) == crate::entry::Leases::IDLE;
             assert_eq!(lowest, !idle, "the lowest message of a run has its lease");
         }
-        assert!(leased.iter().all(|&index| self.entries[index].state == State::InFlight));
+        assert!(leased.iter().all(|&index| self.live[index].state == State::InFlight));
         assert_eq!(
             leased.len(),
-            self.live().filter(|&index| self.entries[index].state == State::InFlight).count()
+            self.live().filter(|&index| self.live[index].state == State::InFlight).count()
         );
         for (at, consumer) in self.roster.iter() {
-            let held = leased.iter().filter(|&&index| self.entries[index].consumer == at).count();
+            let held = leased.iter().filter(|&&index| self.live[index].consumer == at).count();
             assert_eq!(held, consumer.in_flight as usize, "consumer {} counts what it holds", consumer.id);
         }
         for &index in &leased {
             assert!(
-                self.entries[index].token.raw() >> 40 == u64::from(self.epoch.get()),
+                self.live[index].token.raw() >> 40 == u64::from(self.epoch.get()),
                 "tokens are of this owner"
             );
         }
@@ -176,10 +176,10 @@ impl Dispatcher {
 
     /// I5, first half: whatever waits is where its wake-up finds it.
     fn check_waits(&self) {
-        let queued: Vec<u32> = self.queue.iter(&self.entries).collect();
+        let queued: Vec<u32> = self.queue.iter(&self.live).collect();
         assert_eq!(queued.len(), self.queue.len());
         for index in self.live() {
-            let entry = &self.entries[index];
+            let entry = &self.live[index];
             let timer = self.timers.contains(&(entry.due, Timer::Retry(index)));
             assert_eq!(
                 timer,
@@ -191,10 +191,10 @@ impl Dispatcher {
             assert_eq!(queued.contains(&index), entry.state == State::Waiting && entry.key == NIL);
             assert_eq!(self.troubled.contains_key(&index), entry.failures > 0);
         }
-        assert!(self.troubled.len() <= self.entries.len() && self.queue.blocked.len() <= self.entries.len());
+        assert!(self.troubled.len() <= self.live.len() && self.queue.blocked.len() <= self.live.len());
         for &(at, timer) in &self.timers {
             match timer {
-                Timer::Retry(index) => assert_eq!(self.entries[index].due, at),
+                Timer::Retry(index) => assert_eq!(self.live[index].due, at),
                 Timer::Grace(index) => {
                     assert!(self.roster[index].link == Link::Lost && self.roster[index].until == at)
                 }
@@ -231,9 +231,10 @@ impl Dispatcher {
         for (at, slot) in (0..).zip(&self.placement.slots) {
             let (mut key, mut last) = (slot.head, NIL);
             while key != NIL {
-                assert!(self.keys[key].ready && self.keys[key].slot == at && self.keys[key].prev == last);
+                assert!(self.live.keys[key].ready && self.live.keys[key].slot == at);
+                assert!(key == slot.head || self.live.keys[key].prev == last);
                 ready += 1;
-                (last, key) = (key, self.keys[key].next);
+                (last, key) = (key, self.live.keys[key].next);
             }
             assert_eq!(last, slot.tail);
             let in_ring = slot.owner != NIL && slot.head != NIL;
@@ -289,7 +290,7 @@ impl Dispatcher {
 
     /// I5, second half: nothing more can be dispatched, and when consumers could take more, more was asked for.
     fn check_fixpoint(&self) {
-        let room = self.entries.len() < self.config.live_max as usize;
+        let room = self.live.len() < self.config.live_max as usize;
         let asks = self.spills.reading.is_some() || self.spills.thirsty.is_empty();
         assert!(asks || !room, "what is spilled is asked for when there is room");
         if self.placement.sweep_at != NIL {
@@ -299,14 +300,14 @@ impl Dispatcher {
             assert!(consumer.ring == NIL, "consumer {} could take what is ready for it", consumer.id);
             if self.config.mode == crate::Mode::Shared {
                 assert!(
-                    self.queue.peek(&self.entries).is_none(),
+                    self.queue.peek(&self.live).is_none(),
                     "consumer {} could take a message",
                     consumer.id
                 );
             }
             let draining = self.leases.len != consumer.in_flight as usize;
             if self.active == at && !draining {
-                assert!(self.queue.peek(&self.entries).is_none(), "the active consumer could take a message");
+                assert!(self.queue.peek(&self.live).is_none(), "the active consumer could take a message");
             }
             let wanting = !self.config.mode.is_ordered() || self.active == at;
             let starved = wanting && self.queue.blocked.is_empty() && self.room().is_some();

@@ -5,13 +5,13 @@ use crate::brake::Outcomes;
 use crate::consumer::Roster;
 use crate::declarations::Declarations;
 use crate::entry::{Entry, Leases, State};
-use crate::key::{Key, Texts};
 use crate::key_table::KeyTable;
+use crate::live::Live;
 use crate::park::Parking;
 use crate::placement::Placement;
 use crate::queue::Queue;
 use crate::rates::Rates;
-use crate::slab::{NIL, Slab};
+use crate::slab::NIL;
 use crate::snapshot::{Retry, Snapshot};
 use crate::spill::Spills;
 use crate::stats::Counters;
@@ -30,9 +30,7 @@ pub struct Dispatcher {
     pub(crate) window: Window,
     /// First offset that the log still has.
     pub(crate) log_start: i64,
-    pub(crate) entries: Slab<Entry>,
-    pub(crate) keys: Slab<Key>,
-    pub(crate) texts: Texts,
+    pub(crate) live: Live,
     pub(crate) table: KeyTable,
     pub(crate) placement: Placement,
     pub(crate) declarations: Declarations,
@@ -124,9 +122,7 @@ impl Dispatcher {
             now: Millis::default(),
             window: Window::new(start),
             log_start: 0,
-            entries: Slab::new(),
-            keys: Slab::new(),
-            texts: Texts::default(),
+            live: Live::new(),
             table: KeyTable::default(),
             placement: Placement::new(config.slots),
             declarations: Declarations::default(),
@@ -238,14 +234,14 @@ impl Dispatcher {
     pub fn next_deadline(&self) -> Option<Millis> {
         let persist = self.dirty.map(|dirty| dirty.since.plus(self.config.persist_ms));
         let timer = self.timers.first().map(|&(at, _)| at);
-        let lease = self.leases.first(&self.entries).map(|index| self.entries[index].due);
+        let lease = self.leases.first(&self.live).map(|index| self.live[index].due);
         let sweep = (self.placement.sweep_at != NIL).then_some(self.now);
         [persist, timer, lease, sweep].into_iter().flatten().min()
     }
 
     fn fire_timers(&mut self, out: &mut Vec<Output>) {
-        while let Some(index) = self.leases.first(&self.entries)
-            && self.entries[index].due <= self.now
+        while let Some(index) = self.leases.first(&self.live)
+            && self.live[index].due <= self.now
         {
             self.expire_lease(index, out);
         }
@@ -289,22 +285,22 @@ impl Dispatcher {
     /// Whether this entry is the oldest of its key, or alone.
     #[inline]
     pub(crate) fn is_head(&self, index: u32) -> bool {
-        let key = self.entries[index].key;
-        key == NIL || self.keys[key].head == index
+        let key = self.live[index].key;
+        key == NIL || self.live.keys[key].head == index
     }
 
     /// Takes an entry that is not in flight away from whatever it waits for.
     pub(crate) fn stop_waiting(&mut self, index: u32) {
-        let Entry { offset, key, due, state, .. } = self.entries[index];
+        let Entry { offset, key, due, state, .. } = self.live[index];
         match state {
             State::Waiting if key != NIL => {
-                if self.keys[key].ready {
-                    self.placement.unlink(&mut self.keys, &mut self.roster, key);
+                if self.live.keys[key].ready {
+                    self.placement.unlink(&mut self.live.keys, &mut self.roster, key);
                 }
             }
             State::Waiting => {
                 if !self.queue.remove_returned(offset, index) {
-                    let fresh = self.queue.pop_fresh(&mut self.entries);
+                    let fresh = self.queue.pop_fresh(&mut self.live);
                     assert_eq!(
                         fresh,
                         Some(index),
@@ -327,13 +323,13 @@ impl Dispatcher {
     /// The message at `index` is done: the next of its key goes on.
     #[inline]
     pub(crate) fn complete(&mut self, index: u32, out: &mut Vec<Output>) {
-        let key = self.entries[index].key;
+        let key = self.live[index].key;
         if key != NIL {
             self.tell_unparked(index, out);
             self.pop_head(key, index);
         }
         self.forget(index);
-        if key != NIL && self.keys[key].run > 0 {
+        if key != NIL && self.live.keys[key].run > 0 {
             self.settle_run(key, out);
         }
         if key != NIL && !self.mutated(crate::mutant::Mutant::NoWakeAfterAck) {
@@ -343,8 +339,8 @@ impl Dispatcher {
 
     #[inline]
     pub(crate) fn pop_head(&mut self, key: u32, index: u32) {
-        let (next, at) = (self.entries[index].next, key);
-        let key = &mut self.keys[key];
+        let (next, at) = (self.live[index].next, key);
+        let key = &mut self.live.keys[key];
         assert_eq!(key.head, index, "a key's messages are done in order");
         key.head = next;
         key.count -= 1;
@@ -356,41 +352,41 @@ impl Dispatcher {
 
     #[inline]
     pub(crate) fn forget(&mut self, index: u32) {
-        let entry = self.entries[index];
+        let entry = self.live[index];
         if !self.forget_unparked(index) {
             self.window.set_done(entry.offset);
         }
         if entry.failures > 0 {
             self.troubled.remove(&index);
         }
-        self.entries.free(index);
+        self.live.free(index);
         self.touch().completions += 1;
     }
 
     /// Lets a key's first message that is not in flight go on, if those that are let it.
     #[inline]
     pub(crate) fn advance_key(&mut self, index: u32, out: &mut Vec<Output>) {
-        if self.keys[index].run > 0 {
+        if self.live.keys[index].run > 0 {
             return self.advance_behind(index, out);
         }
-        if self.keys[index].ready {
+        if self.live.keys[index].ready {
             return;
         }
         loop {
-            let head = self.keys[index].head;
+            let head = self.live.keys[index].head;
             if head == NIL {
-                if !self.keys[index].spilled {
+                if !self.live.keys[index].spilled {
                     self.ask_for_parked_if_empty(index, out);
                     self.forget_key(index);
                 }
                 return;
             }
-            if self.entries[head].state == State::Backoff {
+            if self.live[head].state == State::Backoff {
                 return;
             }
-            if self.entries[head].state == State::Lost {
+            if self.live[head].state == State::Lost {
                 self.counters.lost += 1;
-                out.push(Output::Lost { offset: keyway_record::Offset(self.entries[head].offset) });
+                out.push(Output::Lost { offset: keyway_record::Offset(self.live[head].offset) });
             } else {
                 match self.judge(head, out) {
                     Verdict::Ready => return self.link_key(index),
@@ -406,25 +402,28 @@ impl Dispatcher {
 
     fn advance_behind(&mut self, index: u32, out: &mut Vec<Output>) {
         let next = self.next_of(index);
-        if self.keys[index].ready || next == NIL || !self.may_extend(index, next) || self.is_held_back(next) {
+        if self.live.keys[index].ready
+            || next == NIL
+            || !self.may_extend(index, next)
+            || self.is_held_back(next)
+        {
             return;
         }
-        let used_up = self.entries[next].failures > self.config.failure.max_redelivery_count;
-        if self.entries[next].state == State::Waiting && !used_up && self.judge(next, out) == Verdict::Ready {
+        let used_up = self.live[next].failures > self.config.failure.max_redelivery_count;
+        if self.live[next].state == State::Waiting && !used_up && self.judge(next, out) == Verdict::Ready {
             self.link_key(index);
         }
     }
 
     #[inline]
     fn forget_key(&mut self, index: u32) {
-        self.table.remove(self.keys[index].hash, index);
-        self.keys.free(index);
-        self.texts.clear(index, self.keys.places());
+        self.table.remove(self.live.keys[index].hash, index);
+        self.live.free_key(index);
     }
 
     /// Lets an undelivered message without a queue behind it, or at the head of its key, go on.
     pub(crate) fn let_go_on(&mut self, index: u32, out: &mut Vec<Output>) {
-        let Entry { key, offset, .. } = self.entries[index];
+        let Entry { key, offset, .. } = self.live[index];
         if key != NIL {
             return self.advance_key(key, out);
         }

@@ -1,6 +1,7 @@
 //! One message that is not done, and the list of leases.
 
-use crate::slab::{NIL, Slab};
+use crate::live::Live;
+use crate::slab::NIL;
 use crate::{Cause, Millis, Token};
 
 /// Where a message is on its way.
@@ -78,17 +79,17 @@ impl Leases {
 
     /// Appends a message whose lease is 2 to the `growth` times as long as the shortest, or `IDLE`.
     #[inline]
-    pub(crate) fn push(&mut self, entries: &mut Slab<Entry>, index: u32, growth: usize) {
+    pub(crate) fn push(&mut self, live: &mut Live, index: u32, growth: usize) {
         let list = &mut self.lists[growth];
-        let due = entries[index].due;
-        entries[index].growth = growth as u8;
-        (entries[index].lease_prev, entries[index].lease_next) = (list.tail, NIL);
+        let due = live[index].due;
+        live[index].growth = growth as u8;
+        (live[index].lease_prev, live[index].lease_next) = (list.tail, NIL);
         if list.tail == NIL {
             list.head = index;
         } else {
-            let in_order = entries[list.tail].due <= due || growth == Self::IDLE;
+            let in_order = live[list.tail].due <= due || growth == Self::IDLE;
             assert!(in_order, "leases end in the order they began");
-            entries[list.tail].lease_next = index;
+            live[list.tail].lease_next = index;
         }
         list.tail = index;
         self.len += 1;
@@ -96,19 +97,19 @@ impl Leases {
     }
 
     #[inline]
-    pub(crate) fn unlink(&mut self, entries: &mut Slab<Entry>, index: u32) {
-        let (prev, next) = (entries[index].lease_prev, entries[index].lease_next);
-        let growth = usize::from(entries[index].growth);
+    pub(crate) fn unlink(&mut self, live: &mut Live, index: u32) {
+        let (prev, next) = (live[index].lease_prev, live[index].lease_next);
+        let growth = usize::from(live[index].growth);
         let list = &mut self.lists[growth];
         if prev == NIL {
             list.head = next
         } else {
-            entries[prev].lease_next = next
+            live[prev].lease_next = next
         }
         if next == NIL {
             list.tail = prev
         } else {
-            entries[next].lease_prev = prev
+            live[next].lease_prev = prev
         }
         self.len -= 1;
         self.others -= usize::from(growth > 0);
@@ -116,20 +117,20 @@ impl Leases {
 
     /// The message whose lease ends first.
     #[inline]
-    pub(crate) fn first(&self, entries: &Slab<Entry>) -> Option<u32> {
+    pub(crate) fn first(&self, live: &Live) -> Option<u32> {
         let some = |index: u32| (index != NIL).then_some(index);
         let first = some(self.lists[0].head);
         if self.others == 0 {
             return first;
         }
         let heads = self.lists[..Self::IDLE].iter().filter_map(|list| some(list.head));
-        heads.min_by_key(|&index| entries[index].due)
+        heads.min_by_key(|&index| live[index].due)
     }
 
-    pub(crate) fn iter<'a>(&self, entries: &'a Slab<Entry>) -> impl Iterator<Item = u32> + use<'a> {
+    pub(crate) fn iter<'a>(&self, live: &'a Live) -> impl Iterator<Item = u32> + use<'a> {
         let some = |index: u32| (index != NIL).then_some(index);
         self.lists.into_iter().flat_map(move |list| {
-            std::iter::successors(some(list.head), move |&index| some(entries[index].lease_next))
+            std::iter::successors(some(list.head), move |&index| some(live[index].lease_next))
         })
     }
 }

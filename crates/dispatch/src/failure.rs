@@ -32,12 +32,12 @@ impl Dispatcher {
     /// Takes a message out of flight; it is nowhere then.
     #[inline]
     pub(crate) fn release(&mut self, index: u32) {
-        let (consumer, key) = (self.entries[index].consumer, self.entries[index].key);
-        self.leases.unlink(&mut self.entries, index);
-        self.entries[index].state = State::Waiting;
-        self.entries[index].consumer = NIL;
+        let (consumer, key) = (self.live[index].consumer, self.live[index].key);
+        self.leases.unlink(&mut self.live, index);
+        self.live[index].state = State::Waiting;
+        self.live[index].consumer = NIL;
         if key != NIL {
-            self.keys[key].run -= 1;
+            self.live.keys[key].run -= 1;
         }
         self.put_down(consumer);
     }
@@ -55,27 +55,27 @@ impl Dispatcher {
 
     /// A delivery ended without an ack: the message goes back to its key, and with it all of the key that is in flight.
     pub(crate) fn fail(&mut self, index: u32, failure: Failure, out: &mut Vec<Output>) {
-        let consumer = self.entries[index].consumer;
-        match self.entries[index].key {
+        let consumer = self.live[index].consumer;
+        match self.live[index].key {
             NIL => self.release(index),
             key => self.return_run(key),
         }
         self.counters.returned.count(failure.cause);
         let braked = failure.counts && self.count_failure(index, consumer, &failure, out) == Used::Braked;
-        if self.entries[index].offset < self.log_start && self.entries[index].key == NIL {
+        if self.live[index].offset < self.log_start && self.live[index].key == NIL {
             return self.lose(index, out);
         }
         let mut wait_ms = failure.wait_ms.map_or(0, |least| self.wait_ms(index, least));
         if braked {
             wait_ms = self.config.failure.max_redelivery_delay_ms;
         }
-        self.entries[index].due = self.now.plus(wait_ms);
+        self.live[index].due = self.now.plus(wait_ms);
         self.let_go_on(index, out);
     }
 
     fn count_failure(&mut self, index: u32, consumer: u32, failure: &Failure, out: &mut Vec<Output>) -> Used {
         let FailurePolicy { max_redelivery_count: max, poison, .. } = self.config.failure;
-        let mut failures = self.entries[index].failures.saturating_add(1);
+        let mut failures = self.live[index].failures.saturating_add(1);
         let mut used = Used::Counted;
         if failures > max && poison != Poison::Block {
             if self.is_braked(consumer) {
@@ -84,7 +84,7 @@ impl Dispatcher {
                 self.note_outcome(consumer, Outcome::UsedUp, out);
             }
         }
-        let entry = &mut self.entries[index];
+        let entry = &mut self.live[index];
         (entry.failures, entry.cause) = (failures, failure.cause);
         if failures > 0 {
             self.troubled.insert(index, failure.reason.clone().map(shorten));
@@ -97,7 +97,7 @@ impl Dispatcher {
     fn wait_ms(&self, index: u32, least_ms: u64) -> u64 {
         let FailurePolicy { base_redelivery_delay_ms: base, max_redelivery_delay_ms: max, .. } =
             self.config.failure;
-        let entry = &self.entries[index];
+        let entry = &self.live[index];
         let doublings = u32::from(entry.failures.saturating_sub(1)).min(63);
         let wait = match self.config.failure.backoff {
             Backoff::Fixed => base,
@@ -117,7 +117,7 @@ impl Dispatcher {
         {
             return verdict;
         }
-        let entry = &mut self.entries[index];
+        let entry = &mut self.live[index];
         let due = entry.due;
         if entry.failures > self.config.failure.max_redelivery_count {
             return self.resolve_poison(index, out);
@@ -135,12 +135,12 @@ impl Dispatcher {
 
     fn resolve_poison(&mut self, index: u32, out: &mut Vec<Output>) -> Verdict {
         if self.config.failure.poison == Poison::Park
-            && self.entries[index].key != NIL
+            && self.live[index].key != NIL
             && let Some(verdict) = self.park(index, out)
         {
             return verdict;
         }
-        let entry = &mut self.entries[index];
+        let entry = &mut self.live[index];
         let (offset, attempts, cause) = (Offset(entry.offset), u32::from(entry.attempts), entry.cause);
         let next = if entry.key == NIL { NIL } else { entry.next };
         match self.config.failure.poison {
@@ -162,8 +162,8 @@ impl Dispatcher {
                 if self.mutated(Mutant::PoisonTakesKey) {
                     let mut other = next;
                     while other != NIL {
-                        self.entries[other].state = State::Lost;
-                        other = self.entries[other].next;
+                        self.live[other].state = State::Lost;
+                        other = self.live[other].next;
                     }
                 }
                 Verdict::Done
@@ -173,7 +173,7 @@ impl Dispatcher {
 
     pub(crate) fn ask_for_side_write(&mut self, index: u32, out: &mut Vec<Output>) {
         let parks = self.is_held_back(index);
-        let entry = &mut self.entries[index];
+        let entry = &mut self.live[index];
         entry.state = State::SideWrite;
         let (offset, attempts, cause) = (Offset(entry.offset), u32::from(entry.attempts), entry.cause);
         let reason = self.troubled.get(&index).cloned().flatten();
@@ -185,13 +185,13 @@ impl Dispatcher {
 
     /// A wait is over.
     pub(crate) fn retry(&mut self, index: u32, out: &mut Vec<Output>) {
-        match self.entries[index].state {
+        match self.live[index].state {
             State::Backoff => {
-                self.entries[index].state = State::Waiting;
+                self.live[index].state = State::Waiting;
                 self.let_go_on(index, out)
             }
             State::SideRetry if self.is_cut_off(index) => {
-                self.entries[index].state = State::Waiting;
+                self.live[index].state = State::Waiting;
                 self.lose(index, out);
             }
             State::SideRetry => self.ask_for_side_write(index, out),
@@ -200,11 +200,11 @@ impl Dispatcher {
     }
 
     pub(crate) fn expire_lease(&mut self, index: u32, out: &mut Vec<Output>) {
-        let consumer = self.entries[index].consumer;
+        let consumer = self.live[index].consumer;
         self.counters.expired += 1;
         self.roster[consumer].expired += 1;
-        if self.entries[index].key != NIL {
-            self.revoke_run(self.entries[index].key, out);
+        if self.live[index].key != NIL {
+            self.revoke_run(self.live[index].key, out);
         }
         let failure = Failure { cause: Cause::AckTimeout, counts: true, wait_ms: Some(0), reason: None };
         self.fail(index, failure, out);
@@ -215,21 +215,21 @@ impl Dispatcher {
 
     /// Another policy: running leases are shortened if they would outlast it, blocked messages judged again.
     pub(crate) fn set_policy(&mut self, policy: FailurePolicy, out: &mut Vec<Output>) {
-        let in_flight: Vec<u32> = self.leases.iter(&self.entries).collect();
+        let in_flight: Vec<u32> = self.leases.iter(&self.live).collect();
         for index in in_flight {
-            let growth = u32::from(self.entries[index].growth);
+            let growth = u32::from(self.live[index].growth);
             let latest = self.now.plus(policy.ack_timeout_ms << growth);
-            self.entries[index].due = self.entries[index].due.min(latest);
+            self.live[index].due = self.live[index].due.min(latest);
         }
         self.config.failure = policy;
         self.release_brakes(out);
-        let blocked = |&(_, index): &(i64, u32)| self.entries[index].state == State::Blocked;
+        let blocked = |&(_, index): &(i64, u32)| self.live[index].state == State::Blocked;
         let blocked: Vec<(i64, u32)> = self.window.live(i64::MAX).filter(blocked).collect();
         for (_, index) in blocked {
             let FailurePolicy { poison, max_redelivery_count, .. } = self.config.failure;
             let stays = (poison == Poison::Block || poison == Poison::Park && !self.config.mode.is_keyed())
-                && self.entries[index].failures > max_redelivery_count;
-            if self.entries[index].state == State::Blocked && !stays {
+                && self.live[index].failures > max_redelivery_count;
+            if self.live[index].state == State::Blocked && !stays {
                 self.stop_waiting(index);
                 self.let_go_on(index, out);
             }

@@ -20,7 +20,7 @@ impl Dispatcher {
         self.fetching = None;
         // A wide gap in front is one step when nothing is live.
         let first = records.first().map_or(end, |record| record.offset.0);
-        if self.entries.len() == 0 && self.spills.count == 0 && first > self.window.next_read() {
+        if self.live.len() == 0 && self.spills.count == 0 && first > self.window.next_read() {
             self.window.jump(first);
         }
         let limit = self.window.cursor() + i64::from(self.config.span_max);
@@ -36,7 +36,7 @@ impl Dispatcher {
             if offset < self.window.next_read().max(self.log_start) {
                 continue;
             }
-            if offset >= limit || self.entries.len() >= self.config.live_max as usize {
+            if offset >= limit || self.live.len() >= self.config.live_max as usize {
                 stop = stop.min(offset);
                 break;
             }
@@ -77,8 +77,8 @@ impl Dispatcher {
         self.window.read_one();
         if self.mutated(Mutant::SkipInFlight)
             && key != NIL
-            && self.keys[key].run > 0
-            && self.declarations.wanted(self.texts.get(key)) == Wanted::Unmatched
+            && self.live.keys[key].run > 0
+            && self.declarations.wanted(self.live.text(key)) == Wanted::Unmatched
         {
             self.window.set_done(record.offset.0);
             return out.push(Output::Skipped { offset: record.offset });
@@ -97,38 +97,39 @@ impl Dispatcher {
             // A clock that was far ahead when this was saved must not hold the message for ever.
             entry.due = retry.retry_at.min(self.now.plus(self.config.failure.max_redelivery_delay_ms));
         }
-        let index = self.entries.insert(entry);
+        let index = self.live.insert(entry);
         self.window.set_live(offset, index);
         if let Some(retry) = retry.filter(|retry| retry.failures > 0) {
             self.troubled.insert(index, retry.reason);
         }
         if key == NIL {
             return match self.judge(index, out) {
-                Verdict::Ready => self.queue.push_fresh(&mut self.entries, index),
+                Verdict::Ready => self.queue.push_fresh(&mut self.live, index),
                 Verdict::Waits => {}
                 Verdict::Done => self.complete(index, out),
             };
         }
-        let owner = &mut self.keys[key];
+        let owner = &mut self.live.keys[key];
         owner.count += 1;
-        if owner.tail == NIL {
+        let (first, in_flight) = (owner.count == 1, owner.run > 0);
+        let tail = std::mem::replace(&mut owner.tail, index);
+        if tail == NIL {
             owner.head = index;
         } else {
-            self.entries[owner.tail].next = index;
+            self.live[tail].next = index;
         }
-        owner.tail = index;
-        if owner.count == 1 || owner.run > 0 && self.pipelining {
+        if first || in_flight && self.pipelining {
             self.advance_key(key, out);
         }
     }
 
     #[inline]
     fn find_key(&mut self, record: &Arrival) -> Found {
-        let Self { table, keys, .. } = self;
+        let Self { table, live, .. } = self;
         if !self.config.mode.is_keyed() {
             return Found::None;
         }
-        match table.find_or_vacant(record.key, |other| keys[other].hash) {
+        match table.find_or_vacant(record.key, |other| live.keys[other].hash) {
             Ok(index) => Found::Key(index),
             Err(vacant) => Found::Vacant(vacant),
         }
@@ -146,22 +147,9 @@ impl Dispatcher {
     /// The record's key becomes live.
     fn add_key(&mut self, record: &Arrival, vacant: Vacant) -> u32 {
         let version = self.placement.version.wrapping_sub(1);
-        let key = Key {
-            hash: record.key,
-            head: NIL,
-            tail: NIL,
-            count: 0,
-            slot: NIL,
-            next: NIL,
-            prev: NIL,
-            version,
-            run: 0,
-            spilled: false,
-            ready: false,
-        };
-        let index = self.keys.insert(key);
+        let text = record.key_text.as_deref().unwrap_or_default();
+        let index = self.live.keys.insert(Key::new(record.key, text, NIL, version));
         self.table.insert(vacant, record.key, index);
-        self.texts.set(index, record.key_text.as_deref().unwrap_or_default());
         index
     }
 
@@ -177,7 +165,7 @@ impl Dispatcher {
             if self.window.get(offset) == Cell::Done {
                 continue;
             }
-            match self.entries[index].state {
+            match self.live[index].state {
                 State::InFlight if self.mutated(Mutant::RetentionReleases) => {
                     self.release(index);
                     self.lose(index, out);
@@ -185,11 +173,11 @@ impl Dispatcher {
                 // A consumer or the owner has it; it is done or lost when they are.
                 State::InFlight | State::Acked | State::SideWrite | State::Lost => {}
                 state if !self.is_head(index) => {
-                    let key = self.entries[index].key;
-                    if state == State::Backoff || self.keys[key].ready && self.next_of(key) == index {
+                    let key = self.live[index].key;
+                    if state == State::Backoff || self.live.keys[key].ready && self.next_of(key) == index {
                         self.stop_waiting(index);
                     }
-                    self.entries[index].state = State::Lost;
+                    self.live[index].state = State::Lost;
                 }
                 _ => {
                     self.stop_waiting(index);
@@ -204,7 +192,7 @@ impl Dispatcher {
     /// Completes a message that the log no longer has.
     pub(crate) fn lose(&mut self, index: u32, out: &mut Vec<Output>) {
         self.counters.lost += 1;
-        out.push(Output::Lost { offset: Offset(self.entries[index].offset) });
+        out.push(Output::Lost { offset: Offset(self.live[index].offset) });
         self.complete(index, out);
     }
 
@@ -213,7 +201,7 @@ impl Dispatcher {
             return;
         }
         self.touch();
-        if self.entries.len() == 0 && self.spills.count == 0 {
+        if self.live.len() == 0 && self.spills.count == 0 {
             self.window.advance();
             self.window.jump(self.log_start.max(self.window.cursor()));
         } else {
@@ -256,7 +244,7 @@ impl Dispatcher {
 
     /// How many records may come in; none until there is room for a worthwhile number, so that fetches stay large.
     pub(crate) fn room(&self) -> Option<u32> {
-        let live = u32::try_from(self.entries.len()).expect("live messages are bounded");
+        let live = u32::try_from(self.live.len()).expect("live messages are bounded");
         let span = self.window.span();
         let worth = |max: u32| (max / 8).clamp(1, self.config.fetch_records_max);
         let room = self.config.live_max.saturating_sub(live);

@@ -1,10 +1,12 @@
 //! One key that has messages.
 
-use crate::slab::grow_a_little;
+use crate::entry::Entry;
+use crate::slab::NIL;
 use keyway_record::KeyHash;
 
 /// A live key: its messages in offset order. The first few may be in flight; only the head is ever used up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Key {
     pub(crate) hash: KeyHash,
     pub(crate) head: u32,
@@ -23,47 +25,36 @@ pub(crate) struct Key {
     pub(crate) spilled: bool,
     /// Whether it hangs on its slot.
     pub(crate) ready: bool,
+    pub(crate) text: KeyText,
+    /// Room for one of its messages; without a key of its own, it is free.
+    pub(crate) beside: Entry,
 }
 
-/// The live keys' bytes, by the keys' places.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Texts(Vec<KeyText>);
-
-impl Texts {
+impl Key {
+    /// A key of which no message is in memory; where it belongs was last decided at `version`.
     #[inline]
-    pub(crate) fn get(&self, key: u32) -> &[u8] {
-        self.0.get(key as usize).map_or(&[], KeyText::as_bytes)
-    }
-
-    #[inline]
-    pub(crate) fn set(&mut self, key: u32, text: &[u8]) {
-        if key as usize >= self.0.len() {
-            if text.is_empty() {
-                return;
-            }
-            self.grow(key as usize + 1);
-        }
-        self.0[key as usize] = KeyText::new(text);
-    }
-
-    #[cold]
-    fn grow(&mut self, len: usize) {
-        while self.0.len() < len {
-            grow_a_little(&mut self.0);
-            self.0.push(KeyText::EMPTY);
+    pub(crate) fn new(hash: KeyHash, text: &[u8], slot: u32, version: u32) -> Self {
+        Self {
+            hash,
+            head: NIL,
+            tail: NIL,
+            count: 0,
+            slot,
+            next: NIL,
+            prev: NIL,
+            version,
+            run: 0,
+            spilled: false,
+            ready: false,
+            text: KeyText::new(text),
+            beside: Entry::new(0, NIL, 0),
         }
     }
+}
 
-    /// The key is gone; keys' places end at `end`.
-    #[inline]
-    pub(crate) fn clear(&mut self, key: u32, end: usize) {
-        if let Some(text @ KeyText::Long(_)) = self.0.get_mut(key as usize) {
-            *text = KeyText::EMPTY;
-        }
-        if self.0.len() > end {
-            self.0.truncate(end);
-            self.0.shrink_to_fit();
-        }
+impl Default for Key {
+    fn default() -> Self {
+        Self::new(KeyHash(0), &[], NIL, 0)
     }
 }
 
@@ -77,7 +68,7 @@ pub(crate) enum KeyText {
 impl KeyText {
     const SHORT_MAX: usize = 22;
 
-    pub(crate) const EMPTY: Self = Self::Short { len: 0, bytes: [0; Self::SHORT_MAX] };
+    const EMPTY: Self = Self::Short { len: 0, bytes: [0; Self::SHORT_MAX] };
 
     #[inline]
     pub(crate) fn new(text: &[u8]) -> Self {
@@ -87,6 +78,14 @@ impl KeyText {
         let mut bytes = [0; Self::SHORT_MAX];
         bytes[..text.len()].copy_from_slice(text);
         Self::Short { len: text.len() as u8, bytes }
+    }
+
+    /// Gives a long one's memory back.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        if let Self::Long(_) = self {
+            *self = Self::EMPTY;
+        }
     }
 
     #[inline]

@@ -102,7 +102,7 @@ impl Dispatcher {
     /// One key, if it has messages that are not done.
     #[must_use]
     pub fn key(&self, hash: KeyHash) -> Option<KeyView> {
-        let key = self.table.find(hash, |other| self.keys[other].hash)?;
+        let key = self.table.find(hash, |other| self.live.keys[other].hash)?;
         Some(self.view(key))
     }
 
@@ -110,9 +110,9 @@ impl Dispatcher {
     fn live_keys(&self, order: KeyOrder) -> Vec<(Reverse<u32>, i64, u32)> {
         let mut keys = Vec::with_capacity(self.table.len());
         for (offset, index) in self.window.live(i64::MAX) {
-            let key = self.entries[index].key;
-            if key != NIL && self.keys[key].head == index {
-                let count = if order == KeyOrder::Backlog { self.keys[key].count } else { 0 };
+            let key = self.live[index].key;
+            if key != NIL && self.live.keys[key].head == index {
+                let count = if order == KeyOrder::Backlog { self.live.keys[key].count } else { 0 };
                 keys.push((Reverse(count), offset, key));
             }
         }
@@ -134,13 +134,13 @@ impl Dispatcher {
     }
 
     fn view(&self, key: u32) -> KeyView {
-        let live = &self.keys[key];
+        let live = &self.live.keys[key];
         if live.head == NIL {
             let first = self.spills.ranges.get(&key).map_or(self.window.cursor(), |range| range.start);
             let blocked = Some(Reason::Reread);
             return KeyView { spilled: true, blocked, ..self.idle(live.hash, first) };
         }
-        let head = &self.entries[live.head];
+        let head = &self.live[live.head];
         let in_flight = u32::from(live.run);
         let owner = if in_flight > 0 { head.consumer } else { self.owner_of_slot(live.slot) };
         KeyView {
@@ -162,7 +162,7 @@ impl Dispatcher {
 
     /// What a message waits for; nothing if it is in flight or another of its key is before it.
     pub(crate) fn reason(&self, index: u32) -> Option<Reason> {
-        match self.entries[index].state {
+        match self.live[index].state {
             _ if !self.is_head(index) => None,
             State::Waiting if self.is_held_back(index) => Some(Reason::Parked),
             State::Waiting => Some(self.waits_for(index)),
@@ -175,9 +175,9 @@ impl Dispatcher {
 
     /// What a message that could be delivered waits for.
     fn waits_for(&self, index: u32) -> Reason {
-        let entry = &self.entries[index];
+        let entry = &self.live[index];
         let owner = if entry.key != NIL {
-            let slot = self.keys[entry.key].slot;
+            let slot = self.live.keys[entry.key].slot;
             if slot == self.placement.unmatched() {
                 return Reason::Unmatched;
             }

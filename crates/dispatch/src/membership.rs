@@ -125,12 +125,12 @@ impl Dispatcher {
     pub(crate) fn take_back(&mut self, index: u32, out: &mut Vec<Output>) {
         self.roster[index].deadline = None;
         self.counters.forced_revokes += u64::from(self.roster[index].in_flight);
-        let held = self.leases.iter(&self.entries).map(|entry| (entry, self.entries[entry].key));
+        let held = self.leases.iter(&self.live).map(|entry| (entry, self.live[entry].key));
         let mut heads: Vec<(i64, u32)> = held
             .filter(|&(entry, key)| {
-                key != NIL && self.keys[key].head == entry && self.entries[entry].consumer == index
+                key != NIL && self.live.keys[key].head == entry && self.live[entry].consumer == index
             })
-            .map(|(entry, key)| (self.entries[entry].offset, key))
+            .map(|(entry, key)| (self.live[entry].offset, key))
             .collect();
         heads.sort_unstable();
         heads.into_iter().for_each(|(_, key)| self.revoke_run(key, out));
@@ -250,11 +250,11 @@ impl Dispatcher {
 
     /// What a consumer holds goes back to the heads of its keys, the oldest first, and can be delivered at once.
     fn return_held(&mut self, index: u32, disconnects: Disconnects, out: &mut Vec<Output>) {
-        let held = self.leases.iter(&self.entries).filter(|&entry| self.entries[entry].consumer == index);
-        let mut held: Vec<(i64, u32)> = held.map(|entry| (self.entries[entry].offset, entry)).collect();
+        let held = self.leases.iter(&self.live).filter(|&entry| self.live[entry].consumer == index);
+        let mut held: Vec<(i64, u32)> = held.map(|entry| (self.live[entry].offset, entry)).collect();
         held.sort_unstable();
         for (nth, (_, entry)) in held.into_iter().enumerate() {
-            if self.entries[entry].state != State::InFlight {
+            if self.live[entry].state != State::InFlight {
                 continue; // It went back with an older one of its key.
             }
             if self.mutated(Mutant::AckOnLoss) {

@@ -54,22 +54,21 @@ impl Dispatcher {
     /// Whether a message was parked and is in memory again.
     #[inline]
     pub(crate) fn is_unparked(&self, index: u32) -> bool {
-        !self.parking.entries.is_empty()
-            && self.parking.entries.get(&self.entries[index].offset) == Some(&index)
+        !self.parking.entries.is_empty() && self.parking.entries.get(&self.live[index].offset) == Some(&index)
     }
 
     /// Whether the log has this message no more; a parked one is not there anyway.
     pub(crate) fn is_cut_off(&self, index: u32) -> bool {
-        self.entries[index].offset < self.log_start && !self.is_unparked(index)
+        self.live[index].offset < self.log_start && !self.is_unparked(index)
     }
 
     fn stage_of(&self, key: u32) -> Option<Stage> {
-        self.parking.keys.get(&self.keys[key].hash).copied()
+        self.parking.keys.get(&self.live.keys[key].hash).copied()
     }
 
     /// Whether a key's live messages wait for its parked ones.
     pub(crate) fn is_held_back(&self, index: u32) -> bool {
-        let key = self.entries[index].key;
+        let key = self.live[index].key;
         !self.parking.keys.is_empty()
             && key != NIL
             && self.stage_of(key).is_some()
@@ -78,7 +77,7 @@ impl Dispatcher {
 
     /// A used-up head parks its key; `None` if there are too many parked keys.
     pub(crate) fn park(&mut self, index: u32, out: &mut Vec<Output>) -> Option<Verdict> {
-        let hash = self.keys[self.entries[index].key].hash;
+        let hash = self.live.keys[self.live[index].key].hash;
         if self.is_unparked(index) {
             // It is parked still, and so is all that was behind it.
             self.parking.keys.insert(hash, Stage::Parked);
@@ -97,7 +96,7 @@ impl Dispatcher {
 
     /// What becomes of the head of a parked key with nothing in flight; `None` if it goes on as any other.
     pub(crate) fn judge_parked(&mut self, index: u32, out: &mut Vec<Output>) -> Option<Verdict> {
-        let key = self.entries[index].key;
+        let key = self.live[index].key;
         if key == NIL {
             return None;
         }
@@ -106,16 +105,16 @@ impl Dispatcher {
             (_, true) => return None,
             (_, false) if self.is_cut_off(index) => {
                 self.counters.lost += 1;
-                out.push(Output::Lost { offset: Offset(self.entries[index].offset) });
+                out.push(Output::Lost { offset: Offset(self.live[index].offset) });
                 return Some(Verdict::Done);
             }
             (Stage::Parked, false) => self.ask_for_side_write(index, out),
             (Stage::Released | Stage::Unparking, false) => {
-                self.entries[index].state = State::Waiting;
-                self.ask_for_parked(self.keys[key].hash, out);
+                self.live[index].state = State::Waiting;
+                self.ask_for_parked(self.live.keys[key].hash, out);
             }
             (Stage::Asked, false) if self.mutated(Mutant::LiveBeforeParked) => return None,
-            (Stage::Asked, false) => self.entries[index].state = State::Waiting,
+            (Stage::Asked, false) => self.live[index].state = State::Waiting,
         }
         Some(Verdict::Waits)
     }
@@ -126,7 +125,7 @@ impl Dispatcher {
         if !self.parking.keys.is_empty()
             && matches!(self.stage_of(key), Some(Stage::Released | Stage::Unparking))
         {
-            self.ask_for_parked(self.keys[key].hash, out);
+            self.ask_for_parked(self.live.keys[key].hash, out);
         }
     }
 
@@ -141,9 +140,9 @@ impl Dispatcher {
             return;
         }
         self.touch().urgent = true;
-        let Self { table, keys, .. } = self;
-        let head = table.find(hash, |other| keys[other].hash).map_or(NIL, |key| keys[key].head);
-        let writing = head != NIL && matches!(self.entries[head].state, State::SideWrite | State::SideRetry);
+        let Self { table, live, .. } = self;
+        let head = table.find(hash, |other| live.keys[other].hash).map_or(NIL, |key| live.keys[key].head);
+        let writing = head != NIL && matches!(self.live[head].state, State::SideWrite | State::SideRetry);
         if writing {
             self.parking.keys.insert(hash, Stage::Released);
         } else {
@@ -159,8 +158,8 @@ impl Dispatcher {
             Some(Stage::Parked) => return self.release_parked(hash, out),
             _ => return,
         }
-        let Self { table, keys, .. } = self;
-        let known = table.find(hash, |other| keys[other].hash);
+        let Self { table, live, .. } = self;
+        let known = table.find(hash, |other| live.keys[other].hash);
         if parked.is_empty() {
             self.parking.keys.remove(&hash);
             self.touch().urgent = true;
@@ -171,18 +170,18 @@ impl Dispatcher {
         }
         let key = known.unwrap_or_else(|| self.key_of(&parked[0]));
         let before = self.parking.entries.len();
-        let room = self.share().saturating_sub(self.keys[key].count).max(1) as usize;
+        let room = self.share().saturating_sub(self.live.keys[key].count).max(1) as usize;
         for record in parked.iter().take(room).rev() {
-            let head = self.keys[key].head;
-            let given = head != NIL && self.entries[head].offset <= record.offset.0;
+            let head = self.live.keys[key].head;
+            let given = head != NIL && self.live[head].offset <= record.offset.0;
             if given || self.window.get(record.offset.0) != Cell::Done {
                 continue; // Given twice, or written before a crash that the snapshot does not know of.
             }
             let mut entry = Entry::new(record.offset.0, key, record.size);
             (entry.next, entry.cause) = (head, Cause::default());
-            let index = self.entries.insert(entry);
+            let index = self.live.insert(entry);
             self.parking.entries.insert(record.offset.0, index);
-            let live = &mut self.keys[key];
+            let live = &mut self.live.keys[key];
             (live.head, live.count) = (index, live.count + 1);
             if head == NIL {
                 live.tail = index;
@@ -202,7 +201,7 @@ impl Dispatcher {
     pub(crate) fn forget_unparked(&mut self, index: u32) -> bool {
         let unparked = self.is_unparked(index);
         if unparked {
-            self.parking.entries.remove(&self.entries[index].offset);
+            self.parking.entries.remove(&self.live[index].offset);
         }
         unparked
     }
@@ -210,8 +209,8 @@ impl Dispatcher {
     /// Says that a message is done elsewhere too, if it was parked. Before it is forgotten.
     #[inline]
     pub(crate) fn tell_unparked(&mut self, index: u32, out: &mut Vec<Output>) {
-        let offset = Offset(self.entries[index].offset);
-        if self.is_unparked(index) && self.stage_of(self.entries[index].key) != Some(Stage::Parked) {
+        let offset = Offset(self.live[index].offset);
+        if self.is_unparked(index) && self.stage_of(self.live[index].key) != Some(Stage::Parked) {
             self.counters.unparked += 1;
             out.push(Output::Unparked { offset });
         }

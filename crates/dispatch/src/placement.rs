@@ -132,14 +132,16 @@ impl Placement {
         self.ready_keys -= 1;
         let (at, prev, next) = (key.slot, key.prev, key.next);
         let slot = &mut self.slots[at as usize];
-        if prev == NIL {
+        // A head's `prev` says nothing, so that the usual removal does not touch the key behind.
+        let first = slot.head == index;
+        if first {
             slot.head = next
         } else {
             keys[prev].next = next
         }
         if next == NIL {
-            slot.tail = prev
-        } else {
+            slot.tail = if first { NIL } else { prev }
+        } else if !first {
             keys[next].prev = prev
         }
         if slot.head == NIL {

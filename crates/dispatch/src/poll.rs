@@ -53,23 +53,23 @@ impl Dispatcher {
                     self.place_again(key);
                     continue;
                 }
-                self.placement.unlink(&mut self.keys, &mut self.roster, key);
+                self.placement.unlink(&mut self.live.keys, &mut self.roster, key);
                 if self.roster[consumer].ring == at {
                     self.roster[consumer].ring = self.placement.slots[at as usize].next;
                 }
                 let mut index = self.next_of(key);
                 if self.mutated(Mutant::NewestFirst) {
-                    index = self.keys[key].tail;
+                    index = self.live.keys[key].tail;
                 }
                 messages += 1;
-                bytes += u64::from(self.entries[index].size);
+                bytes += u64::from(self.live[index].size);
                 self.deliver(index, consumer, out);
                 if self.roster[consumer].in_flight_per_key > 1 {
                     self.advance_key(key, out);
                 }
                 if self.mutated(Mutant::TwoInFlight) {
-                    let second = self.entries[index].next;
-                    if second != NIL && self.entries[second].state == State::Waiting {
+                    let second = self.live[index].next;
+                    if second != NIL && self.live[second].state == State::Waiting {
                         self.deliver(second, consumer, out);
                     }
                 }
@@ -100,14 +100,14 @@ impl Dispatcher {
                 self.place_again(key);
                 continue;
             }
-            let index = self.keys[key].head;
-            self.placement.unlink(&mut self.keys, &mut self.roster, key);
+            let index = self.live.keys[key].head;
+            self.placement.unlink(&mut self.live.keys, &mut self.roster, key);
             if self.config.unmatched == Unmatched::DeadLetter {
-                self.entries[index].cause = crate::Cause::Unmatched;
+                self.live[index].cause = crate::Cause::Unmatched;
                 self.ask_for_side_write(index, out);
             } else {
                 self.counters.skipped += 1;
-                out.push(Output::Skipped { offset: Offset(self.entries[index].offset) });
+                out.push(Output::Skipped { offset: Offset(self.live[index].offset) });
                 self.complete(index, out);
             }
         }
@@ -115,12 +115,12 @@ impl Dispatcher {
 
     /// Strict round robin: one message each.
     fn poll_shared(&mut self, out: &mut Vec<Output>) {
-        while let Some(index) = self.queue.peek(&self.entries)
+        while let Some(index) = self.queue.peek(&self.live)
             && let Some(consumer) = self.run.pop_front()
         {
             self.roster[consumer].queued = false;
             if self.roster[consumer].can_take() {
-                self.queue.pop(&mut self.entries);
+                self.queue.pop(&mut self.live);
                 self.deliver(index, consumer, out);
                 self.wake(consumer);
             }
@@ -133,9 +133,9 @@ impl Dispatcher {
             return;
         }
         while self.roster[self.active].can_take()
-            && let Some(index) = self.queue.peek(&self.entries)
+            && let Some(index) = self.queue.peek(&self.live)
         {
-            self.queue.pop(&mut self.entries);
+            self.queue.pop(&mut self.live);
             self.deliver(index, self.active, out);
         }
     }
@@ -147,8 +147,8 @@ impl Dispatcher {
             false => Token::new(self.epoch, self.sequence),
             true => Token::from_raw(self.sequence),
         };
-        let Self { entries, keys, roster, leases, counters, .. } = self;
-        let entry = &mut entries[index];
+        let Self { live, roster, leases, counters, .. } = self;
+        let entry = &mut live[index];
         assert_eq!(entry.state, State::Waiting, "only a waiting message is delivered");
         entry.state = State::InFlight;
         entry.token = token;
@@ -169,13 +169,13 @@ impl Dispatcher {
         } else {
             // A run of one, with the shortest lease.
             entry.due = self.now.plus(self.config.failure.ack_timeout_ms);
-            leases.push(entries, index, 0);
+            leases.push(live, index, 0);
             if key != NIL {
-                keys[key].run += 1;
+                live.keys[key].run += 1;
             }
         }
         if key != NIL {
-            self.rates.delivered(self.now, self.sequence, self.keys[key].hash, offset.0);
+            self.rates.delivered(self.now, self.sequence, self.live.keys[key].hash, offset.0);
         }
     }
 
@@ -197,18 +197,18 @@ impl Dispatcher {
     /// Hangs a key whose head can be delivered on its slot.
     #[inline]
     pub(crate) fn link_key(&mut self, index: u32) {
-        if self.keys[index].version != self.placement.version || self.placement.slots.is_empty() {
+        if self.live.keys[index].version != self.placement.version || self.placement.slots.is_empty() {
             let slot = self.place(index);
-            self.keys[index].slot = slot;
-            self.keys[index].version = self.placement.version;
+            self.live.keys[index].slot = slot;
+            self.live.keys[index].version = self.placement.version;
         }
-        if self.keys[index].run > 0 && !self.mutated(Mutant::RunOverTwo) {
-            let holder = self.entries[self.keys[index].head].consumer;
-            if self.placement.slots[self.keys[index].slot as usize].owner != holder {
+        if self.live.keys[index].run > 0 && !self.mutated(Mutant::RunOverTwo) {
+            let holder = self.live[self.live.keys[index].head].consumer;
+            if self.placement.slots[self.live.keys[index].slot as usize].owner != holder {
                 return;
             }
         }
-        if let Some(owner) = self.placement.link(&mut self.keys, &mut self.roster, index) {
+        if let Some(owner) = self.placement.link(&mut self.live.keys, &mut self.roster, index) {
             self.wake(owner);
         }
     }
@@ -217,12 +217,12 @@ impl Dispatcher {
     #[inline]
     fn place(&mut self, index: u32) -> u32 {
         self.placement.reserve(self.roster.places());
-        let Self { placement, declarations, roster, keys, texts, .. } = self;
-        let slot = placement.slot_of(keys[index].hash);
+        let Self { placement, declarations, roster, live, .. } = self;
+        let slot = placement.slot_of(live.keys[index].hash);
         if declarations.all_open() {
             return slot;
         }
-        match declarations.wanted(texts.get(index)) {
+        match declarations.wanted(live.text(index)) {
             Wanted::Unfiltered => slot,
             Wanted::Unmatched => placement.unmatched(),
             Wanted::Filtered => {
@@ -260,11 +260,11 @@ impl Dispatcher {
     /// Whether this ready key's place was chosen before the last change.
     #[inline]
     fn is_outdated(&self, key: u32) -> bool {
-        key != NIL && self.keys[key].version != self.placement.version
+        key != NIL && self.live.keys[key].version != self.placement.version
     }
 
     fn place_again(&mut self, key: u32) {
-        self.placement.unlink(&mut self.keys, &mut self.roster, key);
+        self.placement.unlink(&mut self.live.keys, &mut self.roster, key);
         self.link_key(key);
     }
 
@@ -275,11 +275,11 @@ impl Dispatcher {
             let mut key = slot.head;
             while key != NIL {
                 ready.push(key);
-                key = self.keys[key].next;
+                key = self.live.keys[key].next;
             }
         }
         for &key in &ready {
-            self.placement.unlink(&mut self.keys, &mut self.roster, key);
+            self.placement.unlink(&mut self.live.keys, &mut self.roster, key);
         }
         ready
     }

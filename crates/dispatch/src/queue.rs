@@ -1,7 +1,7 @@
 //! The one queue of a subscription that does not queue by key.
 
-use crate::entry::Entry;
-use crate::slab::{NIL, Slab};
+use crate::live::Live;
+use crate::slab::NIL;
 use std::collections::BTreeSet;
 
 /// Messages that wait, lowest offset first: fresh ones as they were read, and returned ones.
@@ -30,13 +30,13 @@ impl Queue {
         self.fresh_len + self.returned.len()
     }
 
-    pub(crate) fn push_fresh(&mut self, entries: &mut Slab<Entry>, index: u32) {
-        entries[index].next = NIL;
+    pub(crate) fn push_fresh(&mut self, live: &mut Live, index: u32) {
+        live[index].next = NIL;
         if self.fresh_tail == NIL {
             self.fresh_head = index;
         } else {
-            assert!(entries[self.fresh_tail].offset < entries[index].offset, "records are read in order");
-            entries[self.fresh_tail].next = index;
+            assert!(live[self.fresh_tail].offset < live[index].offset, "records are read in order");
+            live[self.fresh_tail].next = index;
         }
         self.fresh_tail = index;
         self.fresh_len += 1;
@@ -52,24 +52,24 @@ impl Queue {
     }
 
     /// The next message, unless a blocked one is before it.
-    pub(crate) fn peek(&self, entries: &Slab<Entry>) -> Option<u32> {
-        let index = if self.returned_is_first(entries) { self.returned.first()?.1 } else { self.fresh_head };
-        let behind_blocked = self.blocked.first().is_some_and(|&blocked| blocked < entries[index].offset);
+    pub(crate) fn peek(&self, live: &Live) -> Option<u32> {
+        let index = if self.returned_is_first(live) { self.returned.first()?.1 } else { self.fresh_head };
+        let behind_blocked = self.blocked.first().is_some_and(|&blocked| blocked < live[index].offset);
         (!behind_blocked).then_some(index)
     }
 
     /// Takes the message that [`Self::peek`] returned.
-    pub(crate) fn pop(&mut self, entries: &mut Slab<Entry>) {
-        if self.returned_is_first(entries) {
+    pub(crate) fn pop(&mut self, live: &mut Live) {
+        if self.returned_is_first(live) {
             self.returned.pop_first().expect("the queue has a message");
         } else {
-            self.pop_fresh(entries).expect("the queue has a message");
+            self.pop_fresh(live).expect("the queue has a message");
         }
     }
 
     /// Returned messages are older than fresh ones, but for those that a new owner reads while they still wait.
-    fn returned_is_first(&self, entries: &Slab<Entry>) -> bool {
-        let fresh = self.peek_fresh().map(|index| entries[index].offset);
+    fn returned_is_first(&self, live: &Live) -> bool {
+        let fresh = self.peek_fresh().map(|index| live[index].offset);
         fresh.is_none_or(|fresh| self.returned.first().is_some_and(|&(returned, _)| returned < fresh))
     }
 
@@ -78,21 +78,21 @@ impl Queue {
         (self.fresh_head != NIL).then_some(self.fresh_head)
     }
 
-    pub(crate) fn pop_fresh(&mut self, entries: &mut Slab<Entry>) -> Option<u32> {
+    pub(crate) fn pop_fresh(&mut self, live: &mut Live) -> Option<u32> {
         let index = self.peek_fresh()?;
-        self.fresh_head = entries[index].next;
+        self.fresh_head = live[index].next;
         if self.fresh_head == NIL {
             self.fresh_tail = NIL;
         }
         self.fresh_len -= 1;
-        entries[index].next = NIL;
+        live[index].next = NIL;
         Some(index)
     }
 
     /// Every waiting message; for `check`.
-    pub(crate) fn iter<'a>(&'a self, entries: &'a Slab<Entry>) -> impl Iterator<Item = u32> + 'a {
+    pub(crate) fn iter<'a>(&'a self, live: &'a Live) -> impl Iterator<Item = u32> + 'a {
         let some = |index: u32| (index != NIL).then_some(index);
-        let fresh = std::iter::successors(some(self.fresh_head), move |&index| some(entries[index].next));
+        let fresh = std::iter::successors(some(self.fresh_head), move |&index| some(live[index].next));
         self.returned.iter().map(|&(_, index)| index).chain(fresh)
     }
 }

@@ -17,19 +17,19 @@ impl Dispatcher {
     /// A key's first message that is not in flight; `NIL` if there is none.
     #[inline]
     pub(crate) fn next_of(&self, key: u32) -> u32 {
-        let live = &self.keys[key];
+        let live = &self.live.keys[key];
         match live.run {
             0 => live.head,
-            1 => self.entries[live.head].next,
-            _ => self.entries[self.run_ends[key as usize]].next,
+            1 => self.live[live.head].next,
+            _ => self.live[self.run_ends[key as usize]].next,
         }
     }
 
     /// A message is in flight now, behind the others of its key that are.
     #[inline]
     pub(crate) fn extend_run(&mut self, key: u32, index: u32) {
-        self.keys[key].run += 1;
-        if self.keys[key].run > 1 {
+        self.live.keys[key].run += 1;
+        if self.live.keys[key].run > 1 {
             if self.run_ends.len() <= key as usize {
                 self.run_ends.resize(key as usize + 1, NIL);
             }
@@ -40,10 +40,10 @@ impl Dispatcher {
     /// Whether a key's next message may join those in flight: they leave room, and neither is anybody's last attempt,
     /// which is made alone so that it is certain what failed.
     pub(crate) fn may_extend(&self, key: u32, next: u32) -> bool {
-        let live = &self.keys[key];
-        let head = &self.entries[live.head];
+        let live = &self.live.keys[key];
+        let head = &self.live[live.head];
         let last = self.config.failure.max_redelivery_count;
-        let alone = (head.failures >= last || self.entries[next].failures >= last)
+        let alone = (head.failures >= last || self.live[next].failures >= last)
             && !self.mutated(Mutant::LastAttemptInCompany);
         live.run < self.roster[head.consumer].in_flight_per_key && !alone
     }
@@ -52,38 +52,40 @@ impl Dispatcher {
     /// runs it is longer with every attempt: a run that is too long for one lease must get through some time.
     #[inline]
     pub(crate) fn lease(&mut self, index: u32) {
-        let entry = &self.entries[index];
-        if entry.key != NIL && self.keys[entry.key].head != index && !self.mutated(Mutant::LeasesRunTogether)
+        let entry = &self.live[index];
+        if entry.key != NIL
+            && self.live.keys[entry.key].head != index
+            && !self.mutated(Mutant::LeasesRunTogether)
         {
-            return self.leases.push(&mut self.entries, index, Leases::IDLE);
+            return self.leases.push(&mut self.live, index, Leases::IDLE);
         }
         let growth = match self.roster[entry.consumer].in_flight_per_key {
             1 => 0,
             _ => (entry.attempts.max(1) - 1).min(Leases::GROWTH_MAX),
         };
-        self.entries[index].due = self.now.plus(self.config.failure.ack_timeout_ms << growth);
-        self.leases.push(&mut self.entries, index, growth as usize);
+        self.live[index].due = self.now.plus(self.config.failure.ack_timeout_ms << growth);
+        self.leases.push(&mut self.live, index, growth as usize);
     }
 
     /// An ack for a message with others before it in flight: it counts when they are done.
     pub(crate) fn ack_provisionally(&mut self, index: u32) {
-        let consumer = self.entries[index].consumer;
-        self.leases.unlink(&mut self.entries, index);
-        self.entries[index].state = State::Acked;
+        let consumer = self.live[index].consumer;
+        self.leases.unlink(&mut self.live, index);
+        self.live[index].state = State::Acked;
         self.put_down(consumer);
     }
 
     /// The lowest message of a run was done: so are those after it that were acked, and the next one's lease begins.
     pub(crate) fn settle_run(&mut self, key: u32, out: &mut Vec<Output>) {
-        while self.keys[key].run > 0 {
-            let head = self.keys[key].head;
-            if self.entries[head].state != State::Acked {
-                self.leases.unlink(&mut self.entries, head);
+        while self.live.keys[key].run > 0 {
+            let head = self.live.keys[key].head;
+            if self.live[head].state != State::Acked {
+                self.leases.unlink(&mut self.live, head);
                 return self.lease(head);
             }
             self.count_ack(head, out);
             self.tell_unparked(head, out);
-            self.keys[key].run -= 1;
+            self.live.keys[key].run -= 1;
             self.pop_head(key, head);
             self.forget(head);
         }
@@ -91,38 +93,38 @@ impl Dispatcher {
 
     /// All of a key that is in flight goes back to the front of its queue; it is nowhere then.
     pub(crate) fn return_run(&mut self, key: u32) {
-        if self.keys[key].ready {
-            self.placement.unlink(&mut self.keys, &mut self.roster, key);
+        if self.live.keys[key].ready {
+            self.placement.unlink(&mut self.live.keys, &mut self.roster, key);
         }
-        let mut index = self.keys[key].head;
-        for nth in 0..self.keys[key].run {
-            let (consumer, next) = (self.entries[index].consumer, self.entries[index].next);
-            let in_flight = self.entries[index].state == State::InFlight;
+        let mut index = self.live.keys[key].head;
+        for nth in 0..self.live.keys[key].run {
+            let (consumer, next) = (self.live[index].consumer, self.live[index].next);
+            let in_flight = self.live[index].state == State::InFlight;
             if in_flight {
-                self.leases.unlink(&mut self.entries, index);
+                self.leases.unlink(&mut self.live, index);
                 self.put_down(consumer);
             }
             let cut_off = self.is_cut_off(index);
-            let entry = &mut self.entries[index];
+            let entry = &mut self.live[index];
             entry.consumer = NIL;
             entry.due = Millis::default();
             entry.state = if cut_off { State::Lost } else { State::Waiting };
             if !in_flight && self.mutated(Mutant::KeepProvisional) {
-                self.entries[index].state = State::Lost;
+                self.live[index].state = State::Lost;
             }
             self.counters.revoked += u64::from(nth > 0);
             index = next;
         }
-        self.keys[key].run = 0;
+        self.live.keys[key].run = 0;
     }
 
     /// Tells the consumer of a run that it is void, if it may hold such.
     pub(crate) fn revoke_run(&mut self, key: u32, out: &mut Vec<Output>) {
-        let consumer = &self.roster[self.entries[self.keys[key].head].consumer];
+        let consumer = &self.roster[self.live[self.live.keys[key].head].consumer];
         if consumer.in_flight_per_key > 1 && !self.mutated(Mutant::NoRevoke) {
             self.sequence += 1;
             let token = Token::new(self.epoch, self.sequence);
-            out.push(Output::Revoke { consumer: consumer.id, key: self.keys[key].hash, token });
+            out.push(Output::Revoke { consumer: consumer.id, key: self.live.keys[key].hash, token });
         }
     }
 
@@ -131,13 +133,13 @@ impl Dispatcher {
         if std::mem::take(&mut self.moved) == Moved::No || !self.pipelining {
             return;
         }
-        let in_flight = self.leases.iter(&self.entries).map(|index| self.entries[index].key);
+        let in_flight = self.leases.iter(&self.live).map(|index| self.live[index].key);
         let mut keys: Vec<u32> = in_flight.filter(|&key| key != NIL).collect();
         keys.sort_unstable();
         keys.dedup();
         for key in keys {
-            if self.keys[key].ready {
-                self.placement.unlink(&mut self.keys, &mut self.roster, key);
+            if self.live.keys[key].ready {
+                self.placement.unlink(&mut self.live.keys, &mut self.roster, key);
             }
             self.advance_key(key, out);
         }

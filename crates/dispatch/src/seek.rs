@@ -2,11 +2,11 @@
 
 use crate::dispatcher::{Dispatcher, Timer};
 use crate::entry::State;
-use crate::key::Texts;
 use crate::key_table::KeyTable;
+use crate::live::Live;
 use crate::park::Parking;
 use crate::queue::Queue;
-use crate::slab::{NIL, Slab};
+use crate::slab::NIL;
 use crate::spill::Spills;
 use crate::window::Window;
 use crate::{Millis, Output};
@@ -16,22 +16,21 @@ impl Dispatcher {
     /// Forgets every message and goes on at `to`; consumers, filters and counters stay.
     pub(crate) fn seek(&mut self, to: i64, out: &mut Vec<Output>) {
         self.unlink_ready_keys();
-        let held: Vec<u32> = self.leases.iter(&self.entries).collect();
+        let held: Vec<u32> = self.leases.iter(&self.live).collect();
         for &index in &held {
-            let key = self.entries[index].key;
-            if key != NIL && self.keys[key].head == index {
+            let key = self.live[index].key;
+            if key != NIL && self.live.keys[key].head == index {
                 self.revoke_run(key, out);
             }
         }
         for index in held {
-            let consumer = self.entries[index].consumer;
-            self.leases.unlink(&mut self.entries, index);
+            let consumer = self.live[index].consumer;
+            self.leases.unlink(&mut self.live, index);
             self.put_down(consumer);
         }
         self.timers.retain(|(_, timer)| !matches!(timer, Timer::Retry(_)));
-        (self.entries, self.keys, self.table) = (Slab::new(), Slab::new(), KeyTable::default());
+        (self.live, self.table) = (Live::new(), KeyTable::default());
         (self.queue, self.window) = (Queue::new(), Window::new(to));
-        self.texts = Texts::default();
         self.saved.clear();
         self.spills = Spills::from(to);
         self.parking = Parking::default();
@@ -45,10 +44,10 @@ impl Dispatcher {
     /// A used-up head is tried again from its first attempt.
     pub(crate) fn release_key(&mut self, hash: KeyHash, out: &mut Vec<Output>) {
         self.release_parked(hash, out);
-        let Self { table, keys, .. } = self;
-        let Some(key) = table.find(hash, |other| keys[other].hash) else { return };
-        let head = self.keys[key].head;
-        if head != NIL && self.entries[head].state == State::Blocked {
+        let Self { table, live, .. } = self;
+        let Some(key) = table.find(hash, |other| live.keys[other].hash) else { return };
+        let head = self.live.keys[key].head;
+        if head != NIL && self.live[head].state == State::Blocked {
             self.try_anew(head, out);
         }
     }
@@ -57,8 +56,7 @@ impl Dispatcher {
         let parked: Vec<KeyHash> = self.parking.keys.keys().copied().collect();
         parked.into_iter().for_each(|key| self.release_parked(key, out));
         let blocked = self.window.live(i64::MAX).map(|(_, index)| index);
-        let blocked: Vec<u32> =
-            blocked.filter(|&index| self.entries[index].state == State::Blocked).collect();
+        let blocked: Vec<u32> = blocked.filter(|&index| self.live[index].state == State::Blocked).collect();
         for index in blocked {
             self.try_anew(index, out);
         }
@@ -66,7 +64,7 @@ impl Dispatcher {
 
     fn try_anew(&mut self, index: u32, out: &mut Vec<Output>) {
         self.stop_waiting(index);
-        let entry = &mut self.entries[index];
+        let entry = &mut self.live[index];
         (entry.attempts, entry.failures, entry.due) = (0, 0, Millis::default());
         self.troubled.remove(&index);
         self.touch();

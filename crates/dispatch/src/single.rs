@@ -33,6 +33,12 @@ impl Entry {
     }
 }
 
+impl Default for Entry {
+    fn default() -> Self {
+        Self::new(0, NIL, 0)
+    }
+}
+
 impl Dispatcher {
     /// Takes the first message of a key, where no filters and no former owner's failures are to be looked at; whether
     /// it did.
@@ -42,27 +48,16 @@ impl Dispatcher {
         if !plain || self.placement.slots.is_empty() {
             return false;
         }
-        let Self { entries, keys, table, texts, window, placement, roster, .. } = self;
-        let index = entries.insert(Entry::new(record.offset.0, NIL, record.size));
-        let key = keys.insert(Key {
-            hash: record.key,
-            head: index,
-            tail: index,
-            count: 1,
-            slot: placement.slot_of(record.key),
-            next: NIL,
-            prev: NIL,
-            version: placement.version,
-            run: 0,
-            spilled: false,
-            ready: false,
-        });
-        entries[index].key = key;
-        table.insert(vacant, record.key, key);
-        texts.set(key, record.key_text.as_deref().unwrap_or_default());
+        let Self { live, table, window, placement, roster, .. } = self;
+        let text = record.key_text.as_deref().unwrap_or_default();
+        let mut key = Key::new(record.key, text, placement.slot_of(record.key), placement.version);
+        key.count = 1;
+        key.beside = Entry::new(record.offset.0, NIL, record.size);
+        let index = live.insert_single(key);
+        table.insert(vacant, record.key, index);
         window.set_live(record.offset.0, index);
         window.read_one();
-        if let Some(owner) = placement.link(keys, roster, key) {
+        if let Some(owner) = placement.link(&mut live.keys, roster, index) {
             self.wake(owner);
         }
         true
@@ -74,18 +69,16 @@ impl Dispatcher {
         if !self.parking.keys.is_empty() {
             return false;
         }
-        let Self { entries, keys, table, texts, window, leases, .. } = self;
-        let Entry { key, offset, consumer, failures, .. } = entries[index];
-        if key == NIL || keys[key].count > 1 || keys[key].spilled || failures > 0 {
+        let Self { live, table, window, leases, .. } = self;
+        let Entry { key, offset, consumer, failures, .. } = live[index];
+        if key != index || live.keys[key].count > 1 || live.keys[key].spilled || failures > 0 {
             return false;
         }
-        let live = &keys[key];
-        assert!(live.head == index && live.run == 1 && !live.ready, "a key's only message is its run");
-        table.remove(live.hash, key);
-        leases.unlink(entries, index);
-        entries.free(index);
-        keys.free(key);
-        texts.clear(key, keys.places());
+        let single = &live.keys[key];
+        assert!(single.head == index && single.run == 1 && !single.ready, "a key's only message is its run");
+        table.remove(single.hash, key);
+        leases.unlink(live, index);
+        live.free_single(index);
         window.set_done(offset);
         self.put_down(consumer);
         self.touch().completions += 1;

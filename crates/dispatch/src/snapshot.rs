@@ -245,7 +245,7 @@ impl Dispatcher {
         }
         let live = |(index, _): &(&u32, &Option<String>)| !self.is_unparked(**index);
         let troubled = self.troubled.iter().filter(live).map(|(&index, reason)| {
-            let entry = &self.entries[index];
+            let entry = &self.live[index];
             let in_flight = matches!(entry.state, State::InFlight | State::Acked);
             let retry_at = if in_flight { Millis(0) } else { entry.due };
             Retry {

@@ -54,17 +54,17 @@ impl Dispatcher {
     /// Whether a key's next message stays in the log.
     #[inline]
     pub(crate) fn must_spill(&self, key: u32) -> bool {
-        let live = &self.keys[key];
+        let live = &self.live.keys[key];
         live.spilled || live.count > 0 && self.is_full(key)
     }
 
     fn is_full(&self, key: u32) -> bool {
-        let (count, max, used) = (self.keys[key].count, self.config.live_max, self.entries.len() as u32);
+        let (count, max, used) = (self.live.keys[key].count, self.config.live_max, self.live.len() as u32);
         let crowded = used >= max / 4 * 3;
         if self.mutated(Mutant::NeverSpill) || !crowded && count < self.share().min(STUCK_CROWDED_MAX) {
             return false;
         }
-        let head = self.entries[self.keys[key].head].state;
+        let head = self.live[self.live.keys[key].head].state;
         let moves = matches!(head, State::Waiting | State::InFlight | State::Acked);
         let most = match (moves, crowded) {
             (true, false) => self.share(),
@@ -80,7 +80,7 @@ impl Dispatcher {
     pub(crate) fn spill(&mut self, key: u32, offset: i64) {
         self.window.set_spilled(offset);
         self.window.read_one();
-        self.keys[key].spilled = true;
+        self.live.keys[key].spilled = true;
         self.spills.count += 1;
         self.counters.spilled += 1;
         self.spills.ranges.entry(key).or_insert(offset..offset).end = offset + 1;
@@ -89,20 +89,20 @@ impl Dispatcher {
     /// A key got shorter.
     #[inline]
     pub(crate) fn reread_if_thirsty(&mut self, key: u32) {
-        if self.keys[key].spilled && self.keys[key].count <= self.share() / 2 {
+        if self.live.keys[key].spilled && self.live.keys[key].count <= self.share() / 2 {
             self.spills.thirsty.insert(key);
         }
     }
 
     /// Asks for the spilled records of a key that needs them, if there is room.
     pub(crate) fn ask_to_reread(&mut self, out: &mut Vec<Output>) {
-        let room = self.config.live_max.saturating_sub(self.entries.len() as u32);
+        let room = self.config.live_max.saturating_sub(self.live.len() as u32);
         if self.spills.reading.is_some() || room == 0 {
             return;
         }
         let Some(key) = self.spills.thirsty.pop_first() else { return };
-        let (hash, range) = (self.keys[key].hash, self.spills.ranges[&key].clone());
-        let wanted = self.share().saturating_sub(self.keys[key].count).max(1);
+        let (hash, range) = (self.live.keys[key].hash, self.spills.ranges[&key].clone());
+        let wanted = self.share().saturating_sub(self.live.keys[key].count).max(1);
         self.spills.reading = Some((hash, range.start));
         out.push(Output::Reread {
             key: hash,
@@ -125,8 +125,9 @@ impl Dispatcher {
             return;
         }
         self.spills.reading = None;
-        let Self { table, keys, .. } = self;
-        let Some(key) = table.find(hash, |other| keys[other].hash).filter(|&key| keys[key].spilled) else {
+        let Self { table, live, .. } = self;
+        let Some(key) = table.find(hash, |other| live.keys[other].hash).filter(|&key| live.keys[key].spilled)
+        else {
             return;
         };
         let mut stop = end;
@@ -134,7 +135,7 @@ impl Dispatcher {
             if self.window.get(record.offset.0) != Cell::Spilled {
                 continue;
             }
-            if self.entries.len() >= self.config.live_max as usize || self.keys[key].count >= self.share() {
+            if self.live.len() >= self.config.live_max as usize || self.live.keys[key].count >= self.share() {
                 stop = stop.min(record.offset.0);
                 break;
             }
@@ -152,11 +153,11 @@ impl Dispatcher {
         if self.spills.ranges[&key].is_empty() {
             self.spills.ranges.remove(&key);
             self.spills.thirsty.remove(&key);
-            self.keys[key].spilled = false;
+            self.live.keys[key].spilled = false;
         } else {
             self.reread_if_thirsty(key);
         }
-        if self.keys[key].head == NIL {
+        if self.live.keys[key].head == NIL {
             self.advance_key(key, out);
         }
     }

@@ -184,7 +184,7 @@ impl Dispatcher {
     /// A picture of what is going on.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let live = (self.entries.len() - self.parking.entries.len()) as u64;
+        let live = (self.live.len() - self.parking.entries.len()) as u64;
         let span = self.window.span() as u64;
         let (blocked, oldest_blocked) = self.blocked();
         Stats {
@@ -244,7 +244,7 @@ impl Dispatcher {
             }
         }
         for (&key, range) in &self.spills.ranges {
-            if self.keys[key].head == NIL {
+            if self.live.keys[key].head == NIL {
                 *blocked.by_mut(Reason::Reread) += 1;
                 let first = oldest.entry(Reason::Reread).or_insert(Offset(range.start));
                 *first = Offset(range.start).min(*first);

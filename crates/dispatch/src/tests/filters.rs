@@ -44,7 +44,9 @@ fn read_all(dispatcher: &mut Dispatcher) {
 /// Keys whose place is that of the newest filters, in the slab.
 fn placed(dispatcher: &Dispatcher) -> usize {
     let version = dispatcher.placement.version;
-    (0..dispatcher.keys.places() as u32).filter(|&key| dispatcher.keys[key].version == version).count()
+    (0..dispatcher.live.keys.places() as u32)
+        .filter(|&key| dispatcher.live.keys[key].version == version)
+        .count()
 }
 
 #[test]

@@ -1,0 +1,118 @@
+//! What is in memory: live keys, and messages that are not done.
+//!
+//! Most keys have one message. So a key has room for one of its messages beside it, and the usual message costs one place
+//! instead of three: two neighbouring cache lines, found at once by whoever knows its index. The other messages of a key,
+//! and those without one, live apart.
+
+use crate::entry::Entry;
+use crate::key::Key;
+use crate::slab::{NIL, Slab};
+use std::ops::{Index, IndexMut};
+
+/// Set in the index of a message that does not live beside its key.
+const APART: u32 = 1 << 31;
+
+/// Keys by their places, and messages by their indices.
+#[derive(Clone, Debug)]
+pub(crate) struct Live {
+    pub(crate) keys: Slab<Key>,
+    apart: Slab<Entry>,
+    /// Messages.
+    len: usize,
+}
+
+impl Live {
+    pub(crate) fn new() -> Self {
+        Self { keys: Slab::new(), apart: Slab::new(), len: 0 }
+    }
+
+    /// Messages.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Gives a message its place: beside its key if that is free.
+    #[inline]
+    pub(crate) fn insert(&mut self, entry: Entry) -> u32 {
+        self.len += 1;
+        if entry.key != NIL && self.keys[entry.key].beside.key == NIL {
+            let key = entry.key;
+            self.keys[key].beside = entry;
+            return key;
+        }
+        let index = self.apart.insert(entry);
+        assert!(index < APART - 1, "indices of messages differ from those of keys, and from none");
+        index | APART
+    }
+
+    /// A key becomes live with its first message beside it.
+    #[inline]
+    pub(crate) fn insert_single(&mut self, key: Key) -> u32 {
+        self.len += 1;
+        let index = self.keys.insert(key);
+        assert!(index < APART, "indices of keys differ from those of messages");
+        let key = &mut self.keys[index];
+        (key.head, key.tail, key.beside.key) = (index, index, index);
+        index
+    }
+
+    /// The message is done; nobody holds its index any more.
+    #[inline]
+    pub(crate) fn free(&mut self, index: u32) {
+        self.len -= 1;
+        if index < APART {
+            self.keys[index].beside.key = NIL;
+        } else {
+            self.apart.free(index & !APART);
+        }
+    }
+
+    /// A key is live no more, and neither is a message of it.
+    #[inline]
+    pub(crate) fn free_key(&mut self, index: u32) {
+        let key = &mut self.keys[index];
+        assert!(key.beside.key == NIL, "a key goes after its messages");
+        key.text.clear();
+        self.keys.free(index);
+    }
+
+    /// Both at once.
+    #[inline]
+    pub(crate) fn free_single(&mut self, index: u32) {
+        self.free(index);
+        self.free_key(index);
+    }
+
+    /// Reads a little of a message, or of a key and what is beside it.
+    #[inline]
+    pub(crate) fn peek(&self, index: u32) -> u64 {
+        if index >= APART {
+            return self.apart[index & !APART].offset as u64;
+        }
+        let key = &self.keys[index];
+        key.hash.low() ^ key.beside.offset as u64
+    }
+
+    /// A key's bytes.
+    #[inline]
+    pub(crate) fn text(&self, key: u32) -> &[u8] {
+        self.keys[key].text.as_bytes()
+    }
+}
+
+impl Index<u32> for Live {
+    type Output = Entry;
+
+    #[inline]
+    fn index(&self, index: u32) -> &Entry {
+        if index < APART { &self.keys[index].beside } else { &self.apart[index & !APART] }
+    }
+}
+
+impl IndexMut<u32> for Live {
+    #[inline]
+    fn index_mut(&mut self, index: u32) -> &mut Entry {
+        if index < APART { &mut self.keys[index].beside } else { &mut self.apart[index & !APART] }
+    }
+}
