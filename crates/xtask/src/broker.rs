@@ -19,8 +19,8 @@ use crate::kafka_probe;
 /// Which broker to start.
 #[derive(Clone)]
 pub(crate) enum Launch {
-    /// This project's binary.
-    Keyway(PathBuf),
+    /// This project's binary, with options of `keyway serve`.
+    Keyway { binary: PathBuf, options: Vec<String> },
     /// Apache Kafka, as the referee of the checks and the other side of the benchmark.
     ApacheKafka(ApacheKafka),
     /// Danube's own broker, as the other side of the benchmark; `{grpc}`, `{admin}` and `{data}` in its arguments stand
@@ -29,9 +29,14 @@ pub(crate) enum Launch {
 }
 
 impl Launch {
+    /// This project's binary as it is.
+    pub(crate) fn keyway(binary: PathBuf) -> Self {
+        Launch::Keyway { binary, options: Vec::new() }
+    }
+
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Launch::Keyway(_) => "keyway",
+            Launch::Keyway { .. } => "keyway",
             Launch::ApacheKafka(_) => "kafka",
             Launch::Danube { .. } => "danube",
         }
@@ -49,7 +54,7 @@ impl Launch {
 
     fn start_limit(&self) -> Duration {
         match self {
-            Launch::Keyway(_) => Duration::from_secs(10),
+            Launch::Keyway { .. } => Duration::from_secs(10),
             Launch::ApacheKafka(_) | Launch::Danube { .. } => Duration::from_secs(60),
         }
     }
@@ -88,7 +93,9 @@ impl Broker {
         if let Launch::ApacheKafka(apache) = launch {
             apache.format(data, ports.kafka, ports.grpc, log).await?;
         }
-        let (child, start_to_answer) = spawn(launch, ports, data, log).await?;
+        let started = Instant::now();
+        let mut child = spawn(launch, ports, data, log)?;
+        let start_to_answer = ready(launch, &mut child, ports, log, started).await?;
         Ok(Self {
             launch: launch.clone(),
             child,
@@ -101,8 +108,17 @@ impl Broker {
 
     /// Starts it again on the same ports and folder, after [`Broker::kill`] or [`Broker::terminate`].
     pub(crate) async fn start_again(&mut self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        self.begin_again()?;
+        let child = &mut self.child;
+        self.start_to_answer = ready(&self.launch, child, self.ports, &self.log, started).await?;
+        Ok(())
+    }
+
+    /// As [`Broker::start_again`], without waiting for an answer: what is killed then is a recovery.
+    pub(crate) fn begin_again(&mut self) -> anyhow::Result<()> {
         assert!(self.child.id().is_none(), "the former process has to be gone");
-        (self.child, self.start_to_answer) = spawn(&self.launch, self.ports, &self.data, &self.log).await?;
+        self.child = spawn(&self.launch, self.ports, &self.data, &self.log)?;
         Ok(())
     }
 
@@ -130,7 +146,7 @@ impl Broker {
     /// Its binary, if it is this project's, which is a client as well.
     pub(crate) fn keyway(&self) -> Option<&Path> {
         match &self.launch {
-            Launch::Keyway(binary) => Some(binary),
+            Launch::Keyway { binary, .. } => Some(binary),
             Launch::ApacheKafka(_) | Launch::Danube { .. } => None,
         }
     }
@@ -153,6 +169,11 @@ impl Broker {
     /// `kill -9`, and wait until the process is gone.
     pub(crate) async fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill().await.context("kill -9")
+    }
+
+    /// SIGSTOP: it stays as it is until it is killed.
+    pub(crate) fn suspend(&self) -> anyhow::Result<()> {
+        Ok(kill_process(self.pid()?, Signal::STOP)?)
     }
 
     /// SIGTERM, and how long the process took to leave, with its exit status.
@@ -198,15 +219,15 @@ impl Broker {
     }
 }
 
-async fn spawn(launch: &Launch, ports: Ports, data: &Path, log: &Path) -> anyhow::Result<(Child, Duration)> {
+fn spawn(launch: &Launch, ports: Ports, data: &Path, log: &Path) -> anyhow::Result<Child> {
     let log_file = OpenOptions::new().create(true).append(true).open(log)?;
     let mut command = match launch {
-        Launch::Keyway(binary) => {
+        Launch::Keyway { binary, options } => {
             let mut command = Command::new(binary);
             let Ports { kafka, grpc, admin, http } = ports;
             command.arg("serve").args(["--kafka", &kafka.to_string(), "--grpc", &grpc.to_string()]);
             command.args(["--danube-admin", &admin.to_string(), "--http", &http.to_string()]);
-            command.arg("--data").arg(data);
+            command.arg("--data").arg(data).args(options);
             command
         }
         Launch::ApacheKafka(apache) => apache.command(data),
@@ -219,24 +240,23 @@ async fn spawn(launch: &Launch, ports: Ports, data: &Path, log: &Path) -> anyhow
             command
         }
     };
-    let started = Instant::now();
-    let child = command
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::from(log_file.try_clone()?))
         .stderr(Stdio::from(log_file))
         .kill_on_drop(true)
         .spawn()
-        .with_context(|| format!("{} does not start", launch.name()))?;
-    ready(launch, child, ports, log, started).await
+        .with_context(|| format!("{} does not start", launch.name()))
 }
 
+/// Waits until every port answers; how long the first one took.
 async fn ready(
     launch: &Launch,
-    mut child: Child,
+    child: &mut Child,
     ports: Ports,
     log: &Path,
     started: Instant,
-) -> anyhow::Result<(Child, Duration)> {
+) -> anyhow::Result<Duration> {
     /// Between two attempts to connect: short enough to measure a start of a few milliseconds.
     const ATTEMPT_EVERY: Duration = Duration::from_millis(2);
     let mut answered = None;
@@ -254,7 +274,7 @@ async fn ready(
         if let Some(start_to_answer) = answered
             && (!launch.speaks_danube() || TcpStream::connect(ports.grpc).await.is_ok())
         {
-            return Ok((child, start_to_answer));
+            return Ok(start_to_answer);
         }
         if started.elapsed() > launch.start_limit() {
             bail!("no answer {} s after the start: {}", launch.start_limit().as_secs(), last_line(log));

@@ -11,12 +11,16 @@ mod broker;
 mod crew;
 mod http;
 mod interop;
+mod kafka_client;
 mod kafka_probe;
+mod killloop;
 mod messages;
 mod process;
 mod produce_bytes;
+mod random;
 mod storm;
 mod tools;
+mod witness;
 mod workspace;
 
 #[derive(Parser)]
@@ -34,6 +38,8 @@ enum Task {
     Interop(interop::Args),
     /// Many Key-Shared workers through kills and restarts, every delivery judged: one line of result.
     Storm(storm::Args),
+    /// Producers, groups and workers while the broker is killed again and again: one line of result.
+    Killloop(killloop::Args),
     /// This broker and Apache Kafka in turn, as a Markdown table.
     Bench(bench::Args),
 }
@@ -43,6 +49,7 @@ fn main() -> ExitCode {
         Task::Messages(args) => messages::run(args).map(|()| ExitCode::SUCCESS),
         Task::Interop(args) => run(interop::run(args)),
         Task::Storm(args) => run(storm::run(args)),
+        Task::Killloop(args) => run(killloop::run(args)),
         Task::Bench(args) => run(bench::run(args)),
     };
     outcome.unwrap_or_else(|error| {

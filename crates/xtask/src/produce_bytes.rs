@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
 use flate2::Compression;
@@ -20,7 +20,26 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// The attribute bits of gzip.
 pub(crate) const GZIP: i16 = 1;
 
-/// A version 2 batch around a record section; the checksum is right.
+/// Who sends a batch, and which of its batches it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Identity {
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
+    /// Of the batch's first record.
+    pub(crate) sequence: i32,
+}
+
+impl Identity {
+    /// A producer that is not idempotent.
+    pub(crate) const NONE: Self = Self { id: -1, epoch: -1, sequence: -1 };
+}
+
+/// A version 2 batch of no idempotent producer around a record section, created now; the checksum is right.
+pub(crate) fn batch(attributes: i16, records: i32, section: &[u8]) -> Vec<u8> {
+    batch_of(Identity::NONE, attributes, records, section)
+}
+
+/// A version 2 batch around a record section, created now; the checksum is right.
 ///
 /// | bytes | field |
 /// |---|---|
@@ -31,15 +50,17 @@ pub(crate) const GZIP: i16 = 1;
 /// | 17..21 | CRC-32C of everything after it |
 /// | 21..23 | attributes: codec |
 /// | 23..61 | last offset delta, timestamps, producer id, epoch, sequence, record count |
-pub(crate) fn batch(attributes: i16, records: i32, section: &[u8]) -> Vec<u8> {
+pub(crate) fn batch_of(identity: Identity, attributes: i16, records: i32, section: &[u8]) -> Vec<u8> {
+    // An old record is one that retention deletes.
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
     let mut checked = Vec::new();
     checked.extend_from_slice(&attributes.to_be_bytes());
     checked.extend_from_slice(&(records - 1).to_be_bytes());
-    checked.extend_from_slice(&1_i64.to_be_bytes());
-    checked.extend_from_slice(&1_i64.to_be_bytes());
-    checked.extend_from_slice(&(-1_i64).to_be_bytes());
-    checked.extend_from_slice(&(-1_i16).to_be_bytes());
-    checked.extend_from_slice(&(-1_i32).to_be_bytes());
+    checked.extend_from_slice(&now_ms.to_be_bytes());
+    checked.extend_from_slice(&now_ms.to_be_bytes());
+    checked.extend_from_slice(&identity.id.to_be_bytes());
+    checked.extend_from_slice(&identity.epoch.to_be_bytes());
+    checked.extend_from_slice(&identity.sequence.to_be_bytes());
     checked.extend_from_slice(&records.to_be_bytes());
     checked.extend_from_slice(section);
     let mut batch = 0_i64.to_be_bytes().to_vec();
@@ -57,7 +78,7 @@ pub(crate) fn record(value: &[u8]) -> Vec<u8> {
 }
 
 /// One record without headers.
-fn keyed_record(offset_delta: i64, key: &[u8], value: &[u8]) -> Vec<u8> {
+pub(crate) fn keyed_record(offset_delta: i64, key: &[u8], value: &[u8]) -> Vec<u8> {
     // Attributes, timestamp delta.
     let mut body = vec![0, 0];
     varint(&mut body, offset_delta);

@@ -82,7 +82,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(binary) => binary,
         None => workspace::build_keyway().await?,
     };
-    let mut systems = vec![Launch::Keyway(binary)];
+    let mut systems = vec![Launch::keyway(binary)];
     match tools.apache_kafka() {
         Ok(apache) if !args.alone => {
             systems.push(Launch::ApacheKafka(apache.flushing_every_batch(args.equal_durability)));

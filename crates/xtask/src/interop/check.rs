@@ -91,6 +91,7 @@ pub(crate) static ALL: &[Check] = &[
     check!("kill-9-danube", danube, 180, &[Python], crash::danube_producers),
     check!("kill-9-key-shared", danube, 180, &[], crash::key_shared_workers),
     check!("kill-9-worker-stays-away", danube, 60, &[], crash::worker_stays_away),
+    check!("kill-loop", danube, 120, &[Python, Kcat], crash::kill_loop),
     check!("storm", danube, 240, &[], crash::storm),
     check!("sigterm", danube, 60, &[Python], crash::sigterm),
     check!("bad-input-kafka-port", kafka, 60, &[], bad_input::kafka_port),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -12,9 +12,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use super::danube_producers::{self, Acknowledged, DanubeProducers};
 use super::kafka_clients;
 use super::scene::Scene;
 use super::stage::Stage;
+use crate::killloop::KillLoop;
 use crate::storm::Storm;
 
 /// How often a broker is killed in one check.
@@ -24,9 +26,8 @@ const ALIVE_MAX_MS: u64 = 250;
 const PROGRESS_LIMIT: Duration = Duration::from_secs(30);
 const PROGRESS_POLL: Duration = Duration::from_millis(5);
 const TOPIC: &str = "crashing";
-
-/// What a producer was told is written, as `NAME:NUMBER`.
-type Acknowledged = Arc<Mutex<Vec<String>>>;
+/// The same topic for Danube's clients.
+const DANUBE_TOPIC: &str = "/default/crashing";
 
 fn count(acknowledged: &Acknowledged) -> usize {
     acknowledged.lock().expect("no reader panics").len()
@@ -76,7 +77,8 @@ impl KafkaProducer {
         let written = Arc::clone(&acknowledged);
         let reader = tokio::spawn(async move {
             while let Some(line) = lines.next_line().await? {
-                written.lock().expect("no reader panics").push(line);
+                let value = line.split('\t').next().unwrap_or_default().to_string();
+                written.lock().expect("no reader panics").push(value);
             }
             Ok(())
         });
@@ -120,72 +122,9 @@ pub(crate) async fn kafka_producers(stage: &mut Stage<'_>) -> anyhow::Result<Str
     ))
 }
 
-/// A Danube producer that sends each number until it is acknowledged, with a new client after every error.
-async fn send_for_ever(
-    url: String,
-    topic: &'static str,
-    name: &'static str,
-    acknowledged: Acknowledged,
-    stop: watch::Receiver<bool>,
-) -> usize {
-    let mut number = 0;
-    while !*stop.borrow() {
-        let Ok(scene) = Scene::open(&url, topic).await else { continue };
-        let Ok(producer) = scene.producer(name).await else {
-            sleep(PROGRESS_POLL).await;
-            continue;
-        };
-        while !*stop.borrow() {
-            let text = format!("{name}:{number}");
-            if producer.send_with_key(text.clone().into_bytes(), None, name).await.is_err() {
-                break;
-            }
-            acknowledged.lock().expect("no producer panics").push(text);
-            number += 1;
-        }
-    }
-    number
-}
-
-const DANUBE_NAMES: [&str; 3] = ["a", "b", "c"];
-const DANUBE_TOPIC: &str = "/default/crashing";
-
-/// Tasks that send for ever, their acknowledgements, and what stops them.
-struct DanubeProducers {
-    tasks: Vec<JoinHandle<usize>>,
-    acknowledged: Vec<Acknowledged>,
-    stop: watch::Sender<bool>,
-}
-
-impl DanubeProducers {
-    fn start(stage: &Stage<'_>) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let acknowledged: Vec<Acknowledged> = DANUBE_NAMES.iter().map(|_| Acknowledged::default()).collect();
-        let tasks = DANUBE_NAMES
-            .iter()
-            .zip(&acknowledged)
-            .map(|(name, written)| {
-                let url = stage.broker.danube_url();
-                tokio::spawn(send_for_ever(url, DANUBE_TOPIC, name, Arc::clone(written), stopped.clone()))
-            })
-            .collect();
-        Self { tasks, acknowledged, stop }
-    }
-
-    /// Stops them; how many numbers each has got through.
-    async fn stop(self) -> anyhow::Result<Vec<usize>> {
-        self.stop.send(true).ok().context("every producer has left")?;
-        let mut sent = Vec::new();
-        for task in self.tasks {
-            sent.push(task.await?);
-        }
-        Ok(sent)
-    }
-}
-
 /// Reliable Danube producers: everything acknowledged is there; a repeated send may repeat, nothing moves ahead.
 pub(crate) async fn danube_producers(stage: &mut Stage<'_>) -> anyhow::Result<String> {
-    let producers = DanubeProducers::start(stage);
+    let producers = DanubeProducers::start(&stage.broker.danube_url(), DANUBE_TOPIC);
     let acknowledged = producers.acknowledged.clone();
     let slowest = kill_repeatedly(stage, &acknowledged).await?;
     producers.stop().await?;
@@ -214,7 +153,7 @@ pub(crate) async fn key_shared_workers(stage: &mut Stage<'_>) -> anyhow::Result<
         scene.worker(name, "crashing_sub", &[]).await?;
     }
     scene.warm_up(&warm, &["w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8"]).await?;
-    let producers = DanubeProducers::start(stage);
+    let producers = DanubeProducers::start(&stage.broker.danube_url(), DANUBE_TOPIC);
     let acknowledged = producers.acknowledged.clone();
     let (sent_out, mut sent_in) = watch::channel(None::<Vec<usize>>);
     let kills = async {
@@ -222,34 +161,7 @@ pub(crate) async fn key_shared_workers(stage: &mut Stage<'_>) -> anyhow::Result<
         sent_out.send(Some(producers.stop().await?)).ok().context("nobody receives")?;
         anyhow::Ok(slowest)
     };
-    let receive = async {
-        let (mut deliveries, mut next) = (0_usize, BTreeMap::<String, usize>::new());
-        loop {
-            let sent = sent_in.borrow_and_update().clone();
-            if let Some(sent) = sent {
-                let all = DANUBE_NAMES.iter().zip(&sent).all(|(name, sent)| next.get(*name) == Some(sent));
-                if all {
-                    return anyhow::Ok(deliveries);
-                }
-            }
-            tokio::select! {
-                biased;
-                _ = sent_in.changed(), if sent_in.borrow().is_none() => {}
-                delivery = scene.next_within_crashes() => {
-                    let delivery = delivery?;
-                    deliveries += 1;
-                    let text = delivery.text();
-                    let (name, number) = text.split_once(':').context("a foreign message")?;
-                    let number: usize = number.parse()?;
-                    let expected = next.entry(name.to_string()).or_default();
-                    ensure!(number <= *expected, "{name}: {number} came, {expected} was skipped");
-                    *expected = (*expected).max(number + 1);
-                    // An acknowledgement that meets a dead broker is repeated by the redelivery.
-                    let _ = scene.ack(delivery).await;
-                }
-            }
-        }
-    };
+    let receive = danube_producers::in_order(&mut scene, &mut sent_in);
     let (slowest, deliveries) = tokio::try_join!(kills, receive)?;
     let told: usize = acknowledged.iter().map(count).sum();
     Ok(format!(
@@ -294,6 +206,12 @@ pub(crate) async fn worker_stays_away(stage: &mut Stage<'_>) -> anyhow::Result<S
         "all {KEYS} keys at the one that came back, {} ms after the restart",
         restarted.elapsed().as_millis()
     ))
+}
+
+/// Twenty cycles of `cargo xtask killloop`.
+pub(crate) async fn kill_loop(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    let (log, seed, tools) = (stage.log().to_path_buf(), stage.seed(), stage.tools);
+    KillLoop { cycles: 20, seed, tools, log: &log }.run(&mut stage.broker).await
 }
 
 /// A minute of `cargo xtask storm`.

@@ -8,12 +8,13 @@ mod check;
 mod command_line;
 mod crash;
 mod danube_admin;
+pub(crate) mod danube_producers;
 mod failure_policy;
 mod faststream;
 mod kafka_clients;
 mod kafka_tools;
 mod key_shared;
-mod scene;
+pub(crate) mod scene;
 mod stage;
 
 use std::path::PathBuf;
@@ -72,9 +73,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let tools = Tools::prepare(needed).await?;
     let launch = match args.broker {
-        Some(binary) => Launch::Keyway(binary),
+        Some(binary) => Launch::keyway(binary),
         None if args.referee => Launch::ApacheKafka(tools.apache_kafka()?),
-        None => Launch::Keyway(workspace::build_keyway().await?),
+        None => Launch::keyway(workspace::build_keyway().await?),
     };
 
     // Any number will do; the one that was taken is printed by the checks that use it.

@@ -58,6 +58,11 @@ impl<'a> Stage<'a> {
         self.folder.path()
     }
 
+    /// Where the output of the check's programs goes.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// What the check's random numbers come from; `--seed` repeats them.
     pub(crate) fn seed(&self) -> u64 {
         self.seed

@@ -23,11 +23,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::broker::{self, Broker, Launch};
+use crate::random::Random;
 use crate::tools::{Tool, Tools};
 use crate::{http, workspace};
 use arena::Arena;
 use ledger::Down;
-use plan::{Event, Random};
+use plan::Event;
 use worker::{End, Worker};
 
 /// How long, how many, and from which seed.
@@ -89,7 +90,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(reason) = tools.missing(Tool::Python) {
         eprintln!("without Python workers: {reason}");
     }
-    let launch = Launch::Keyway(match args.broker {
+    let launch = Launch::keyway(match args.broker {
         Some(binary) => binary,
         None => workspace::build_keyway().await?,
     });

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::arena::{Arena, TOPIC};
-use super::plan::Random;
+use crate::random::Random;
 
 /// Between two attempts while the broker restarts.
 const RETRY_AFTER: Duration = Duration::from_millis(20);

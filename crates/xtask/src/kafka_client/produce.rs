@@ -1,0 +1,72 @@
+//! Produce requests of one batch.
+
+use anyhow::ensure;
+
+use super::{Answer, Connection, NULL_TEXT, put_count, put_text};
+
+const PRODUCE: i16 = 0;
+const PRODUCE_VERSION: i16 = 3;
+const TIMEOUT_MS: i32 = 30_000;
+
+/// When the broker answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Acks {
+    /// Once it is written.
+    One,
+    /// Once it is as durable as it will be.
+    All,
+}
+
+/// How a batch was answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Produced {
+    pub(crate) error_code: i16,
+    /// Of the batch's first record.
+    pub(crate) base_offset: i64,
+}
+
+fn body(topic: &str, partition: i32, acks: Acks, batch: &[u8]) -> Vec<u8> {
+    let mut body = NULL_TEXT.to_vec();
+    let acks: i16 = match acks {
+        Acks::One => 1,
+        Acks::All => -1,
+    };
+    body.extend_from_slice(&acks.to_be_bytes());
+    body.extend_from_slice(&TIMEOUT_MS.to_be_bytes());
+    put_count(&mut body, 1);
+    put_text(&mut body, topic);
+    put_count(&mut body, 1);
+    body.extend_from_slice(&partition.to_be_bytes());
+    put_count(&mut body, batch.len());
+    body.extend_from_slice(batch);
+    body
+}
+
+impl Produced {
+    /// Reads an answer to a request of one batch.
+    pub(crate) fn read(answer: &mut Answer) -> anyhow::Result<Self> {
+        ensure!(answer.count()? == 1, "not one topic is answered");
+        let _topic = answer.text()?;
+        ensure!(answer.count()? == 1, "not one partition is answered");
+        let _partition = answer.i32()?;
+        Ok(Self { error_code: answer.i16()?, base_offset: answer.i64()? })
+    }
+}
+
+impl Connection {
+    /// Sends a batch; [`Connection::produced`] gives its answer.
+    pub(crate) async fn send_batch(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        acks: Acks,
+        batch: &[u8],
+    ) -> anyhow::Result<()> {
+        self.send(PRODUCE, PRODUCE_VERSION, &body(topic, partition, acks, batch)).await
+    }
+
+    /// The answer to the oldest batch that has none.
+    pub(crate) async fn produced(&mut self) -> anyhow::Result<Produced> {
+        Produced::read(&mut self.receive().await?)
+    }
+}
