@@ -53,6 +53,12 @@ impl<K: Ord + Copy> Waiters<K> {
         std::mem::replace(&mut self.wakers, later).into_values().collect()
     }
 
+    /// Takes out the one that waits for the lowest number; it may wait again.
+    #[must_use]
+    pub fn take_first(&mut self) -> Option<Waker> {
+        self.wakers.pop_first().map(|(_, waker)| waker)
+    }
+
     /// Takes out everyone; wake them after the lock is released.
     #[must_use]
     pub fn take_all(&mut self) -> Vec<Waker> {

@@ -9,6 +9,11 @@ pub trait Clock: Send + Sync {
     /// Monotonic time, since an arbitrary start.
     fn now(&self) -> Millis;
 
+    /// As [`Clock::now`] in microseconds, to measure what is shorter than a millisecond.
+    fn now_us(&self) -> u64 {
+        self.now().0.saturating_mul(1_000)
+    }
+
     /// Wall-clock time, milliseconds since the Unix epoch; may jump.
     fn wall_ms(&self) -> i64;
 
@@ -39,6 +44,10 @@ impl Default for RealClock {
 impl Clock for RealClock {
     fn now(&self) -> Millis {
         Millis(self.start.elapsed().as_millis() as u64)
+    }
+
+    fn now_us(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64
     }
 
     fn wall_ms(&self) -> i64 {

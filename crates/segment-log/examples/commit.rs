@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release -p keyway-segment-log --example commit [folder]` prints appends per second of threads that each
 //! wait for every append, the latency they see, how many appends share a flush, and the bandwidth of a stream of batches
-//! of which up to 8 MiB are not yet durable. Each line is one run of about two seconds in a fresh store.
+//! of which up to 8 MiB are not yet durable. Each line is one run of about two seconds in a fresh store; the first lines
+//! come in pairs, committed by the store's thread and by those who wait.
 
 use bytes::Bytes;
 use keyway_log::{AppendError, Durability, LogStore, PartitionLog, Ticket, contract::block_on};
@@ -11,11 +12,14 @@ use keyway_record::{
     batch::BatchBuilder,
 };
 use keyway_runtime::World;
-use keyway_segment_log::{Options, SegmentStore};
+use keyway_segment_log::{CommitBy, Options, SegmentStore};
 use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -30,7 +34,9 @@ fn main() {
     println!("4 KiB write and flush, one thread: {:.0} us", probe.as_secs_f64() * 1e6);
     for waiting in [Durability::Durable, Durability::Written] {
         for threads in [1, 8, 64] {
-            wait_each(&folder, threads, waiting);
+            for commit_by in [CommitBy::Thread, CommitBy::Waiters] {
+                wait_each(&folder, threads, waiting, commit_by);
+            }
         }
     }
     for len in [16 << 10, 64 << 10, 1 << 20] {
@@ -39,8 +45,8 @@ fn main() {
     std::fs::remove_dir_all(&folder).expect("the folder of this run");
 }
 
-fn open(folder: &Path) -> SegmentStore {
-    let store = SegmentStore::open(&World::real(), folder.join("data"), Options::default());
+fn open(folder: &Path, options: Options) -> SegmentStore {
+    let store = SegmentStore::open(&World::real(), folder.join("data"), options);
     store.unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -62,14 +68,16 @@ fn batch(len: usize) -> RecordBatch {
 }
 
 /// Threads that append 100 bytes, each to a partition of its own, and wait each time.
-fn wait_each(folder: &Path, threads: usize, durability: Durability) {
-    let store = Arc::new(open(folder));
+fn wait_each(folder: &Path, threads: usize, durability: Durability, commit_by: CommitBy) {
+    let store = Arc::new(open(folder, Options { commit_by, ..Options::default() }));
     let logs: Vec<_> = (0..threads).map(|index| store.create(&partition(index)).expect("new")).collect();
     let before = store.stats();
+    let (switches, cpu_us) = (AtomicU64::new(0), cpu_us());
+    let idle_switches = switches_of("keyway-");
     let start = Instant::now();
     let mut latencies: Vec<Duration> = thread::scope(|scope| {
         let run = |log: Arc<dyn PartitionLog>| {
-            let store = &store;
+            let (store, switches) = (&store, &switches);
             move || {
                 let batch = batch(100);
                 let mut latencies = Vec::new();
@@ -79,6 +87,7 @@ fn wait_each(folder: &Path, threads: usize, durability: Durability) {
                     block_on(store.wait(ticket, durability)).expect("a sound disk");
                     latencies.push(begun.elapsed());
                 }
+                switches.fetch_add(switches_in("/proc/thread-self/status"), Ordering::Relaxed);
                 latencies
             }
         };
@@ -88,21 +97,48 @@ fn wait_each(folder: &Path, threads: usize, durability: Durability) {
     let seconds = start.elapsed().as_secs_f64();
     latencies.sort();
     let micros = |part: f64| latencies[(latencies.len() as f64 * part) as usize].as_secs_f64() * 1e6;
-    let flushes = store.stats().flushes - before.flushes;
+    let flushes = (store.stats().flushes - before.flushes).max(1);
+    let count = latencies.len() as f64;
+    let switches = switches.into_inner() + switches_of("keyway-") - idle_switches;
     println!(
-        "{threads:3} threads, each {durability:?}: {:8.0} appends/s, p50 {:5.0} us, p99 {:5.0} us, {:5.1} appends per flush",
+        "{threads:3} threads, {durability:?}, by {commit_by:?}: {:8.0} appends/s, p50 {:5.0} us, p99 {:5.0} us, {:6.1} \
+         appends per flush, {:5.2} switches and {:5.1} us of CPU per append",
         latencies.len() as f64 / seconds,
         micros(0.5),
         micros(0.99),
-        latencies.len() as f64 / flushes as f64,
+        count / flushes as f64,
+        switches as f64 / count,
+        (self::cpu_us() - cpu_us) as f64 / count,
     );
     drop(logs);
     finish(folder, Arc::into_inner(store).expect("the threads have ended"));
 }
 
+/// Times that the threads whose names begin so gave up their processor.
+fn switches_of(name: &str) -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let named = tasks.filter(|task| {
+        std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.starts_with(name))
+    });
+    named.map(|task| switches_in(&task.path().join("status").to_string_lossy())).sum()
+}
+
+fn switches_in(status: &str) -> u64 {
+    let text = std::fs::read_to_string(status).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Processor time of this process, in ticks of 10 ms.
+fn cpu_us() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10_000
+}
+
 /// One thread that appends to 4 partitions in turn, always `IN_FLIGHT_BYTES` ahead of what is durable.
 fn stream(folder: &Path, len: usize) {
-    let store = open(folder);
+    let store = open(folder, Options::default());
     let logs: Vec<_> = (0..4).map(|index| store.create(&partition(index)).expect("new")).collect();
     let batch = batch(len);
     let mut in_flight: VecDeque<Ticket> = VecDeque::new();

@@ -64,7 +64,7 @@ impl Checkpointer {
 
     pub(crate) fn checkpoint(&mut self, engine: &Engine) -> Result<(), Failed> {
         let (position, written) = {
-            let committer = engine.committer.lock().expect("no panic under the lock");
+            let committer = engine.committer();
             (committer.wal.position(), committer.wal.written())
         };
         let (next_log, snapshots) = {
@@ -92,7 +92,7 @@ impl Checkpointer {
         let manifest = Manifest { store_id, generation, position, next_log, partitions, garbage };
         manifest.write(engine.disk.as_ref(), &engine.folder).map_err(stop("writing the manifest"))?;
         self.generation = generation;
-        let mut committer = engine.committer.lock().expect("no panic under the lock");
+        let mut committer = engine.committer();
         committer.wal.recycle(position, written);
         let live_bytes = committer.wal.live_bytes();
         engine.staging.change(|levels| levels.wal = live_bytes);

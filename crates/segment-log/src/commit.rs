@@ -1,46 +1,112 @@
-//! One commit: everything staged goes into one block, one flush makes it durable, everyone who waited is told.
+//! Commits: what is staged goes into a block, one flush makes all written blocks durable, everyone who waited is told.
+//!
+//! Writing and flushing are two steps under two locks, so that blocks are written while a flush is under way, and who
+//! waits for the write only is not held up by it. There is one flush at a time: it takes all that was written before.
 
 use crate::{
     Failure,
     engine::Engine,
     partition::Log,
     staging::Staged,
-    wal::{Wal, block::BlockBuilder, entry::Entry},
+    wal::{Flush, Wal, block::BlockBuilder, entry::Entry},
 };
-use keyway_log::Durability;
+use keyway_log::{Durability, Ticket};
 use keyway_record::Offset;
 use std::sync::{Arc, atomic::Ordering};
 
+/// Writes blocks.
 pub(crate) struct Committer {
     pub(crate) wal: Wal,
     block: BlockBuilder,
+    /// Taken from staging for the block under way.
     taken: Vec<Staged>,
+    /// In blocks that nobody began to flush.
+    written: Vec<Staged>,
+    written_ticket: Ticket,
+    written_bytes: u64,
+    /// A write failed: what the file holds now is not known, so nothing more is written.
+    failed: bool,
+}
+
+/// Flushes blocks, and tells that they are durable.
+#[derive(Default)]
+pub(crate) struct Flusher {
+    /// In the blocks of the flush under way.
+    flying: Vec<Staged>,
+    /// Scratch of [`Flusher::publish`].
+    committed: Vec<(Arc<Log>, Offset)>,
+}
+
+/// One flush: the blocks, and up to which ticket they go.
+struct Flight {
+    flush: Flush,
+    ticket: Ticket,
+    bytes: u64,
 }
 
 impl Committer {
     pub(crate) fn new(wal: Wal) -> Self {
-        Self { wal, block: BlockBuilder::new(), taken: Vec::new() }
+        Self {
+            wal,
+            block: BlockBuilder::new(),
+            taken: Vec::new(),
+            written: Vec::new(),
+            written_ticket: Ticket::default(),
+            written_bytes: 0,
+            failed: false,
+        }
     }
 
-    /// Commits one block; `false` if nothing was staged. After an error nothing more may be committed: what the file
-    /// holds now is not known, and a flush that is tried again may succeed without having written anything.
-    pub(crate) fn step(&mut self, engine: &Engine) -> Result<bool, Failure> {
+    /// Writes one block of what is staged; `false` if there was nothing.
+    pub(crate) fn write(&mut self, engine: &Engine) -> Result<bool, Failure> {
+        if self.failed {
+            return Ok(false);
+        }
         let bytes_max = engine.options.commit_bytes_max;
         let Some(ticket) = engine.staging.take(bytes_max, &mut self.taken) else { return Ok(false) };
         self.taken.iter().for_each(|staged| self.block.push(&staged.entry));
-        let block_len = self.block.file_len();
-        let failed = |action| move |error| Failure::new(action, &error);
-        self.wal.write(&mut self.block).map_err(failed("writing the write-ahead log"))?;
-        engine.progress.reach(ticket, Durability::Written);
-        let begun = engine.clock.now();
-        self.wal.sync().map_err(failed("flushing the write-ahead log"))?;
-        // Shorter than a tick of the clock, most of them; over many, what the ticks cut off and add evens out.
-        let flush_ms = engine.clock.now().0.saturating_sub(begun.0);
-        engine.counters.flush_ms.fetch_add(flush_ms, Ordering::Relaxed);
-        engine.counters.commits.fetch_add(1, Ordering::Relaxed);
-        engine.counters.flushes.fetch_add(1, Ordering::Relaxed);
-        engine.counters.committed_bytes.fetch_add(block_len, Ordering::Relaxed);
+        self.written_bytes += self.block.file_len();
+        if let Err(error) = self.wal.write(&mut self.block) {
+            self.failed = true;
+            return Err(Failure::new("writing the write-ahead log", &error));
+        }
         self.block.clear(bytes_max.saturating_mul(2));
+        self.written.append(&mut self.taken);
+        self.written_ticket = ticket;
+        engine.counters.commits.fetch_add(1, Ordering::Relaxed);
+        engine.progress.reach(ticket, Durability::Written);
+        Ok(true)
+    }
+
+    /// Whether blocks wait for a flush.
+    pub(crate) fn has_written(&self) -> bool {
+        !self.written.is_empty()
+    }
+
+    fn take_flight(&mut self, flying: &mut Vec<Staged>) -> Option<Flight> {
+        assert!(flying.is_empty(), "one flush at a time");
+        std::mem::swap(flying, &mut self.written);
+        let bytes = std::mem::take(&mut self.written_bytes);
+        (!flying.is_empty()).then(|| Flight { flush: self.wal.flush(), ticket: self.written_ticket, bytes })
+    }
+}
+
+impl Flusher {
+    /// Writes one block of what is staged, and flushes it with all that was written before; `false` if there was
+    /// nothing. After an error nothing may be flushed any more: a flush that is tried again may succeed without having
+    /// written anything.
+    pub(crate) fn step(&mut self, engine: &Engine) -> Result<bool, Failure> {
+        let flight = {
+            let mut committer = engine.committer();
+            committer.write(engine)?;
+            committer.take_flight(&mut self.flying)
+        };
+        let Some(Flight { flush, ticket, bytes }) = flight else { return Ok(false) };
+        let begun = engine.clock.now_us();
+        flush.run().map_err(|error| Failure::new("flushing the write-ahead log", &error))?;
+        engine.note_flush(engine.clock.now_us().saturating_sub(begun));
+        engine.counters.flushes.fetch_add(1, Ordering::Relaxed);
+        engine.counters.committed_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.publish(engine);
         engine.progress.reach(ticket, Durability::Durable);
         engine.forget_oldest();
@@ -51,27 +117,29 @@ impl Committer {
     fn publish(&mut self, engine: &Engine) {
         let mut staged_bytes = 0;
         let mut newly_dirty: Vec<Arc<Log>> = Vec::new();
-        let mut committed: Vec<(Arc<Log>, Offset)> = Vec::with_capacity(self.taken.len());
-        for staged in self.taken.drain(..) {
+        for staged in self.flying.drain(..) {
             staged_bytes += staged.batch_len();
             let Entry::Data { batch, .. } = &staged.entry else { continue };
             let next = batch.next_offset();
-            committed.push((staged.log, next));
+            self.committed.push((staged.log, next));
         }
-        for (log, next) in &committed {
+        for (log, next) in &self.committed {
             if log.commit(*next) {
                 newly_dirty.push(log.clone());
             }
         }
         let mut arena = engine.arena();
-        arena.oldest.extend(committed);
+        arena.oldest.extend(self.committed.drain(..));
         arena.dirty.extend(newly_dirty);
         drop(arena);
-        let wal_bytes = self.wal.live_bytes();
+        let (wal_bytes, wants_file) = {
+            let committer = engine.committer();
+            (committer.wal.live_bytes(), committer.wal.wanted_file().is_some())
+        };
         let levels = engine.staging.change(|levels| {
             levels.staged -= staged_bytes;
             levels.wal = wal_bytes;
         });
-        engine.demand_for(&levels, self.wal.wanted_file().is_some());
+        engine.demand_for(&levels, wants_file);
     }
 }

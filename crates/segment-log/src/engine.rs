@@ -1,12 +1,12 @@
 //! What the parts of a store share, and the two loops that drive it.
 //!
-//! Locks, in the order in which they may be taken: checkpointer, committer, partitions, one log's state, staging or
+//! Locks, in the order in which they may be taken: checkpointer, flusher, committer, partitions, one log's state, staging or
 //! arena. Those who wait are woken after the locks are released.
 
 use crate::{
-    Failure, Options,
+    CommitBy, Drive, Failure, Options,
     checkpoint::Checkpointer,
-    commit::Committer,
+    commit::{Committer, Flusher},
     open_files::OpenFiles,
     partition::{Freed, Log, SegmentEntry},
     progress::Progress,
@@ -14,7 +14,7 @@ use crate::{
     wal::entry::LogId,
     wall_time::WallTime,
 };
-use keyway_log::{StoreError, Ticket};
+use keyway_log::{Durability, StoreError, Ticket};
 use keyway_record::{Millis, Offset, TopicPartition};
 use keyway_runtime::{Clock, Disk};
 use std::{
@@ -27,9 +27,17 @@ use std::{
     time::Duration,
 };
 
-/// How long nothing is committed before the log says of its last commit that it was flushed, so that damage to it is
-/// not taken for a torn end.
-const MARK_AFTER: Duration = Duration::from_millis(500);
+/// How often the commit thread looks for what nobody waits for, while there are commits: bounds how late such records
+/// are readable, and how much of `Durability::Written` a power cut takes.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Ticks without a commit after which the thread sleeps until something is staged, having said in the log that its last
+/// commit was flushed: damage to that is then not taken for a torn end.
+const TICKS_QUIET: u32 = 100;
+
+/// Longest average flush that may run on the task of the one who waits for it. Above it, a hand-off to the thread (20 to
+/// 60 us) is small change and a blocked worker is not.
+const INLINE_FLUSH_US_MAX: u64 = 1_000;
 
 /// Pause after a segment could not be written, before it is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -43,7 +51,10 @@ pub(crate) struct Engine {
     pub(crate) progress: Arc<Progress>,
     pub(crate) files: OpenFiles,
     pub(crate) counters: Counters,
-    pub(crate) committer: Mutex<Committer>,
+    committer: Mutex<Committer>,
+    flusher: Mutex<Flusher>,
+    /// What a flush takes, us: an average in which each new one counts an eighth.
+    flush_us: AtomicU64,
     pub(crate) checkpointer: Mutex<Checkpointer>,
     pub(crate) wall_time: Mutex<WallTime>,
     partitions: Mutex<Partitions>,
@@ -99,8 +110,8 @@ impl Duties {
 pub(crate) struct Counters {
     pub(crate) commits: AtomicU64,
     pub(crate) flushes: AtomicU64,
-    /// Time that they took together, ms.
-    pub(crate) flush_ms: AtomicU64,
+    /// Time that they took together, us.
+    pub(crate) flush_us: AtomicU64,
     pub(crate) committed_bytes: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
 }
@@ -125,6 +136,8 @@ impl Engine {
             progress: Arc::default(),
             counters: Counters::default(),
             committer: Mutex::new(committer),
+            flusher: Mutex::default(),
+            flush_us: AtomicU64::new(0),
             checkpointer: Mutex::new(checkpointer),
             wall_time: Mutex::default(),
             partitions: Mutex::new(Partitions { logs: BTreeMap::new(), next_log }),
@@ -151,25 +164,93 @@ impl Engine {
         self.partitions().logs.values().cloned().collect()
     }
 
-    /// Commits one block of what is staged. `false` if there was nothing, or the store has failed.
+    pub(crate) fn committer(&self) -> MutexGuard<'_, Committer> {
+        self.committer.lock().expect("no panic under the lock")
+    }
+
+    /// Commits one block of what is staged, after a flush that is under way. `false` if there was nothing, or the store
+    /// has failed.
     pub(crate) fn commit_step(&self) -> bool {
-        let mut committer = self.committer.lock().expect("no panic under the lock");
+        self.commit_with(self.flusher.lock().expect("no panic under the lock"))
+    }
+
+    fn commit_with(&self, mut flusher: MutexGuard<'_, Flusher>) -> bool {
         if self.has_ended() {
             return false;
         }
-        match committer.step(self) {
+        let done = match flusher.step(self) {
             Ok(done) => done,
             Err(failure) => {
-                drop(committer);
+                // Under the lock: nobody may flush after this.
                 self.fail(failure);
-                false
+                return false;
+            }
+        };
+        drop(flusher);
+        // Who came while the flush was under way waits for the next one, which the first of them makes.
+        if done && !self.thread_commits() && (self.staging.has_staged() || self.committer().has_written()) {
+            self.progress.wake_first(Durability::Durable);
+        }
+        done
+    }
+
+    /// Does for the one who waits what the wait is for, if nobody else is at it and it is quick. `false` if somebody
+    /// else will do it, who tells everyone who waits by then.
+    pub(crate) fn commit_for(&self, ticket: Ticket, durability: Durability) -> bool {
+        match durability {
+            Durability::Written if self.waiters_commit() => self.write_for(ticket),
+            Durability::Durable if !self.thread_commits() => self.flush_for(ticket),
+            Durability::Written | Durability::Durable => false,
+        }
+    }
+
+    fn write_for(&self, ticket: Ticket) -> bool {
+        let mut committer = self.committer();
+        while !self.progress.has_reached(ticket, Durability::Written) && !self.has_ended() {
+            match committer.write(self) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(failure) => {
+                    drop(committer);
+                    self.fail(failure);
+                    break;
+                }
             }
         }
+        true
+    }
+
+    fn flush_for(&self, ticket: Ticket) -> bool {
+        while !self.progress.has_reached(ticket, Durability::Durable) {
+            let Ok(flusher) = self.flusher.try_lock() else { return false };
+            if !self.commit_with(flusher) {
+                break;
+            }
+        }
+        true
+    }
+
+    /// Whether commits are left to the thread: asked for, or because a flush takes so long that nobody else's task
+    /// should be held up by it.
+    pub(crate) fn thread_commits(&self) -> bool {
+        !self.waiters_commit() || self.flush_us.load(Ordering::Relaxed) > INLINE_FLUSH_US_MAX
+    }
+
+    fn waiters_commit(&self) -> bool {
+        self.options.commit_by == CommitBy::Waiters && self.options.drive == Drive::Threads
+    }
+
+    pub(crate) fn note_flush(&self, took_us: u64) {
+        let average = self.flush_us.load(Ordering::Relaxed);
+        // One flush that had to wait for the device says little, so no single one counts for more than the bound.
+        let average = (average * 7 + took_us.min(8 * INLINE_FLUSH_US_MAX)) / 8;
+        self.flush_us.store(average, Ordering::Relaxed);
+        self.counters.flush_us.fetch_add(took_us, Ordering::Relaxed);
     }
 
     /// Says behind the last commit that it was flushed. `false` if that is said already, or cannot be now.
     pub(crate) fn mark_step(&self) -> bool {
-        let mut committer = self.committer.lock().expect("no panic under the lock");
+        let mut committer = self.committer();
         if self.has_ended() {
             return false;
         }
@@ -185,7 +266,7 @@ impl Engine {
 
     /// Commits until `ticket` is durable.
     pub(crate) fn commit_until(&self, ticket: Ticket) -> Result<(), Failure> {
-        while !self.progress.has_reached(ticket, keyway_log::Durability::Durable) {
+        while !self.progress.has_reached(ticket, Durability::Durable) {
             if !self.commit_step() && self.has_ended() {
                 return Err(self.progress.failure().unwrap_or_else(Failure::closed));
             }
@@ -243,22 +324,27 @@ impl Engine {
         done.map_err(Failed::Retry)
     }
 
-    /// The commit thread. Returns once it is told to stop or the store has failed.
+    /// The commit thread: commits what nobody else does. Returns once it is told to stop or the store has failed.
     pub(crate) fn run_commits(&self) {
         let _guard = FailOnPanic(self);
-        let mut patience = None;
+        let mut quiet = TICKS_QUIET;
         while !self.has_ended() {
-            patience = match self.staging.park(patience) {
+            let asleep = quiet == TICKS_QUIET;
+            let commits = self.counters.commits.load(Ordering::Relaxed);
+            match self.staging.park(self.thread_commits(), if asleep { None } else { Some(TICK) }) {
                 Parked::Stop => return,
-                Parked::Work => {
-                    self.commit_step();
-                    Some(MARK_AFTER)
-                }
-                Parked::Idle => {
+                Parked::Work => quiet = 0,
+                Parked::Idle => {}
+            }
+            let done = self.commit_step();
+            if done || commits != self.counters.commits.load(Ordering::Relaxed) {
+                quiet = 0;
+            } else if quiet < TICKS_QUIET {
+                quiet += 1;
+                if quiet == TICKS_QUIET {
                     self.mark_step();
-                    None
                 }
-            };
+            }
         }
     }
 
@@ -390,9 +476,8 @@ impl Engine {
     }
 
     fn prepare_file(&self) {
-        let committer = || self.committer.lock().expect("no panic under the lock");
-        let Some(preparation) = committer().wal.wanted_file() else { return };
-        let prepared = preparation.run().and_then(|file| committer().wal.add(&preparation, file));
+        let Some(preparation) = self.committer().wal.wanted_file() else { return };
+        let prepared = preparation.run().and_then(|file| self.committer().wal.add(&preparation, file));
         if let Err(error) = prepared {
             // Commits make a file for themselves when they need one.
             tracing::warn!(%error, "a file for the write-ahead log could not be prepared");

@@ -42,5 +42,5 @@ mod wall_time;
 mod write_behind;
 
 pub use error::{Failure, OpenError};
-pub use options::{Drive, OnDamage, Options};
+pub use options::{CommitBy, Drive, OnDamage, Options};
 pub use store::{SegmentStore, Stats};

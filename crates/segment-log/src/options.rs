@@ -31,6 +31,8 @@ pub struct Options {
     /// Time between two passes that give up what partitions' configs no longer keep, ms. Default 5 minutes, as Kafka's
     /// `log.retention.check.interval.ms`. With [`Drive::Steps`] there is none but [`keyway_log::LogStore::clean`].
     pub clean_interval_ms: u64,
+    /// Who commits, with [`Drive::Threads`]. Default [`CommitBy::Waiters`].
+    pub commit_by: CommitBy,
     /// Who does the work. Default [`Drive::Threads`].
     pub drive: Drive,
 }
@@ -43,6 +45,15 @@ pub enum OnDamage {
     /// The log ends where the damage begins. The files concerned are kept as `*.corrupt`, and acknowledged records are
     /// lost: somebody has to want this.
     Cut,
+}
+
+/// Whose thread writes and flushes the write-ahead log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CommitBy {
+    /// The first of those who wait for it, while flushes are quick; the store's thread does what nobody waits for.
+    Waiters,
+    /// The store's thread: two hand-offs between threads for each commit.
+    Thread,
 }
 
 /// Who commits and writes behind.
@@ -68,6 +79,7 @@ impl Default for Options {
             producer_expiration_ms: keyway_log::producers::EXPIRATION_MS_DEFAULT,
             on_damage: OnDamage::Refuse,
             clean_interval_ms: 300_000,
+            commit_by: CommitBy::Waiters,
             drive: Drive::Threads,
         }
     }

@@ -1,6 +1,6 @@
 //! How far the commits have come, and who waits for them.
 
-use crate::Failure;
+use crate::{Failure, engine::Engine};
 use keyway_log::{
     BoxFuture, Durability, StoreError, Ticket,
     waiters::{Place, Waiters},
@@ -35,12 +35,16 @@ impl Progress {
     /// Completes everyone who waits for `ticket` or an earlier one.
     pub(crate) fn reach(&self, ticket: Ticket, durability: Durability) {
         let mut waiting = self.waiting();
-        let (reached, waiters) = match durability {
-            Durability::Written => (&self.written, &mut waiting.written),
-            Durability::Durable => (&self.durable, &mut waiting.durable),
+        if waiting.ended {
+            return;
+        }
+        let reached = match durability {
+            Durability::Written => &self.written,
+            Durability::Durable => &self.durable,
         };
-        reached.store(ticket.0, Ordering::Release);
-        let wakers = waiters.take_below(Ticket(ticket.0 + 1));
+        // Writes go ahead of flushes, but each kind goes on in order.
+        assert!(reached.swap(ticket.0, Ordering::AcqRel) <= ticket.0);
+        let wakers = waiting.of(durability).take_below(Ticket(ticket.0 + 1));
         drop(waiting);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -74,16 +78,30 @@ impl Progress {
         self.waiting().failure.clone()
     }
 
-    /// As [`keyway_log::LogStore::wait`].
-    pub(crate) fn wait(
-        self: &Arc<Self>,
+    /// How a wait ends, once it does.
+    fn result(&self, ticket: Ticket, durability: Durability) -> Option<Result<(), StoreError>> {
+        self.has_reached(ticket, durability).then_some(Ok(()))
+    }
+
+    fn result_in(
+        &self,
+        waiting: &Waiting,
         ticket: Ticket,
         durability: Durability,
-    ) -> BoxFuture<'static, Result<(), StoreError>> {
+    ) -> Option<Result<(), StoreError>> {
         if self.has_reached(ticket, durability) {
-            return Box::pin(std::future::ready(Ok(())));
+            return Some(Ok(()));
         }
-        Box::pin(Wait { progress: self.clone(), ticket, durability, place: Place::default() })
+        let failure = || waiting.failure.as_ref().map(Failure::to_io);
+        waiting.ended.then(|| Err(failure().map_or(StoreError::Closed, StoreError::Io)))
+    }
+
+    /// Wakes the first of those who still wait.
+    pub(crate) fn wake_first(&self, durability: Durability) {
+        let waker = self.waiting().of(durability).take_first();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Resolves once the store has failed; never if it does not.
@@ -105,25 +123,37 @@ impl Waiting {
     }
 }
 
-struct Wait {
-    progress: Arc<Progress>,
-    ticket: Ticket,
-    durability: Durability,
-    place: Place<Ticket>,
+/// As [`keyway_log::LogStore::wait`]. Who polls it may commit: the shortest way is the one without another thread.
+pub(crate) struct Wait {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) ticket: Ticket,
+    pub(crate) durability: Durability,
+    pub(crate) place: Place<Ticket>,
 }
 
 impl Future for Wait {
     type Output = Result<(), StoreError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { progress, ticket, durability, place } = self.get_mut();
-        let mut waiting = progress.waiting();
-        if progress.has_reached(*ticket, *durability) {
-            return Poll::Ready(Ok(()));
+        let Self { engine, ticket, durability, place } = self.get_mut();
+        let progress = &engine.progress;
+        // Not yet among those who wait, so as not to be woken by one's own commit.
+        if let Some(result) = progress.result(*ticket, *durability) {
+            return Poll::Ready(result);
         }
-        if waiting.ended {
-            let failure = waiting.failure.as_ref().map(Failure::to_io);
-            return Poll::Ready(Err(failure.map_or(StoreError::Closed, StoreError::Io)));
+        if !engine.commit_for(*ticket, *durability) {
+            let mut waiting = progress.waiting();
+            if let Some(result) = progress.result_in(&waiting, *ticket, *durability) {
+                return Poll::Ready(result);
+            }
+            waiting.of(*durability).wait(place, *ticket, context.waker());
+            drop(waiting);
+            // Whoever was at it may have been done before this one waited.
+            engine.commit_for(*ticket, *durability);
+        }
+        let mut waiting = progress.waiting();
+        if let Some(result) = progress.result_in(&waiting, *ticket, *durability) {
+            return Poll::Ready(result);
         }
         waiting.of(*durability).wait(place, *ticket, context.waker());
         Poll::Pending
@@ -132,7 +162,7 @@ impl Future for Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        let mut waiting = self.progress.waiting();
+        let mut waiting = self.engine.progress.waiting();
         waiting.of(self.durability).leave(&mut self.place);
     }
 }

@@ -125,7 +125,7 @@ impl Recovery {
 
     fn replay(mut self) -> Result<(), OpenError> {
         let engine = self.engine.clone();
-        let mut committer = engine.committer.lock().expect("nobody else is here yet");
+        let mut committer = engine.committer();
         committer.wal.replay(engine.options.on_damage, |entry| self.apply(entry))?;
         let wal_bytes = committer.wal.live_bytes();
         drop(committer);

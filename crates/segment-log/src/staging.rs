@@ -55,7 +55,7 @@ struct Queue {
 pub(crate) enum Parked {
     /// Something is staged.
     Work,
-    /// Nothing came for as long as it was ready to wait.
+    /// Nothing is.
     Idle,
     /// It must end.
     Stop,
@@ -171,12 +171,18 @@ impl Staging {
         self.committer.notify_all();
     }
 
-    /// Blocks the commit thread until something is staged, or for `patience` if there is one.
-    pub(crate) fn park(&self, patience: Option<Duration>) -> Parked {
+    /// Whether anything awaits its commit.
+    pub(crate) fn has_staged(&self) -> bool {
+        !self.queue().staged.is_empty()
+    }
+
+    /// Blocks the commit thread. With `patience` for no longer than that, without until something is staged; `eager`
+    /// ends the wait as soon as something is staged in either case.
+    pub(crate) fn park(&self, eager: bool, patience: Option<Duration>) -> Parked {
         let mut queue = self.queue();
-        while queue.staged.is_empty() && !queue.stopped {
-            // Again each time: a checkpoint may have committed what this thread was woken for.
-            queue.parked = true;
+        while !queue.stopped && !((eager || patience.is_none()) && !queue.staged.is_empty()) {
+            // Again each time: somebody else may have committed what this thread was woken for.
+            queue.parked = eager || patience.is_none();
             let Some(patience) = patience else {
                 queue = self.committer.wait(queue).expect("no panic under the lock");
                 continue;
@@ -184,13 +190,16 @@ impl Staging {
             let (woken, timeout) =
                 self.committer.wait_timeout(queue, patience).expect("no panic under the lock");
             queue = woken;
-            if timeout.timed_out() && queue.staged.is_empty() && !queue.stopped {
-                queue.parked = false;
-                return Parked::Idle;
+            if timeout.timed_out() {
+                break;
             }
         }
         queue.parked = false;
-        if queue.stopped { Parked::Stop } else { Parked::Work }
+        match (queue.stopped, queue.staged.is_empty()) {
+            (true, _) => Parked::Stop,
+            (false, false) => Parked::Work,
+            (false, true) => Parked::Idle,
+        }
     }
 
     /// As [`keyway_log::LogStore::room`].

@@ -4,13 +4,14 @@ use crate::{
     Drive, Failure, OpenError, Options,
     engine::{Engine, Failed},
     partition::{Handle, Log},
+    progress::Wait,
     recover,
     staging::Staged,
     wal::entry::{Entry, LogId},
 };
 use keyway_log::{
     BoxFuture, Cleaned, Durability, LogFigures, LogStore, PartitionLog, StoreError, Ticket,
-    producers::ProducerStates,
+    producers::ProducerStates, waiters::Place,
 };
 use keyway_record::{Timestamp, TopicPartition};
 use keyway_runtime::{FolderLock, World};
@@ -164,7 +165,7 @@ impl LogStore for SegmentStore {
     }
 
     fn wait(&self, ticket: Ticket, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
-        self.engine.progress.wait(ticket, durability)
+        Box::pin(Wait { engine: self.engine.clone(), ticket, durability, place: Place::default() })
     }
 
     fn room(&self) -> BoxFuture<'static, ()> {
@@ -182,7 +183,7 @@ impl LogStore for SegmentStore {
         let stats = self.stats();
         LogFigures {
             flushes: stats.flushes,
-            flush_ms: self.engine.counters.flush_ms.load(Ordering::Relaxed),
+            flush_ms: self.engine.counters.flush_us.load(Ordering::Relaxed) / 1_000,
             flushed_bytes: stats.committed_bytes,
             staged_bytes: stats.staged_bytes as u64,
             memory_bytes: stats.memory_bytes as u64,

@@ -22,7 +22,10 @@ use keyway_runtime::{Disk, File, OpenMode};
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// Name of the folder inside the data folder.
@@ -54,7 +57,7 @@ pub(crate) struct Wal {
     /// Where the next block goes.
     next: Position,
     /// Sequence before which every block is flushed.
-    flushed: u64,
+    flushed: Arc<AtomicU64>,
     /// A block behind the flushed ones says so, or nobody has to be told that.
     marked: bool,
     /// Bytes written since the store was opened, and how many of them the last checkpoint covers.
@@ -94,7 +97,7 @@ impl Wal {
             file_bytes,
             files: vec![file],
             next,
-            flushed: 1,
+            flushed: Arc::new(AtomicU64::new(1)),
             marked: true,
             written: 0,
             covered: 0,
@@ -122,7 +125,7 @@ impl Wal {
         if self.next.at + len > self.files[self.next.slot as usize].len {
             self.move_on(len)?;
         }
-        let (bytes, crc) = block.seal(self.store_id, self.next.link, self.flushed);
+        let (bytes, crc) = block.seal(self.store_id, self.next.link, self.flushed());
         self.files[self.next.slot as usize].file.write_at(bytes, self.next.at)?;
         self.marked = false;
         self.next.at += len;
@@ -132,16 +135,19 @@ impl Wal {
         Ok(())
     }
 
-    /// Makes the written blocks durable.
-    pub(crate) fn sync(&mut self) -> io::Result<()> {
-        self.files[self.next.slot as usize].file.sync()?;
-        self.flushed = self.next.link.sequence;
-        Ok(())
+    /// What it takes to make the written blocks durable. They may be flushed while further ones are written.
+    pub(crate) fn flush(&self) -> Flush {
+        let file = self.files[self.next.slot as usize].file.clone();
+        Flush { file, sequence: self.next.link.sequence, flushed: self.flushed.clone() }
+    }
+
+    fn flushed(&self) -> u64 {
+        self.flushed.load(Ordering::Acquire)
     }
 
     /// Says in a block of its own that the blocks so far are flushed, unless that is said already. Nothing is lost if the mark is: it need not be flushed. `true` if a mark was written.
     pub(crate) fn mark(&mut self) -> io::Result<bool> {
-        if self.marked || self.flushed < self.next.link.sequence {
+        if self.marked || self.flushed() < self.next.link.sequence {
             return Ok(false);
         }
         self.write(&mut BlockBuilder::new())?;
@@ -152,7 +158,7 @@ impl Wal {
     /// Goes on in a free file that has room for `len` bytes. What is in the file left behind is flushed first, so that
     /// only one file ever has blocks that are not.
     fn move_on(&mut self, len: u64) -> io::Result<()> {
-        self.sync()?;
+        self.flush().run()?;
         let free = self.files.iter().position(|file| file.epoch.is_none() && file.len >= len);
         let slot = match free {
             Some(slot) => slot,
@@ -207,6 +213,23 @@ impl Wal {
         self.disk.rename(&temporary, &self.folder.join(file_name(preparation.slot)))?;
         self.disk.sync_folder(&self.folder)?;
         self.files.push(file);
+        Ok(())
+    }
+}
+
+/// Blocks on their way to the device.
+pub(crate) struct Flush {
+    file: Arc<dyn File>,
+    /// The blocks before this one.
+    sequence: u64,
+    flushed: Arc<AtomicU64>,
+}
+
+impl Flush {
+    pub(crate) fn run(&self) -> io::Result<()> {
+        self.file.sync()?;
+        // Two flushes may overlap when the log moves to another file.
+        self.flushed.fetch_max(self.sequence, Ordering::AcqRel);
         Ok(())
     }
 }

@@ -13,7 +13,14 @@ use super::{
 use crate::{OnDamage, OpenError};
 use bytes::{Bytes, BytesMut};
 use keyway_runtime::{Disk, OpenMode};
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// Bytes looked through at a time for blocks behind the end.
 const SCAN_LEN: usize = 256 * 1024;
@@ -54,7 +61,7 @@ impl Wal {
             return Err(OpenError::io("open", path)(missing));
         };
         first.epoch = Some(checkpoint.link.epoch);
-        let flushed = checkpoint.link.sequence;
+        let flushed = Arc::new(AtomicU64::new(checkpoint.link.sequence));
         let next = checkpoint;
         Ok(Self {
             disk,
@@ -100,7 +107,7 @@ impl Wal {
         for (slot, file) in self.files.iter().enumerate().filter(|(_, file)| file.epoch.is_some()) {
             file.file.sync().map_err(OpenError::io("sync", self.path(slot)))?;
         }
-        self.flushed = self.next.link.sequence;
+        self.flushed.store(self.next.link.sequence, Ordering::Release);
         self.marked = self.written == 0;
         Ok(())
     }
