@@ -15,16 +15,17 @@ impl Dispatcher {
             self.counters.stale_acks += 1;
             return;
         };
+        if self.ack_single(index, token, out) {
+            return;
+        }
         let entry = self.live[index];
         let current = token.is_none_or(|token| token == entry.token) || self.mutated(Mutant::AckAnyToken);
         match entry.state {
             State::InFlight if current && !self.is_head(index) => self.ack_provisionally(index),
             State::InFlight if current => {
                 self.count_ack(index, out);
-                if !self.complete_single(index) {
-                    self.release(index);
-                    self.complete(index, out);
-                }
+                self.release(index);
+                self.complete(index, out);
             }
             // A late ack of the last delivery: nothing after it was released, so it still counts and saves a duplicate.
             State::Waiting | State::Backoff | State::Blocked
@@ -86,7 +87,7 @@ impl Dispatcher {
             self.counters.stale_acks += 1;
             return;
         }
-        self.leases.unlink(&mut self.live, index);
+        self.leases.remove(&mut self.live, index);
         self.lease(index);
     }
 

@@ -25,11 +25,6 @@ impl Dispatcher {
         }
         for index in &found[..len] {
             let entry = &self.live[*index];
-            for neighbour in [entry.lease_prev, entry.lease_next] {
-                if neighbour != NIL {
-                    read ^= u64::from(self.live[neighbour].lease_next);
-                }
-            }
             if entry.key != NIL {
                 read ^= u64::from(self.table.peek(self.live.keys[entry.key].hash));
             }
@@ -65,21 +60,26 @@ impl Dispatcher {
         black_box(read);
     }
 
-    /// What this consumer's next deliveries will touch.
-    pub(crate) fn read_ahead_of_deliveries(&self, consumer: u32) {
-        let consumer = &self.roster[consumer];
-        let wanted = (consumer.credit.saturating_sub(consumer.in_flight) as usize).min(BATCH);
-        let (mut len, mut read) = (0, 0);
-        let mut at = consumer.ring;
-        while len < wanted && at != NIL {
-            let slot = &self.placement.slots[at as usize];
-            read ^= self.live.peek(slot.head);
-            len += 1;
-            at = slot.next;
-            if at == consumer.ring {
+    /// What the next deliveries of this consumer, and of those that run after it, will touch, so many at most for each.
+    /// Returns how many consumers that is.
+    pub(crate) fn read_ahead_of_deliveries(&self, first: u32, each_max: usize) -> usize {
+        let (mut consumers, mut left, mut read) = (0, BATCH, 0);
+        for consumer in std::iter::once(first).chain(self.run.iter().copied()) {
+            let consumer = &self.roster[consumer];
+            let mut wanted = (consumer.credit.saturating_sub(consumer.in_flight) as usize).min(each_max);
+            let mut at = consumer.ring;
+            while wanted.min(left) > 0 && at != NIL {
+                let slot = &self.placement.slots[at as usize];
+                read ^= self.live.peek(slot.head);
+                (wanted, left) = (wanted - 1, left - 1);
+                at = if slot.next == consumer.ring { NIL } else { slot.next };
+            }
+            consumers += 1;
+            if left == 0 {
                 break;
             }
         }
         black_box(read);
+        consumers
     }
 }

@@ -25,11 +25,11 @@ impl Outcomes {
     /// Notes an end; whether the brake engaged or released.
     #[inline]
     fn note(&mut self, outcome: Outcome, brake: FloodBrake) -> bool {
-        self.used_up = self.used_up << 1 | u64::from(outcome == Outcome::UsedUp);
         self.seen = (self.seen + 1).min(u64::BITS);
-        if self.used_up == 0 && !self.engaged {
+        if self.used_up == 0 && !self.engaged && outcome == Outcome::Acked {
             return false;
         }
+        self.used_up = self.used_up << 1 | u64::from(outcome == Outcome::UsedUp);
         let looked_at = u32::from(brake.outcomes).clamp(1, u64::BITS);
         let used_up = (self.used_up & u64::MAX >> (u64::BITS - looked_at)).count_ones();
         let engages = self.seen >= looked_at && used_up * 100 >= u32::from(brake.used_up_percent) * looked_at;

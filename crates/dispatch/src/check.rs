@@ -145,16 +145,16 @@ impl Dispatcher {
     }
 
     fn check_leases(&self) {
-        let leased: Vec<u32> = self.leases.iter(&self.live).collect();
+        let leased: Vec<u32> = self.leases.iter().collect();
         assert_eq!(leased.len(), self.leases.len);
-        for growth in 0..crate::entry::Leases::IDLE {
+        for growth in 0..crate::leases::Leases::IDLE {
             let of_length = leased.iter().filter(|&&index| usize::from(self.live[index].growth) == growth);
             assert!(of_length.is_sorted_by_key(|&index| self.live[index].due));
         }
         for &index in &leased {
             let key = self.live[index].key;
             let lowest = key == NIL || self.live.keys[key].head == index;
-            let idle = usize::from(self.live[index].growth) == crate::entry::Leases::IDLE;
+            let idle = usize::from(self.live[index].growth) == crate::leases::Leases::IDLE;
             assert_eq!(lowest, !idle, "the lowest message of a run has its lease");
         }
         assert!(leased.iter().all(|&index| self.live[index].state == State::InFlight));

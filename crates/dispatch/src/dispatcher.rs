@@ -4,8 +4,9 @@ use crate::ahead::BATCH;
 use crate::brake::Outcomes;
 use crate::consumer::Roster;
 use crate::declarations::Declarations;
-use crate::entry::{Entry, Leases, State};
+use crate::entry::{Entry, State};
 use crate::key_table::KeyTable;
+use crate::leases::Leases;
 use crate::live::Live;
 use crate::park::Parking;
 use crate::placement::Placement;
@@ -132,7 +133,7 @@ impl Dispatcher {
             run: VecDeque::new(),
             spills: Spills::from(start),
             parking: Parking::default(),
-            leases: Leases::new(),
+            leases: Leases::default(),
             run_ends: Vec::new(),
             pipelining: false,
             moved: Moved::No,
@@ -167,7 +168,10 @@ impl Dispatcher {
         while !inputs.as_slice().is_empty() {
             self.read_ahead_of_acks(inputs.as_slice());
             for input in inputs.by_ref().take(BATCH) {
-                self.take(input, out);
+                match input {
+                    Input::Ack { offset, token } => self.ack(offset.0, token, out),
+                    input => self.take(input, out),
+                }
             }
         }
         self.settle(out);

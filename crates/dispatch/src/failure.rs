@@ -4,6 +4,7 @@ use crate::brake::Outcome;
 use crate::consumer::Link;
 use crate::dispatcher::{Dispatcher, Timer, Verdict};
 use crate::entry::State;
+use crate::leases::Leases;
 use crate::mutant::Mutant;
 use crate::placement::mix;
 use crate::slab::NIL;
@@ -33,7 +34,7 @@ impl Dispatcher {
     #[inline]
     pub(crate) fn release(&mut self, index: u32) {
         let (consumer, key) = (self.live[index].consumer, self.live[index].key);
-        self.leases.unlink(&mut self.live, index);
+        self.leases.remove(&mut self.live, index);
         self.live[index].state = State::Waiting;
         self.live[index].consumer = NIL;
         if key != NIL {
@@ -215,11 +216,14 @@ impl Dispatcher {
 
     /// Another policy: running leases are shortened if they would outlast it, blocked messages judged again.
     pub(crate) fn set_policy(&mut self, policy: FailurePolicy, out: &mut Vec<Output>) {
-        let in_flight: Vec<u32> = self.leases.iter(&self.live).collect();
+        let in_flight: Vec<u32> = self.leases.iter().collect();
         for index in in_flight {
             let growth = u32::from(self.live[index].growth);
             let latest = self.now.plus(policy.ack_timeout_ms << growth);
             self.live[index].due = self.live[index].due.min(latest);
+        }
+        for growth in 0..=Leases::IDLE {
+            self.leases.shorten(growth, self.now.plus(policy.ack_timeout_ms << growth));
         }
         self.config.failure = policy;
         self.release_brakes(out);

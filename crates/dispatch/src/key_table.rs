@@ -62,19 +62,18 @@ impl KeyTable {
     #[inline]
     fn search(&self, hash: KeyHash, hash_of: impl Fn(u32) -> KeyHash) -> Result<u32, Vacant> {
         let wanted = Self::tag(hash);
-        let home = self.home(wanted);
-        let (before, from_home) = self.places.split_at(home);
-        for (places, first) in [(from_home, home), (before, 0)] {
-            for (at, place) in places.iter().enumerate() {
-                if place.index == NIL {
-                    return Err(Vacant(first + at));
-                }
-                if place.tag == wanted && hash_of(place.index) == hash {
-                    return Ok(place.index);
-                }
+        let mut at = self.home(wanted);
+        // A table is never full.
+        loop {
+            let place = self.places[at];
+            if place.index == NIL {
+                return Err(Vacant(at));
             }
+            if place.tag == wanted && hash_of(place.index) == hash {
+                return Ok(place.index);
+            }
+            at = if at + 1 == self.places.len() { 0 } else { at + 1 };
         }
-        unreachable!("a table is never full")
     }
 
     /// The key of this hash.

@@ -57,6 +57,7 @@ mod io;
 mod key;
 mod key_table;
 mod key_view;
+mod leases;
 mod live;
 mod membership;
 mod mutant;

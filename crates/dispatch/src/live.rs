@@ -48,13 +48,30 @@ impl Live {
 
     /// A key becomes live with its first message beside it.
     #[inline]
-    pub(crate) fn insert_single(&mut self, key: Key) -> u32 {
+    pub(crate) fn insert_single(&mut self, key: Key, entry: Entry) -> u32 {
         self.len += 1;
-        let index = self.keys.insert(key);
+        let index = self.keys.next_index();
         assert!(index < APART, "indices of keys differ from those of messages");
-        let key = &mut self.keys[index];
-        (key.head, key.tail, key.beside.key) = (index, index, index);
-        index
+        let beside = Entry { key: index, ..entry };
+        self.keys.insert(Key { head: index, tail: index, count: 1, beside, ..key })
+    }
+
+    /// The key that the message at `index` lies beside.
+    #[inline]
+    pub(crate) fn beside_mut(&mut self, index: u32) -> Option<&mut Key> {
+        (index < APART).then(|| &mut self.keys[index])
+    }
+
+    /// A message, and how many messages of its key are in flight.
+    #[inline]
+    pub(crate) fn with_run(&mut self, index: u32) -> (&mut Entry, Option<&mut u16>) {
+        if index < APART {
+            let Key { beside, run, .. } = &mut self.keys[index];
+            return (beside, Some(run));
+        }
+        let entry = &mut self.apart[index & !APART];
+        let run = (entry.key != NIL).then(|| &mut self.keys[entry.key].run);
+        (entry, run)
     }
 
     /// The message is done; nobody holds its index any more.
@@ -80,8 +97,11 @@ impl Live {
     /// Both at once.
     #[inline]
     pub(crate) fn free_single(&mut self, index: u32) {
-        self.free(index);
-        self.free_key(index);
+        self.len -= 1;
+        let key = &mut self.keys[index];
+        key.beside.key = NIL;
+        key.text.clear();
+        self.keys.free(index);
     }
 
     /// Reads a little of a message, or of a key and what is beside it.

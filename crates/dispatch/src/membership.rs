@@ -125,7 +125,7 @@ impl Dispatcher {
     pub(crate) fn take_back(&mut self, index: u32, out: &mut Vec<Output>) {
         self.roster[index].deadline = None;
         self.counters.forced_revokes += u64::from(self.roster[index].in_flight);
-        let held = self.leases.iter(&self.live).map(|entry| (entry, self.live[entry].key));
+        let held = self.leases.iter().map(|entry| (entry, self.live[entry].key));
         let mut heads: Vec<(i64, u32)> = held
             .filter(|&(entry, key)| {
                 key != NIL && self.live.keys[key].head == entry && self.live[entry].consumer == index
@@ -250,7 +250,7 @@ impl Dispatcher {
 
     /// What a consumer holds goes back to the heads of its keys, the oldest first, and can be delivered at once.
     fn return_held(&mut self, index: u32, disconnects: Disconnects, out: &mut Vec<Output>) {
-        let held = self.leases.iter(&self.live).filter(|&entry| self.live[entry].consumer == index);
+        let held = self.leases.iter().filter(|&entry| self.live[entry].consumer == index);
         let mut held: Vec<(i64, u32)> = held.map(|entry| (self.live[entry].offset, entry)).collect();
         held.sort_unstable();
         for (nth, (_, entry)) in held.into_iter().enumerate() {

@@ -123,6 +123,23 @@ impl Placement {
         self.attach(roster, at)
     }
 
+    /// Takes the first key off a slot that is its owner's turn; the next slot of the ring is next.
+    #[inline]
+    pub(crate) fn take_first(&mut self, keys: &mut Slab<Key>, roster: &mut Roster, at: u32) {
+        let slot = &mut self.slots[at as usize];
+        let key = &mut keys[slot.head];
+        assert!(key.ready && key.slot == at);
+        key.ready = false;
+        self.ready_keys -= 1;
+        slot.head = key.next;
+        if slot.head == NIL {
+            slot.tail = NIL;
+            self.detach(roster, at);
+        } else {
+            roster[slot.owner].ring = slot.next;
+        }
+    }
+
     /// Takes a key off its slot.
     #[inline]
     pub(crate) fn unlink(&mut self, keys: &mut Slab<Key>, roster: &mut Roster, index: u32) {

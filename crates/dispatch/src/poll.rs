@@ -5,6 +5,7 @@ use crate::dispatcher::Dispatcher;
 use crate::entry::State;
 use crate::mutant::Mutant;
 use crate::placement::rank;
+use crate::rates::Rates;
 use crate::slab::NIL;
 use crate::{Mode, Output, Token, Unmatched};
 use keyway_record::Offset;
@@ -32,10 +33,14 @@ impl Dispatcher {
     /// a round.
     fn poll_keys(&mut self, left: &mut u32, out: &mut Vec<Output>) {
         let mut later = Vec::new();
+        let mut ahead = 0;
         while let Some(consumer) = self.run.pop_front() {
             self.roster[consumer].queued = false;
             let (mut messages, mut bytes) = (0, 0);
-            self.read_ahead_of_deliveries(consumer);
+            if ahead == 0 {
+                ahead = self.read_ahead_of_deliveries(consumer, QUANTUM_MESSAGES as usize);
+            }
+            ahead -= 1;
             while self.roster[consumer].can_take()
                 && self.roster[consumer].ring != NIL
                 && messages < QUANTUM_MESSAGES
@@ -53,10 +58,7 @@ impl Dispatcher {
                     self.place_again(key);
                     continue;
                 }
-                self.placement.unlink(&mut self.live.keys, &mut self.roster, key);
-                if self.roster[consumer].ring == at {
-                    self.roster[consumer].ring = self.placement.slots[at as usize].next;
-                }
+                self.placement.take_first(&mut self.live.keys, &mut self.roster, at);
                 let mut index = self.next_of(key);
                 if self.mutated(Mutant::NewestFirst) {
                     index = self.live.keys[key].tail;
@@ -148,7 +150,7 @@ impl Dispatcher {
             true => Token::from_raw(self.sequence),
         };
         let Self { live, roster, leases, counters, .. } = self;
-        let entry = &mut live[index];
+        let (entry, run) = live.with_run(index);
         assert_eq!(entry.state, State::Waiting, "only a waiting message is delivered");
         entry.state = State::InFlight;
         entry.token = token;
@@ -169,13 +171,13 @@ impl Dispatcher {
         } else {
             // A run of one, with the shortest lease.
             entry.due = self.now.plus(self.config.failure.ack_timeout_ms);
-            leases.push(live, index, 0);
-            if key != NIL {
-                live.keys[key].run += 1;
+            leases.push(entry, index, 0);
+            if let Some(run) = run {
+                *run += 1;
             }
         }
-        if key != NIL {
-            self.rates.delivered(self.now, self.sequence, self.live.keys[key].hash, offset.0);
+        if key != NIL && Rates::counts(self.sequence) {
+            self.rates.count(self.now, self.live.keys[key].hash, offset.0);
         }
     }
 

@@ -29,16 +29,15 @@ struct Counter {
 }
 
 impl Rates {
-    /// Takes note of a delivery, or not: `sequence` decides.
+    /// Whether the delivery of this sequence is one that counts.
     #[inline]
-    pub(crate) fn delivered(&mut self, now: Millis, sequence: u64, key: KeyHash, offset: i64) {
-        if mix(sequence).is_multiple_of(SAMPLE) {
-            self.count(now, key, offset);
-        }
+    pub(crate) fn counts(sequence: u64) -> bool {
+        mix(sequence).is_multiple_of(SAMPLE)
     }
 
+    /// Takes note of a delivery that counts.
     #[cold]
-    fn count(&mut self, now: Millis, key: KeyHash, offset: i64) {
+    pub(crate) fn count(&mut self, now: Millis, key: KeyHash, offset: i64) {
         self.halve(now);
         if let Some(counter) = self.counters.iter_mut().find(|counter| counter.key == key) {
             (counter.count, counter.offset) = (counter.count + 1, offset);
@@ -101,7 +100,9 @@ mod tests {
                 5 => 2,
                 _ => 1_000 + u128::from(sequence),
             };
-            rates.delivered(Millis(1_000_000 + sequence), sequence, KeyHash(key), sequence as i64);
+            if Rates::counts(sequence) {
+                rates.count(Millis(1_000_000 + sequence), KeyHash(key), sequence as i64);
+            }
         }
         let now = Millis(1_050_000);
         let busiest: Vec<u128> = rates.busiest().iter().take(2).map(|(key, _)| key.0).collect();

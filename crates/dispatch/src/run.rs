@@ -8,7 +8,8 @@
 //! A run of one, all that most clients can have, is a key's head in flight and nothing else.
 
 use crate::dispatcher::{Dispatcher, Moved};
-use crate::entry::{Leases, State};
+use crate::entry::State;
+use crate::leases::Leases;
 use crate::mutant::Mutant;
 use crate::slab::NIL;
 use crate::{Millis, Output, Token};
@@ -57,20 +58,20 @@ impl Dispatcher {
             && self.live.keys[entry.key].head != index
             && !self.mutated(Mutant::LeasesRunTogether)
         {
-            return self.leases.push(&mut self.live, index, Leases::IDLE);
+            return self.leases.push(&mut self.live[index], index, Leases::IDLE);
         }
         let growth = match self.roster[entry.consumer].in_flight_per_key {
             1 => 0,
             _ => (entry.attempts.max(1) - 1).min(Leases::GROWTH_MAX),
         };
         self.live[index].due = self.now.plus(self.config.failure.ack_timeout_ms << growth);
-        self.leases.push(&mut self.live, index, growth as usize);
+        self.leases.push(&mut self.live[index], index, growth as usize);
     }
 
     /// An ack for a message with others before it in flight: it counts when they are done.
     pub(crate) fn ack_provisionally(&mut self, index: u32) {
         let consumer = self.live[index].consumer;
-        self.leases.unlink(&mut self.live, index);
+        self.leases.remove(&mut self.live, index);
         self.live[index].state = State::Acked;
         self.put_down(consumer);
     }
@@ -80,7 +81,7 @@ impl Dispatcher {
         while self.live.keys[key].run > 0 {
             let head = self.live.keys[key].head;
             if self.live[head].state != State::Acked {
-                self.leases.unlink(&mut self.live, head);
+                self.leases.remove(&mut self.live, head);
                 return self.lease(head);
             }
             self.count_ack(head, out);
@@ -101,7 +102,7 @@ impl Dispatcher {
             let (consumer, next) = (self.live[index].consumer, self.live[index].next);
             let in_flight = self.live[index].state == State::InFlight;
             if in_flight {
-                self.leases.unlink(&mut self.live, index);
+                self.leases.remove(&mut self.live, index);
                 self.put_down(consumer);
             }
             let cut_off = self.is_cut_off(index);
@@ -133,7 +134,7 @@ impl Dispatcher {
         if std::mem::take(&mut self.moved) == Moved::No || !self.pipelining {
             return;
         }
-        let in_flight = self.leases.iter(&self.live).map(|index| self.live[index].key);
+        let in_flight = self.leases.iter().map(|index| self.live[index].key);
         let mut keys: Vec<u32> = in_flight.filter(|&key| key != NIL).collect();
         keys.sort_unstable();
         keys.dedup();

@@ -16,7 +16,7 @@ impl Dispatcher {
     /// Forgets every message and goes on at `to`; consumers, filters and counters stay.
     pub(crate) fn seek(&mut self, to: i64, out: &mut Vec<Output>) {
         self.unlink_ready_keys();
-        let held: Vec<u32> = self.leases.iter(&self.live).collect();
+        let held: Vec<u32> = self.leases.iter().collect();
         for &index in &held {
             let key = self.live[index].key;
             if key != NIL && self.live.keys[key].head == index {
@@ -25,7 +25,7 @@ impl Dispatcher {
         }
         for index in held {
             let consumer = self.live[index].consumer;
-            self.leases.unlink(&mut self.live, index);
+            self.leases.remove(&mut self.live, index);
             self.put_down(consumer);
         }
         self.timers.retain(|(_, timer)| !matches!(timer, Timer::Retry(_)));

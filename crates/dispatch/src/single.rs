@@ -3,12 +3,13 @@
 //! It does what the general ways do for such a key (`intake`, `run`, `dispatcher::complete`), without asking what cannot
 //! be, and touches each record once.
 
+use crate::brake::Outcome;
 use crate::dispatcher::Dispatcher;
 use crate::entry::{Entry, State};
 use crate::key::Key;
 use crate::key_table::Vacant;
 use crate::slab::NIL;
-use crate::{Arrival, Cause, Millis, Token};
+use crate::{Arrival, Cause, Millis, Output, Token};
 
 impl Entry {
     /// A message that was just read.
@@ -20,8 +21,7 @@ impl Entry {
             due: Millis::default(),
             key,
             next: NIL,
-            lease_prev: NIL,
-            lease_next: NIL,
+            lease: 0,
             consumer: NIL,
             size,
             attempts: 0,
@@ -50,10 +50,10 @@ impl Dispatcher {
         }
         let Self { live, table, window, placement, roster, .. } = self;
         let text = record.key_text.as_deref().unwrap_or_default();
-        let mut key = Key::new(record.key, text, placement.slot_of(record.key), placement.version);
-        key.count = 1;
-        key.beside = Entry::new(record.offset.0, NIL, record.size);
-        let index = live.insert_single(key);
+        let index = live.insert_single(
+            Key::new(record.key, text, placement.slot_of(record.key), placement.version),
+            Entry::new(record.offset.0, NIL, record.size),
+        );
         table.insert(vacant, record.key, index);
         window.set_live(record.offset.0, index);
         window.read_one();
@@ -63,23 +63,27 @@ impl Dispatcher {
         true
     }
 
-    /// Completes the acked message of a key that has no other and never failed; whether it did.
+    /// Takes the ack of a key's only message that never failed, lies beside it and was delivered with this token; whether
+    /// it did.
     #[inline]
-    pub(crate) fn complete_single(&mut self, index: u32) -> bool {
-        if !self.parking.keys.is_empty() {
+    pub(crate) fn ack_single(&mut self, index: u32, token: Option<Token>, out: &mut Vec<Output>) -> bool {
+        let Self { live, table, window, leases, roster, counters, .. } = self;
+        let Some(key) = live.beside_mut(index) else { return false };
+        let Entry { offset, token: current, consumer, attempts, failures, state, growth, lease, .. } =
+            key.beside;
+        let single = key.count == 1 && !key.spilled && failures == 0 && self.parking.keys.is_empty();
+        if !single || state != State::InFlight || token != Some(current) {
             return false;
         }
-        let Self { live, table, window, leases, .. } = self;
-        let Entry { key, offset, consumer, failures, .. } = live[index];
-        if key != index || live.keys[key].count > 1 || live.keys[key].spilled || failures > 0 {
-            return false;
-        }
-        let single = &live.keys[key];
-        assert!(single.head == index && single.run == 1 && !single.ready, "a key's only message is its run");
-        table.remove(single.hash, key);
-        leases.unlink(live, index);
+        assert!(key.head == index && key.run == 1 && !key.ready, "a key's only message is its run");
+        table.remove(key.hash, index);
+        leases.remove_from(live, index, growth, lease);
         live.free_single(index);
         window.set_done(offset);
+        counters.acked += 1;
+        counters.attempts[usize::from(attempts).clamp(1, 8) - 1] += 1;
+        roster[consumer].acked += 1;
+        self.note_outcome(consumer, Outcome::Acked, out);
         self.put_down(consumer);
         self.touch().completions += 1;
         true

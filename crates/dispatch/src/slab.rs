@@ -40,6 +40,12 @@ impl<T: Clone + Default> Slab<T> {
         self.places
     }
 
+    /// The place that the next record will have.
+    #[inline]
+    pub(crate) fn next_index(&self) -> u32 {
+        self.free.last().copied().unwrap_or(self.places as u32)
+    }
+
     #[inline]
     pub(crate) fn insert(&mut self, record: T) -> u32 {
         let Some(index) = self.free.pop() else { return self.push(record) };
