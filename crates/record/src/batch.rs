@@ -157,7 +157,13 @@ impl RecordBatch {
     /// The batch as a log stores it: base offset and leader epoch set, everything else as it was. One copy.
     #[must_use]
     pub fn placed(&self, base_offset: Offset, leader_epoch: LeaderEpoch) -> Self {
-        let mut bytes = BytesMut::with_capacity(self.bytes.len());
+        self.placed_in(BytesMut::with_capacity(self.bytes.len()), base_offset, leader_epoch)
+    }
+
+    /// As [`RecordBatch::placed`], in memory of the caller's: empty, with room for the batch.
+    #[must_use]
+    pub fn placed_in(&self, mut bytes: BytesMut, base_offset: Offset, leader_epoch: LeaderEpoch) -> Self {
+        assert!(bytes.is_empty(), "the batch is all there is");
         bytes.put_i64(base_offset.0);
         bytes.put_slice(&self.bytes[8..PREFIX_LEN]);
         bytes.put_i32(leader_epoch.0);

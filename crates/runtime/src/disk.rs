@@ -1,7 +1,13 @@
 //! Files: positioned reads, appends, flushes, and what a log needs of a folder.
 
 use rustix::fs::FlockOperation;
-use std::{fs, io, os::unix::fs::FileExt, path::Path, sync::Arc};
+use std::{
+    fs,
+    io::{self, IoSlice},
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::Arc,
+};
 
 /// Where files live. All calls block; they belong on the log's own threads or where a short wait is fine.
 pub trait Disk: Send + Sync {
@@ -46,6 +52,15 @@ pub trait File: Send + Sync {
 
     /// Writes all of `bytes` at `at`.
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+
+    /// Writes all of `pieces`, one after the other, from `at` on.
+    fn write_pieces_at(&self, pieces: &[IoSlice<'_>], mut at: u64) -> io::Result<()> {
+        for piece in pieces {
+            self.write_at(piece, at)?;
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
 
     /// Makes the content durable: `fdatasync`, or its honest equivalent.
     fn sync(&self) -> io::Result<()>;
@@ -122,6 +137,9 @@ impl Disk for RealDisk {
 /// The file that carries a folder's lock and, for people, the holder's process id.
 pub const LOCK_FILE: &str = "lock";
 
+/// Pieces that Linux and macOS take in one call.
+const PIECES_MAX: usize = 1_024;
+
 struct RealFile {
     file: fs::File,
 }
@@ -142,6 +160,25 @@ impl File for RealFile {
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, at)
+    }
+
+    fn write_pieces_at(&self, pieces: &[IoSlice<'_>], mut at: u64) -> io::Result<()> {
+        for pieces in pieces.chunks(PIECES_MAX) {
+            let mut done = loop {
+                match rustix::io::pwritev(&self.file, pieces, at) {
+                    Err(rustix::io::Errno::INTR) => {}
+                    done => break done?,
+                }
+            };
+            // What the system did not take at once goes piece by piece.
+            for piece in pieces {
+                let skipped = done.min(piece.len());
+                done -= skipped;
+                self.file.write_all_at(&piece[skipped..], at + skipped as u64)?;
+                at += piece.len() as u64;
+            }
+        }
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -35,6 +35,7 @@ mod read;
 mod recover;
 mod retention;
 mod segment;
+mod slabs;
 mod staging;
 mod store;
 mod wal;

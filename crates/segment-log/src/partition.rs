@@ -168,7 +168,8 @@ impl Log {
             }
             Verdict::Reject(error) => return Err(error.into()),
         }
-        let placed = batch.placed(state.end, leader_epoch);
+        let memory = self.engine.staging.claim(batch.bytes().len())?;
+        let placed = batch.placed_in(memory, state.end, leader_epoch);
         let (base_offset, last_offset) = (placed.base_offset(), placed.last_offset());
         assert!(base_offset == state.end, "offsets are dense");
         let entry = Entry::Data { log: self.id, batch: placed.clone() };

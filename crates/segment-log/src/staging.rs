@@ -3,8 +3,10 @@
 use crate::{
     Options,
     partition::Log,
+    slabs::Slabs,
     wal::entry::{Entry, PREFIX_LEN},
 };
+use bytes::BytesMut;
 use keyway_log::{
     AppendError, BoxFuture, Ticket,
     waiters::{Place, Waiters},
@@ -40,6 +42,7 @@ struct Bounds {
 struct Queue {
     staged: VecDeque<Staged>,
     last_ticket: u64,
+    slabs: Slabs,
     levels: Levels,
     room: Waiters<()>,
     /// Nothing more is taken in.
@@ -81,11 +84,12 @@ impl Staging {
             unwritten_bytes_max: options.arena_bytes_max,
             wal_bytes_max: options.wal_bytes_max,
         };
-        Self { queue: Mutex::default(), committer: Condvar::new(), bounds }
+        let queue = Queue { slabs: Slabs::new(options.arena_bytes_max), ..Queue::default() };
+        Self { queue: Mutex::new(queue), committer: Condvar::new(), bounds }
     }
 
-    /// Takes in a batch, unless there is no room for it.
-    pub(crate) fn push_data(&self, staged: Staged, len: usize) -> Result<Ticket, AppendError> {
+    /// Memory for a batch of `len` bytes, unless there is no room for it.
+    pub(crate) fn claim(&self, len: usize) -> Result<BytesMut, AppendError> {
         let mut queue = self.queue();
         if queue.closed {
             return Err(AppendError::Closed);
@@ -93,6 +97,15 @@ impl Staging {
         // One batch may exceed a bound, so that every batch gets in at last.
         if !self.bounds.leave_room(&queue.levels) {
             return Err(AppendError::Full);
+        }
+        Ok(queue.slabs.claim(len))
+    }
+
+    /// Takes in a batch in memory that was claimed.
+    pub(crate) fn push_data(&self, staged: Staged, len: usize) -> Result<Ticket, AppendError> {
+        let mut queue = self.queue();
+        if queue.closed {
+            return Err(AppendError::Closed);
         }
         queue.levels.staged += len;
         queue.levels.unwritten += len;

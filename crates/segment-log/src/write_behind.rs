@@ -8,7 +8,7 @@ use keyway_record::{Offset, RecordBatch, Timestamp};
 use keyway_runtime::OpenMode;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    io::{self, IoSlice},
     path::PathBuf,
     sync::Arc,
 };
@@ -90,9 +90,8 @@ impl Log {
             file.truncate(chunk.entry.len)?;
             segment.set_cut();
         }
-        let mut bytes = Vec::with_capacity(chunk.batches.iter().map(|batch| batch.bytes().len()).sum());
-        chunk.batches.iter().for_each(|batch| bytes.extend_from_slice(batch.bytes()));
-        file.write_at(&bytes, chunk.entry.len)?;
+        let pieces: Vec<_> = chunk.batches.iter().map(|batch| IoSlice::new(batch.bytes())).collect();
+        file.write_pieces_at(&pieces, chunk.entry.len)?;
         unsynced.segments.insert(segment.path.clone(), segment.clone());
         Ok(())
     }

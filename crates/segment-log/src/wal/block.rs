@@ -22,6 +22,7 @@
 
 use super::entry::Entry;
 use bytes::{BufMut, Bytes};
+use std::io::IoSlice;
 
 /// Bytes before the payload.
 pub(crate) const HEADER_LEN: usize = 64;
@@ -71,33 +72,54 @@ pub(crate) enum BlockError {
     Crc,
 }
 
-/// Collects entries into one block. Keeps its buffer from block to block.
+/// Collects entries into one block, batches by reference. Keeps its buffers from block to block.
 #[derive(Debug)]
 pub(crate) struct BlockBuilder {
-    bytes: Vec<u8>,
+    /// The header and whatever is not a batch by reference, in order.
+    heads: Vec<u8>,
+    /// Batches, each with the length of `heads` where it comes in.
+    batches: Vec<(usize, Bytes)>,
+    batches_len: usize,
     entries_count: u32,
 }
 
+/// Shorter batches are copied: a piece of its own costs a write more than that.
+const COPIED_LEN_MAX: usize = 512;
+
+/// What fills a block up.
+static PADDING: [u8; ALIGNMENT as usize] = [0; ALIGNMENT as usize];
+
 impl BlockBuilder {
     pub(crate) fn new() -> Self {
-        Self { bytes: vec![0; HEADER_LEN], entries_count: 0 }
+        Self { heads: vec![0; HEADER_LEN], batches: Vec::new(), batches_len: 0, entries_count: 0 }
     }
 
     pub(crate) fn push(&mut self, entry: &Entry) {
-        entry.encode(&mut self.bytes);
+        match entry {
+            Entry::Data { batch, .. } if batch.bytes().len() > COPIED_LEN_MAX => {
+                entry.encode_head(&mut self.heads);
+                self.batches_len += batch.bytes().len();
+                self.batches.push((self.heads.len(), batch.bytes().clone()));
+            }
+            _ => entry.encode(&mut self.heads),
+        }
         self.entries_count += 1;
+    }
+
+    fn payload_len(&self) -> usize {
+        self.heads.len() - HEADER_LEN + self.batches_len
     }
 
     /// Bytes that the block takes in the file.
     pub(crate) fn file_len(&self) -> u64 {
-        file_len(self.bytes.len() - HEADER_LEN)
+        file_len(self.payload_len())
     }
 
-    /// The finished block, padded, and its CRC. Without entries it is a mark.
-    pub(crate) fn seal(&mut self, store_id: StoreId, link: Link, flushed: u64) -> (&[u8], u32) {
+    /// Finishes the block; returns its CRC. Without entries it is a mark.
+    pub(crate) fn seal(&mut self, store_id: StoreId, link: Link, flushed: u64) -> u32 {
         assert!(flushed <= link.sequence, "a block is flushed after it is written");
-        let payload_len = u32::try_from(self.bytes.len() - HEADER_LEN).expect("a commit stays below 4 GiB");
-        let mut header = &mut self.bytes[..HEADER_LEN];
+        let payload_len = u32::try_from(self.payload_len()).expect("a commit stays below 4 GiB");
+        let mut header = &mut self.heads[..HEADER_LEN];
         header.put_slice(&MAGIC);
         header.put_u16(VERSION);
         header.put_u16(0);
@@ -108,19 +130,44 @@ impl BlockBuilder {
         header.put_u32(link.previous);
         header.put_u32(self.entries_count);
         header.put_u32(payload_len);
-        let crc = checksum(&self.bytes[..CRC_AT], &self.bytes[HEADER_LEN..]);
-        self.bytes[CRC_AT..HEADER_LEN].copy_from_slice(&crc.to_be_bytes());
-        let padded = self.file_len();
-        self.bytes.resize(usize::try_from(padded).expect("fits in memory"), 0);
-        (&self.bytes, crc)
+        let mut crc = crc32c::crc32c(&self.heads[..CRC_AT]);
+        for (index, piece) in self.content().enumerate() {
+            // The header's end is its CRC.
+            let piece = if index == 0 { &piece[HEADER_LEN..] } else { piece };
+            crc = crc32c::crc32c_append(crc, piece);
+        }
+        self.heads[CRC_AT..HEADER_LEN].copy_from_slice(&crc.to_be_bytes());
+        crc
+    }
+
+    /// The sealed block, padded.
+    pub(crate) fn pieces(&self) -> Vec<IoSlice<'_>> {
+        let padding = self.file_len() - (HEADER_LEN + self.payload_len()) as u64;
+        let mut pieces = Vec::with_capacity(2 * self.batches.len() + 2);
+        pieces.extend(self.content().filter(|piece| !piece.is_empty()).map(IoSlice::new));
+        if padding > 0 {
+            pieces.push(IoSlice::new(&PADDING[..usize::try_from(padding).expect("less than a page")]));
+        }
+        pieces
+    }
+
+    /// Header and payload; the header is in the first piece.
+    fn content(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.batches.iter().map(|(at, _)| *at));
+        let ends = self.batches.iter().map(|(at, _)| *at).chain(std::iter::once(self.heads.len()));
+        let heads = starts.zip(ends).map(|(start, end)| &self.heads[start..end]);
+        let batches = self.batches.iter().map(|(_, batch)| batch.as_ref()).chain(std::iter::once(&[][..]));
+        heads.zip(batches).flat_map(|(head, batch)| [head, batch])
     }
 
     /// Empties the block; gives back memory beyond `capacity_max`.
     pub(crate) fn clear(&mut self, capacity_max: usize) {
-        self.bytes.truncate(HEADER_LEN);
-        if self.bytes.capacity() > capacity_max {
-            self.bytes.shrink_to(capacity_max);
+        self.heads.truncate(HEADER_LEN);
+        if self.heads.capacity() > capacity_max {
+            self.heads.shrink_to(capacity_max);
         }
+        self.batches.clear();
+        self.batches_len = 0;
         self.entries_count = 0;
     }
 }
@@ -193,15 +240,20 @@ mod tests {
         Ok((header, header.check(&bytes.into())?))
     }
 
+    fn bytes_of(builder: &BlockBuilder) -> Vec<u8> {
+        builder.pieces().iter().flat_map(|piece| piece.to_vec()).collect()
+    }
+
     proptest! {
         #[test]
         fn blocks_come_back(entries in prop::collection::vec(any_entry(), 1..5)) {
             let mut builder = BlockBuilder::new();
             for _ in 0..2 {
                 entries.iter().for_each(|entry| builder.push(entry));
-                let (bytes, crc) = builder.seal(STORE, LINK, 98);
+                let crc = builder.seal(STORE, LINK, 98);
+                let bytes = bytes_of(&builder);
                 prop_assert_eq!(bytes.len() as u64 % ALIGNMENT, 0);
-                let (header, payload) = parse(bytes.to_vec()).unwrap();
+                let (header, payload) = parse(bytes.clone()).unwrap();
                 prop_assert_eq!((header.store_id, header.link, header.flushed, header.crc), (STORE, LINK, 98, crc));
                 prop_assert_eq!(header.file_len(), bytes.len() as u64);
                 let back: Vec<Entry> = Entry::walk(payload, header.entries_count).map(Result::unwrap).collect();
@@ -215,8 +267,8 @@ mod tests {
     fn every_flipped_bit_up_to_the_padding_is_found() {
         let mut builder = BlockBuilder::new();
         builder.push(&Entry::Delete { log: LogId(5) });
-        let (bytes, _) = builder.seal(STORE, LINK, 98);
-        let bytes = bytes.to_vec();
+        builder.seal(STORE, LINK, 98);
+        let bytes = bytes_of(&builder);
         let end = HEADER_LEN + Header::parse(&bytes).unwrap().payload_len as usize;
         for bit in 0..end * 8 {
             let mut flipped = bytes.clone();

@@ -75,16 +75,21 @@ impl Entry {
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_head(out);
+        if let Self::Data { batch, .. } = self {
+            out.put_slice(batch.bytes());
+        }
+    }
+
+    /// All of it but the bytes of a batch, which come last.
+    pub(crate) fn encode_head(&self, out: &mut Vec<u8>) {
         let mut prefix = |kind, body_len: usize| {
             out.put_u8(kind);
             out.put_u32(self.log().0);
             out.put_u32(u32::try_from(body_len).expect("a batch stays below 2 GiB"));
         };
         match self {
-            Self::Data { batch, .. } => {
-                prefix(DATA, batch.bytes().len());
-                out.put_slice(batch.bytes());
-            }
+            Self::Data { batch, .. } => prefix(DATA, batch.bytes().len()),
             Self::Create { partition, .. } => {
                 let topic = partition.topic.as_str().as_bytes();
                 prefix(CREATE, 20 + topic.len());

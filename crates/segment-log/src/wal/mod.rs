@@ -125,8 +125,8 @@ impl Wal {
         if self.next.at + len > self.files[self.next.slot as usize].len {
             self.move_on(len)?;
         }
-        let (bytes, crc) = block.seal(self.store_id, self.next.link, self.flushed());
-        self.files[self.next.slot as usize].file.write_at(bytes, self.next.at)?;
+        let crc = block.seal(self.store_id, self.next.link, self.flushed());
+        self.files[self.next.slot as usize].file.write_pieces_at(&block.pieces(), self.next.at)?;
         self.marked = false;
         self.next.at += len;
         self.next.link.sequence += 1;

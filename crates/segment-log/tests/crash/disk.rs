@@ -8,7 +8,7 @@ use keyway_log::contract::random::Random;
 use keyway_runtime::{Disk, File, FolderLock, OpenMode};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    io::{self, IoSlice},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -366,6 +366,11 @@ impl File for CrashFile {
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         self.change("write", Change::Write { at: usize::try_from(at).unwrap(), bytes: bytes.to_vec() })
+    }
+
+    fn write_pieces_at(&self, pieces: &[IoSlice<'_>], at: u64) -> io::Result<()> {
+        let bytes = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+        self.change("write", Change::Write { at: usize::try_from(at).unwrap(), bytes })
     }
 
     fn sync(&self) -> io::Result<()> {
