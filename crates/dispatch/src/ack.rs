@@ -15,7 +15,7 @@ impl Dispatcher {
             self.counters.stale_acks += 1;
             return;
         };
-        if self.ack_single(index, token, out) {
+        if self.ack_single(index, offset, token, out) {
             return;
         }
         let entry = self.live[index];

@@ -22,6 +22,12 @@ pub(crate) enum Outcome {
 }
 
 impl Outcomes {
+    /// Whether another ack changes nothing.
+    #[inline]
+    pub(crate) fn are_good(&self) -> bool {
+        self.used_up == 0 && self.seen == u64::BITS && !self.engaged
+    }
+
     /// Notes an end; whether the brake engaged or released.
     #[inline]
     fn note(&mut self, outcome: Outcome, brake: FloodBrake) -> bool {

@@ -74,6 +74,12 @@ impl Consumer {
         self.link == Link::Connected && self.in_flight < self.credit
     }
 
+    /// Whether it belongs into the run queue and is not there, where messages queue by key.
+    #[inline]
+    pub(crate) fn should_run(&self) -> bool {
+        self.ring != NIL && !self.queued && self.can_take()
+    }
+
     /// Whether keys are placed on it.
     #[inline]
     pub(crate) fn is_member(&self) -> bool {

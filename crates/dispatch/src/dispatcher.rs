@@ -1,6 +1,5 @@
 //! The state machine: one step takes one input, then dispatches all that can be dispatched.
 
-use crate::ahead::BATCH;
 use crate::brake::Outcomes;
 use crate::consumer::Roster;
 use crate::declarations::Declarations;
@@ -166,11 +165,16 @@ impl Dispatcher {
         self.now = self.now.max(now);
         let mut inputs = inputs.drain(..);
         while !inputs.as_slice().is_empty() {
-            self.read_ahead_of_acks(inputs.as_slice());
-            for input in inputs.by_ref().take(BATCH) {
-                match input {
-                    Input::Ack { offset, token } => self.ack(offset.0, token, out),
-                    input => self.take(input, out),
+            let messages = self.read_ahead_of_acks(inputs.as_slice());
+            for (message, input) in messages.into_iter().zip(inputs.by_ref()) {
+                let Input::Ack { offset, token } = input else {
+                    self.take(input, out);
+                    continue;
+                };
+                // Nothing in it needs to be dropped, and to find that out costs more than reading it.
+                std::mem::forget(input);
+                if !self.ack_single(message, offset.0, token, out) {
+                    self.ack(offset.0, token, out);
                 }
             }
         }

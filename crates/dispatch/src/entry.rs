@@ -1,5 +1,6 @@
 //! One message that is not done.
 
+use crate::slab::NIL;
 use crate::{Cause, Millis, Token};
 
 /// Where a message is on its way.
@@ -47,4 +48,42 @@ pub(crate) struct Entry {
     pub(crate) cause: Cause,
     /// Which length its lease has, while in flight.
     pub(crate) growth: u8,
+}
+
+impl Entry {
+    /// A message that was just read.
+    #[inline]
+    pub(crate) fn new(offset: i64, key: u32, size: u32) -> Self {
+        let mut entry = Self::default();
+        entry.begin(offset, key, size);
+        entry
+    }
+
+    /// The place is now that of a message that was just read.
+    #[inline]
+    pub(crate) fn begin(&mut self, offset: i64, key: u32, size: u32) {
+        *self = Self { offset, key, size, ..Self::default() };
+    }
+}
+
+impl Default for Entry {
+    /// No message's place.
+    #[inline]
+    fn default() -> Self {
+        Self {
+            offset: 0,
+            token: Token::NONE,
+            due: Millis::default(),
+            key: NIL,
+            next: NIL,
+            lease: 0,
+            consumer: NIL,
+            size: 0,
+            attempts: 0,
+            failures: 0,
+            state: State::Waiting,
+            cause: Cause::default(),
+            growth: 0,
+        }
+    }
 }

@@ -4,7 +4,6 @@ use crate::ahead::BATCH;
 use crate::declarations::Wanted;
 use crate::dispatcher::Verdict;
 use crate::entry::{Entry, State};
-use crate::key::Key;
 use crate::key_table::Vacant;
 use crate::mutant::Mutant;
 use crate::slab::NIL;
@@ -41,7 +40,7 @@ impl Dispatcher {
                 break;
             }
             self.window.read_up_to(offset);
-            if self.window.get(offset) == Cell::Done {
+            if self.window.is_done_ahead(offset) {
                 self.window.read_one();
             } else {
                 self.take_record(record, out);
@@ -148,7 +147,8 @@ impl Dispatcher {
     fn add_key(&mut self, record: &Arrival, vacant: Vacant) -> u32 {
         let version = self.placement.version.wrapping_sub(1);
         let text = record.key_text.as_deref().unwrap_or_default();
-        let index = self.live.keys.insert(Key::new(record.key, text, NIL, version));
+        let index = self.live.add_key();
+        self.live.keys[index].begin(record.key, text, NIL, version);
         self.table.insert(vacant, record.key, index);
         index
     }

@@ -31,30 +31,38 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// A key of which no message is in memory; where it belongs was last decided at `version`.
+    /// The place is now that of this key, of which no message is in memory; where it belongs was last decided at
+    /// `version`.
     #[inline]
-    pub(crate) fn new(hash: KeyHash, text: &[u8], slot: u32, version: u32) -> Self {
-        Self {
-            hash,
-            head: NIL,
-            tail: NIL,
-            count: 0,
-            slot,
-            next: NIL,
-            prev: NIL,
-            version,
-            run: 0,
-            spilled: false,
-            ready: false,
-            text: KeyText::new(text),
-            beside: Entry::new(0, NIL, 0),
-        }
+    pub(crate) fn begin(&mut self, hash: KeyHash, text: &[u8], slot: u32, version: u32) {
+        self.hash = hash;
+        (self.head, self.tail, self.count) = (NIL, NIL, 0);
+        (self.next, self.prev) = (NIL, NIL);
+        (self.slot, self.version) = (slot, version);
+        (self.run, self.spilled, self.ready) = (0, false, false);
+        self.text = KeyText::new(text);
+        self.beside.key = NIL;
     }
 }
 
 impl Default for Key {
+    /// No key's place.
     fn default() -> Self {
-        Self::new(KeyHash(0), &[], NIL, 0)
+        Self {
+            hash: KeyHash(0),
+            head: NIL,
+            tail: NIL,
+            count: 0,
+            slot: NIL,
+            next: NIL,
+            prev: NIL,
+            version: 0,
+            run: 0,
+            spilled: false,
+            ready: false,
+            text: KeyText::EMPTY,
+            beside: Entry::default(),
+        }
     }
 }
 

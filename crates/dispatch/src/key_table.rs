@@ -1,6 +1,6 @@
 //! From a key's hash to its place in the slab.
 //!
-//! Open addressing, 8 bytes a place (tag and index), a half to three fifths full, no tombstones: a removal shifts the run
+//! Open addressing, 8 bytes a place (tag and index), two fifths to a half full, no tombstones: a removal shifts the run
 //! behind it back. Homes ascend with tags, so that the table has any size, and growing and shrinking read and write it in
 //! order. The keys themselves live in the slab; the caller passes how to reach their whole hashes.
 
@@ -53,7 +53,7 @@ impl KeyTable {
         hash: KeyHash,
         hash_of: impl Fn(u32) -> KeyHash,
     ) -> Result<u32, Vacant> {
-        if (self.len + 1) * 5 > self.places.len() * 3 {
+        if (self.len + 1) * 2 > self.places.len() {
             self.resize((self.places.len() / 4 * 5).max(16));
         }
         self.search(hash, hash_of)
@@ -103,8 +103,8 @@ impl KeyTable {
 
     /// Where this hash is or would be, or near it; reads it and no more.
     #[inline]
-    pub(crate) fn peek(&self, hash: KeyHash) -> u32 {
-        self.places.get(self.home(Self::tag(hash))).map_or(NIL, |place| place.index)
+    pub(crate) fn peek(&self, hash: KeyHash) -> u64 {
+        self.places.get(self.home(Self::tag(hash))).map_or(0, |place| u64::from(place.index))
     }
 
     /// A key that probably has this hash.

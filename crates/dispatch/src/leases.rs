@@ -69,7 +69,7 @@ impl Leases {
             queue.messages.pop_front();
             queue.first = queue.first.wrapping_add(1);
         }
-        if queue.messages.len() > 2 * queue.len + SLACK || queue.messages.capacity() > 8 * queue.len + SLACK {
+        if queue.len.is_multiple_of(SLACK / 4) && queue.is_sparse() {
             queue.close_up(live);
         }
     }
@@ -96,6 +96,10 @@ impl Leases {
 }
 
 impl Queue {
+    fn is_sparse(&self) -> bool {
+        self.messages.len() > 2 * self.len + SLACK || self.messages.capacity() > 8 * self.len + SLACK
+    }
+
     #[cold]
     fn close_up(&mut self, live: &mut Live) {
         self.messages.retain(|&index| index != NIL);

@@ -41,25 +41,24 @@ impl Live {
             self.keys[key].beside = entry;
             return key;
         }
-        let index = self.apart.insert(entry);
+        let index = self.apart.add();
+        self.apart[index] = entry;
         assert!(index < APART - 1, "indices of messages differ from those of keys, and from none");
         index | APART
     }
 
-    /// A key becomes live with its first message beside it.
+    /// The place of a key that becomes live.
     #[inline]
-    pub(crate) fn insert_single(&mut self, key: Key, entry: Entry) -> u32 {
-        self.len += 1;
-        let index = self.keys.next_index();
+    pub(crate) fn add_key(&mut self) -> u32 {
+        let index = self.keys.add();
         assert!(index < APART, "indices of keys differ from those of messages");
-        let beside = Entry { key: index, ..entry };
-        self.keys.insert(Key { head: index, tail: index, count: 1, beside, ..key })
+        index
     }
 
-    /// The key that the message at `index` lies beside.
+    /// A message was put beside its key.
     #[inline]
-    pub(crate) fn beside_mut(&mut self, index: u32) -> Option<&mut Key> {
-        (index < APART).then(|| &mut self.keys[index])
+    pub(crate) fn count_beside(&mut self) {
+        self.len += 1;
     }
 
     /// A message, and how many messages of its key are in flight.
@@ -104,14 +103,23 @@ impl Live {
         self.keys.free(index);
     }
 
-    /// Reads a little of a message, or of a key and what is beside it.
+    /// Reads a little of keys and of the messages beside them, or of messages that live apart and of their keys.
     #[inline]
-    pub(crate) fn peek(&self, index: u32) -> u64 {
-        if index >= APART {
-            return self.apart[index & !APART].offset as u64;
+    pub(crate) fn read_messages(&self, indices: &[u32]) -> u64 {
+        let (mut read, mut all_beside) = (0, true);
+        for &index in indices {
+            match self.keys.get(index) {
+                Some(key) => read ^= u64::from(key.head) ^ u64::from(key.beside.size),
+                None => all_beside = false,
+            }
         }
-        let key = &self.keys[index];
-        key.hash.low() ^ key.beside.offset as u64
+        if !all_beside {
+            let apart = indices.iter().filter(|&&index| index >= APART);
+            for entry in apart.filter_map(|&index| self.apart.get(index & !APART)) {
+                read ^= u64::from(self.keys.get(entry.key).map_or(NIL, |key| key.head));
+            }
+        }
+        read
     }
 
     /// A key's bytes.

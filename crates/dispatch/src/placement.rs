@@ -123,9 +123,10 @@ impl Placement {
         self.attach(roster, at)
     }
 
-    /// Takes the first key off a slot that is its owner's turn; the next slot of the ring is next.
+    /// Takes the first key off a slot that is its owner's turn; the next slot of the ring is next. Returns the key's head,
+    /// if nothing of it is in flight.
     #[inline]
-    pub(crate) fn take_first(&mut self, keys: &mut Slab<Key>, roster: &mut Roster, at: u32) {
+    pub(crate) fn take_first(&mut self, keys: &mut Slab<Key>, roster: &mut Roster, at: u32) -> Option<u32> {
         let slot = &mut self.slots[at as usize];
         let key = &mut keys[slot.head];
         assert!(key.ready && key.slot == at);
@@ -138,6 +139,7 @@ impl Placement {
         } else {
             roster[slot.owner].ring = slot.next;
         }
+        (key.run == 0).then_some(key.head)
     }
 
     /// Takes a key off its slot.

@@ -41,14 +41,13 @@ impl Dispatcher {
                 ahead = self.read_ahead_of_deliveries(consumer, QUANTUM_MESSAGES as usize);
             }
             ahead -= 1;
-            while self.roster[consumer].can_take()
-                && self.roster[consumer].ring != NIL
-                && messages < QUANTUM_MESSAGES
-                && bytes < QUANTUM_BYTES
-            {
-                let at = self.roster[consumer].ring;
-                let slot = self.placement.slots[at as usize];
-                let key = slot.head;
+            while messages < QUANTUM_MESSAGES && bytes < QUANTUM_BYTES {
+                let holder = &self.roster[consumer];
+                let at = holder.ring;
+                if at == NIL || !holder.can_take() {
+                    break;
+                }
+                let key = self.placement.slots[at as usize].head;
                 if self.is_outdated(key) {
                     if *left == 0 {
                         later.push(consumer);
@@ -58,15 +57,14 @@ impl Dispatcher {
                     self.place_again(key);
                     continue;
                 }
-                self.placement.take_first(&mut self.live.keys, &mut self.roster, at);
-                let mut index = self.next_of(key);
+                let first = self.placement.take_first(&mut self.live.keys, &mut self.roster, at);
+                let mut index = first.unwrap_or_else(|| self.next_of(key));
                 if self.mutated(Mutant::NewestFirst) {
                     index = self.live.keys[key].tail;
                 }
                 messages += 1;
-                bytes += u64::from(self.live[index].size);
-                self.deliver(index, consumer, out);
-                if self.roster[consumer].in_flight_per_key > 1 {
+                bytes += u64::from(self.deliver(index, consumer, out));
+                if self.pipelining && self.roster[consumer].in_flight_per_key > 1 {
                     self.advance_key(key, out);
                 }
                 if self.mutated(Mutant::TwoInFlight) {
@@ -142,8 +140,9 @@ impl Dispatcher {
         }
     }
 
+    /// Returns the size of the message.
     #[inline]
-    fn deliver(&mut self, index: u32, consumer: u32, out: &mut Vec<Output>) {
+    fn deliver(&mut self, index: u32, consumer: u32, out: &mut Vec<Output>) -> u32 {
         self.sequence += 1;
         let token = match self.mutated(Mutant::TokensRestart) {
             false => Token::new(self.epoch, self.sequence),
@@ -157,6 +156,7 @@ impl Dispatcher {
         entry.consumer = consumer;
         entry.attempts = entry.attempts.saturating_add(1);
         let (key, offset, attempt) = (entry.key, Offset(entry.offset), u32::from(entry.attempts));
+        let size = entry.size;
         let holder = &mut roster[consumer];
         holder.in_flight += 1;
         holder.delivered += 1;
@@ -179,18 +179,19 @@ impl Dispatcher {
         if key != NIL && Rates::counts(self.sequence) {
             self.rates.count(self.now, self.live.keys[key].hash, offset.0);
         }
+        size
     }
 
     /// Puts a consumer that may have something to get into the run queue.
     #[inline]
     pub(crate) fn wake(&mut self, index: u32) {
         let consumer = &mut self.roster[index];
-        let worth = match self.config.mode {
-            Mode::KeyShared => consumer.ring != NIL,
-            Mode::Shared => true,
+        let runs = match self.config.mode {
+            Mode::KeyShared => consumer.should_run(),
+            Mode::Shared => consumer.can_take() && !consumer.queued,
             Mode::Exclusive | Mode::Failover => false,
         };
-        if worth && consumer.can_take() && !consumer.queued {
+        if runs {
             consumer.queued = true;
             self.run.push_back(index);
         }
@@ -262,7 +263,8 @@ impl Dispatcher {
     /// Whether this ready key's place was chosen before the last change.
     #[inline]
     fn is_outdated(&self, key: u32) -> bool {
-        key != NIL && self.live.keys[key].version != self.placement.version
+        let some = self.placement.sweep_at != NIL;
+        some && key != NIL && self.live.keys[key].version != self.placement.version
     }
 
     fn place_again(&mut self, key: u32) {

@@ -4,7 +4,6 @@
 //! next to nothing, and forgets half of what it knows every ten seconds, so that it tells of now.
 
 use crate::Millis;
-use crate::placement::mix;
 use keyway_record::KeyHash;
 
 const COUNTERS: usize = 128;
@@ -15,6 +14,12 @@ const HALF_MS: u64 = 10_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rates {
     counters: Vec<Counter>,
+    /// The keys' lower halves, beside the counters: what a search reads.
+    tags: Vec<u64>,
+    /// No count is below this one.
+    floor: u32,
+    /// Where the next one that is as low is looked for.
+    hand: usize,
     /// When counts were halved last.
     halved: Millis,
 }
@@ -32,25 +37,49 @@ impl Rates {
     /// Whether the delivery of this sequence is one that counts.
     #[inline]
     pub(crate) fn counts(sequence: u64) -> bool {
-        mix(sequence).is_multiple_of(SAMPLE)
+        // The golden ratio spreads what it multiplies evenly, whatever the period of what is counted.
+        sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SAMPLE.ilog2()) == 0
     }
 
     /// Takes note of a delivery that counts.
     #[cold]
     pub(crate) fn count(&mut self, now: Millis, key: KeyHash, offset: i64) {
         self.halve(now);
-        if let Some(counter) = self.counters.iter_mut().find(|counter| counter.key == key) {
+        let tag = key.low();
+        let found = self
+            .tags
+            .iter()
+            .zip(&mut self.counters)
+            .find(|(other, counter)| **other == tag && counter.key == key);
+        if let Some((_, counter)) = found {
             (counter.count, counter.offset) = (counter.count + 1, offset);
             return;
         }
         if self.counters.len() < COUNTERS {
             self.counters.push(Counter { key, count: 1, offset });
+            self.tags.push(tag);
             return;
         }
         // The newcomer takes the least one's place and its count: a busy key is never missed, only overrated.
-        let least = self.counters.iter_mut().min_by_key(|counter| counter.count);
-        let least = least.expect("a full sketch has counters");
-        *least = Counter { key, count: least.count + 1, offset };
+        let least = self.least();
+        let count = self.counters[least].count + 1;
+        (self.counters[least], self.tags[least]) = (Counter { key, count, offset }, tag);
+    }
+
+    /// One with the lowest count. They are raised in turn, so that a look at all of them is rare.
+    fn least(&mut self) -> usize {
+        let (before, from_hand) = self.counters.split_at(self.hand.min(self.counters.len()));
+        let mut others = from_hand.iter().chain(before);
+        let found = others.position(|counter| counter.count <= self.floor);
+        let steps = found.unwrap_or_else(|| {
+            let counts = from_hand.iter().chain(before).map(|counter| counter.count);
+            let least = counts.enumerate().min_by_key(|&(_, count)| count);
+            least.expect("a full sketch has counters").0
+        });
+        let least = (self.hand + steps) % self.counters.len();
+        self.floor = self.counters[least].count;
+        self.hand = least + 1;
+        least
     }
 
     fn halve(&mut self, now: Millis) {
@@ -62,6 +91,8 @@ impl Rates {
         let shift = halvings.min(31) as u32;
         self.counters.iter_mut().for_each(|counter| counter.count >>= shift);
         self.counters.retain(|counter| counter.count > 0);
+        self.tags = self.counters.iter().map(|counter| counter.key.low()).collect();
+        self.floor = 0;
     }
 
     /// Deliveries per second of a key, roughly; 0 if it is not among the busiest.

@@ -4,40 +4,11 @@
 //! be, and touches each record once.
 
 use crate::brake::Outcome;
+use crate::consumer::Link;
 use crate::dispatcher::Dispatcher;
 use crate::entry::{Entry, State};
-use crate::key::Key;
 use crate::key_table::Vacant;
-use crate::slab::NIL;
-use crate::{Arrival, Cause, Millis, Output, Token};
-
-impl Entry {
-    /// A message that was just read.
-    #[inline]
-    pub(crate) fn new(offset: i64, key: u32, size: u32) -> Self {
-        Self {
-            offset,
-            token: Token::NONE,
-            due: Millis::default(),
-            key,
-            next: NIL,
-            lease: 0,
-            consumer: NIL,
-            size,
-            attempts: 0,
-            failures: 0,
-            state: State::Waiting,
-            cause: Cause::default(),
-            growth: 0,
-        }
-    }
-}
-
-impl Default for Entry {
-    fn default() -> Self {
-        Self::new(0, NIL, 0)
-    }
-}
+use crate::{Arrival, Output, Token};
 
 impl Dispatcher {
     /// Takes the first message of a key, where no filters and no former owner's failures are to be looked at; whether
@@ -50,10 +21,12 @@ impl Dispatcher {
         }
         let Self { live, table, window, placement, roster, .. } = self;
         let text = record.key_text.as_deref().unwrap_or_default();
-        let index = live.insert_single(
-            Key::new(record.key, text, placement.slot_of(record.key), placement.version),
-            Entry::new(record.offset.0, NIL, record.size),
-        );
+        let index = live.add_key();
+        let key = &mut live.keys[index];
+        key.begin(record.key, text, placement.slot_of(record.key), placement.version);
+        (key.head, key.tail, key.count) = (index, index, 1);
+        key.beside.begin(record.offset.0, index, record.size);
+        live.count_beside();
         table.insert(vacant, record.key, index);
         window.set_live(record.offset.0, index);
         window.read_one();
@@ -63,16 +36,22 @@ impl Dispatcher {
         true
     }
 
-    /// Takes the ack of a key's only message that never failed, lies beside it and was delivered with this token; whether
-    /// it did.
+    /// Takes the ack of a message that was at `index` a moment ago, if it is its key's only one and beside it, never failed
+    /// and was delivered with this token; whether it did.
     #[inline]
-    pub(crate) fn ack_single(&mut self, index: u32, token: Option<Token>, out: &mut Vec<Output>) -> bool {
-        let Self { live, table, window, leases, roster, counters, .. } = self;
-        let Some(key) = live.beside_mut(index) else { return false };
-        let Entry { offset, token: current, consumer, attempts, failures, state, growth, lease, .. } =
-            key.beside;
+    pub(crate) fn ack_single(
+        &mut self,
+        index: u32,
+        offset: i64,
+        token: Option<Token>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let Self { live, table, window, leases, counters, .. } = self;
+        let Some(key) = live.keys.get(index) else { return false };
+        let Entry { token: current, consumer, attempts, failures, state, growth, lease, .. } = key.beside;
         let single = key.count == 1 && !key.spilled && failures == 0 && self.parking.keys.is_empty();
-        if !single || state != State::InFlight || token != Some(current) {
+        let same = key.beside.key == index && key.beside.offset == offset && token == Some(current);
+        if !single || !same || state != State::InFlight {
             return false;
         }
         assert!(key.head == index && key.run == 1 && !key.ready, "a key's only message is its run");
@@ -82,10 +61,20 @@ impl Dispatcher {
         window.set_done(offset);
         counters.acked += 1;
         counters.attempts[usize::from(attempts).clamp(1, 8) - 1] += 1;
-        roster[consumer].acked += 1;
+        self.touch().completions += 1;
+        let holder = &mut self.roster[consumer];
+        holder.acked += 1;
+        if holder.outcomes.are_good() && self.outcomes.are_good() && holder.link == Link::Connected {
+            // The usual end of the usual case: what follows does no more.
+            holder.in_flight -= 1;
+            if holder.should_run() {
+                holder.queued = true;
+                self.run.push_back(consumer);
+            }
+            return true;
+        }
         self.note_outcome(consumer, Outcome::Acked, out);
         self.put_down(consumer);
-        self.touch().completions += 1;
         true
     }
 }

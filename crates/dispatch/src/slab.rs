@@ -40,36 +40,33 @@ impl<T: Clone + Default> Slab<T> {
         self.places
     }
 
-    /// The place that the next record will have.
+    /// A place for another record, with what was there before.
     #[inline]
-    pub(crate) fn next_index(&self) -> u32 {
-        self.free.last().copied().unwrap_or(self.places as u32)
-    }
-
-    #[inline]
-    pub(crate) fn insert(&mut self, record: T) -> u32 {
-        let Some(index) = self.free.pop() else { return self.push(record) };
-        self[index] = record;
-        index
+    pub(crate) fn add(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| self.push())
     }
 
     #[cold]
-    fn push(&mut self, record: T) -> u32 {
+    fn push(&mut self) -> u32 {
         let index = u32::try_from(self.places).expect("a slab holds fewer than 2^32 records");
         assert!(index != NIL);
         if self.places == self.pages.len() * PAGE {
             let page = vec![T::default(); PAGE].into_boxed_slice();
             self.pages.push(page.try_into().unwrap_or_else(|_| unreachable!("a page has its size")));
         }
-        self[index] = record;
         self.places += 1;
         index
     }
 
-    /// The place that the insertion after so many others will use.
+    /// Free places that the next so many insertions will use, if there are as many.
     #[inline]
-    pub(crate) fn nth_free(&self, nth: usize) -> Option<u32> {
-        self.free.get(self.free.len().checked_sub(nth + 1)?).copied()
+    pub(crate) fn next_free(&self, count: usize) -> &[u32] {
+        &self.free[self.free.len().saturating_sub(count)..]
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, index: u32) -> Option<&T> {
+        Some(&self.pages.get(index as usize / PAGE)?[index as usize % PAGE])
     }
 
     /// The caller holds no index to this place any more.
@@ -133,9 +130,15 @@ mod tests {
         slab.pages.len() * PAGE
     }
 
+    fn insert(slab: &mut Slab<u32>, record: u32) -> u32 {
+        let index = slab.add();
+        slab[index] = record;
+        index
+    }
+
     fn traffic(slab: &mut Slab<u32>) {
         for _ in 0..100_000 {
-            let index = slab.insert(0);
+            let index = slab.add();
             slab.free(index);
         }
     }
@@ -143,7 +146,7 @@ mod tests {
     #[test]
     fn a_burst_gives_its_memory_back() {
         let mut slab = Slab::new();
-        let indices: Vec<u32> = (0..100_000u32).map(|record| slab.insert(record)).collect();
+        let indices: Vec<u32> = (0..100_000u32).map(|record| insert(&mut slab, record)).collect();
         assert!(room(&slab) <= 107_000, "little is empty: {}", room(&slab));
         let (stay, go) = indices.split_at(100);
         go.iter().for_each(|&index| slab.free(index));
@@ -156,11 +159,11 @@ mod tests {
     #[test]
     fn one_that_stays_at_the_end_keeps_the_rest_in_use() {
         let mut slab = Slab::new();
-        (0..10_000u32).for_each(|record| assert_eq!(slab.insert(record), record));
+        (0..10_000u32).for_each(|record| assert_eq!(insert(&mut slab, record), record));
         (0..9_999).for_each(|index| slab.free(index));
         traffic(&mut slab);
         assert_eq!(slab.places, 10_000);
-        let again = Vec::from_iter((0..50).map(|record| slab.insert(record)));
+        let again = Vec::from_iter((0..50).map(|record| insert(&mut slab, record)));
         assert!(again.iter().all(|&index| index < 100), "the lowest are used first: {again:?}");
         slab.free(9_999);
         traffic(&mut slab);

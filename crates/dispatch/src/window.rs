@@ -52,12 +52,21 @@ pub(crate) struct Window {
     spare: Vec<Box<Page>>,
     cursor: i64,
     next_read: i64,
+    /// Nothing from here on is done before it is read.
+    done_end: i64,
 }
 
 impl Window {
     pub(crate) fn new(start: i64) -> Self {
         let base = start - start % PAGE;
-        Self { base, pages: VecDeque::new(), spare: Vec::new(), cursor: start, next_read: start }
+        Self {
+            base,
+            pages: VecDeque::new(),
+            spare: Vec::new(),
+            cursor: start,
+            next_read: start,
+            done_end: start,
+        }
     }
 
     /// The lowest offset that is not done.
@@ -95,6 +104,15 @@ impl Window {
         ((at >> PAGE_BITS) as usize, (at % PAGE as u64) as usize)
     }
 
+    /// The entry of an offset; `NIL` if it has none.
+    #[inline]
+    pub(crate) fn live_at(&self, offset: i64) -> u32 {
+        match self.get(offset) {
+            Cell::Live(entry) => entry,
+            _ => NIL,
+        }
+    }
+
     #[inline]
     pub(crate) fn get(&self, offset: i64) -> Cell {
         if offset < self.cursor {
@@ -111,6 +129,12 @@ impl Window {
                 entry => Cell::Live(entry),
             },
         }
+    }
+
+    /// Whether this offset, which was not read, was done before.
+    #[inline]
+    pub(crate) fn is_done_ahead(&self, offset: i64) -> bool {
+        offset < self.done_end && self.get(offset) == Cell::Done
     }
 
     #[inline]
@@ -139,6 +163,9 @@ impl Window {
         let (index, at) = self.place(offset);
         if index >= self.pages.len() {
             self.add_pages(index);
+        }
+        if offset >= self.next_read {
+            self.done_end = self.done_end.max(offset + 1);
         }
         let Some(page) = &mut self.pages[index] else { return };
         let (word, bit) = (&mut page.done[at / 64], 1 << (at % 64));
