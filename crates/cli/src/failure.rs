@@ -16,6 +16,8 @@ pub(crate) enum Failure {
     NotFound(String),
     /// No broker, or no answer in time.
     Unavailable(String),
+    /// The disk failed under a running broker.
+    Disk(String),
     /// Ended by a signal; nothing to say.
     Stopped {
         /// The signal's number.
@@ -33,6 +35,7 @@ impl Failure {
             Self::Usage(line) => (2, line),
             Self::NotFound(line) => (3, line),
             Self::Unavailable(line) => (5, line),
+            Self::Disk(line) => (6, line),
             Self::Stopped { signal } => return ExitCode::from(128 + signal),
         };
         note(line);
@@ -55,6 +58,7 @@ impl Failure {
             Self::Usage(line) => Self::Usage(format!("{words}{line}")),
             Self::NotFound(line) => Self::NotFound(format!("{words}{line}")),
             Self::Unavailable(line) => Self::Unavailable(format!("{words}{line}")),
+            Self::Disk(line) => Self::Disk(format!("{words}{line}")),
             Self::Stopped { signal } => Self::Stopped { signal },
         }
     }

@@ -30,6 +30,7 @@ Exit codes:
   2  wrong usage
   3  the topic, partition, subscription or key does not exist
   5  no broker answered in time
+  6  the disk failed under the broker: nothing was acknowledged after that
   130, 141, 143  ended by Ctrl-C, by a closed pipe, by SIGTERM";
 
 /// Client libraries report what fails to their caller, so their log lines would say it twice.

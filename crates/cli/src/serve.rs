@@ -113,7 +113,7 @@ impl Serve {
             biased;
             cause = disk_failed => {
                 // Nothing more can be made durable, so nothing may be finished either.
-                return Err(Failure::Failed(format!("stopped, because the disk failed: {cause}")));
+                return Err(Failure::Disk(format!("stopped, because the disk failed: {cause}")));
             }
             _ = stop.next() => {}
         }

@@ -88,6 +88,15 @@ pub enum AppendError {
         /// The sequence number that came.
         sequence: i32,
     },
+    /// The file system is nearly full; what is left is kept for the broker's own state.
+    #[error("the disk of the data folder is nearly full: free some space, then it goes on by itself")]
+    NoSpace,
+    /// The partition cannot be written to its files; what was taken in is safe, and readable.
+    #[error("the partition is offline: {reason}")]
+    Offline {
+        /// What happened to its files.
+        reason: String,
+    },
     /// The partition was deleted.
     #[error("the partition was deleted")]
     Deleted,

@@ -70,6 +70,10 @@ pub struct LogFigures {
     pub memory_bytes: u64,
     /// Bytes that a start after a crash would have to read back.
     pub recovery_bytes: u64,
+    /// Partitions whose files cannot be written.
+    pub offline_partitions: u64,
+    /// Appends are refused because the file system is nearly full.
+    pub is_space_low: bool,
 }
 
 /// A place in the one order in which a store's appends become durable.

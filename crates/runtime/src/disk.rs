@@ -32,8 +32,23 @@ pub trait Disk: Send + Sync {
     /// Makes creations, renames and removals in `folder` durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
+    /// Room in the file system that holds `folder`, where the system tells.
+    fn space(&self, folder: &Path) -> io::Result<Option<Space>> {
+        let _ = folder;
+        Ok(None)
+    }
+
     /// Takes `folder` for this process until the lock is dropped; `WouldBlock` if another process has it.
     fn lock_folder(&self, folder: &Path) -> io::Result<Box<dyn FolderLock>>;
+}
+
+/// Room in a file system, bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    /// What this user may still write.
+    pub free: u64,
+    /// All there is.
+    pub total: u64,
 }
 
 /// How a file is opened.
@@ -122,6 +137,12 @@ impl Disk for RealDisk {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         fs::File::open(folder)?.sync_all()
+    }
+
+    fn space(&self, folder: &Path) -> io::Result<Option<Space>> {
+        let system = rustix::fs::statvfs(folder)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
+        Ok(Some(Space { free: bytes(system.f_bavail), total: bytes(system.f_blocks) }))
     }
 
     fn lock_folder(&self, folder: &Path) -> io::Result<Box<dyn FolderLock>> {

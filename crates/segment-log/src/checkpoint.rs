@@ -11,7 +11,7 @@
 use crate::{
     Failure,
     engine::{Engine, Failed},
-    manifest::{Manifest, PartitionState, SegmentState},
+    manifest::{Manifest, ManifestWriteError, PartitionState, SegmentState},
     partition::Log,
     wal::block::StoreId,
     write_behind::Unsynced,
@@ -44,17 +44,17 @@ impl Checkpointer {
 
     /// Moves everything durable to the segments. Not durable there before the next checkpoint.
     pub(crate) fn write_behind(&mut self, engine: &Engine) -> io::Result<()> {
-        let mut dirty = std::mem::take(&mut engine.arena().dirty);
-        while let Some(log) = dirty.last() {
+        let dirty = std::mem::take(&mut engine.arena().dirty);
+        let mut failed = None;
+        for log in dirty {
             log.state().dirty = false;
             if let Err(error) = log.write_behind(Offset(i64::MAX), &mut self.unsynced) {
                 log.state().dirty = true;
-                engine.arena().dirty.extend(dirty);
-                return Err(error);
+                engine.arena().dirty.push(log);
+                failed = Some(error);
             }
-            dirty.pop();
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Moves what is durable of one log to its segments.
@@ -81,6 +81,8 @@ impl Checkpointer {
             Ok(partitions) => partitions,
             Err(error) => {
                 engine.arena().garbage.extend(garbage);
+                // One log that cannot be written must not keep the others in memory.
+                _ = self.write_behind(engine);
                 return Err(Failed::Retry(error));
             }
         };
@@ -90,7 +92,15 @@ impl Checkpointer {
 
         let (store_id, generation) = (self.store_id, self.generation + 1);
         let manifest = Manifest { store_id, generation, position, next_log, partitions, garbage };
-        manifest.write(engine.disk.as_ref(), &engine.folder).map_err(stop("writing the manifest"))?;
+        if let Err(error) = manifest.write(engine.disk.as_ref(), &engine.folder) {
+            // The manifest before is untouched, and nothing was flushed that may now be thought to be durable.
+            if matches!(&error, ManifestWriteError::Write(error) if error.kind() == io::ErrorKind::StorageFull)
+            {
+                engine.arena().garbage.extend(manifest.garbage);
+                return Err(Failed::Retry(error.into_io()));
+            }
+            return Err(stop("writing the manifest")(error.into_io()));
+        }
         self.generation = generation;
         let mut committer = engine.committer();
         committer.wal.recycle(position, written);

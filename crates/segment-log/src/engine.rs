@@ -39,6 +39,9 @@ const TICKS_QUIET: u32 = 100;
 /// 60 us) is small change and a blocked worker is not.
 const INLINE_FLUSH_US_MAX: u64 = 1_000;
 
+/// How often the file system is asked what it has left: bounds how late producers go on after a full disk, ms.
+const SPACE_INTERVAL_MS: u64 = 1_000;
+
 /// Pause after a segment could not be written, before it is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -114,6 +117,8 @@ pub(crate) struct Counters {
     pub(crate) flush_us: AtomicU64,
     pub(crate) committed_bytes: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
+    /// Logs that cannot be written at the moment.
+    pub(crate) offline: AtomicU64,
 }
 
 impl Engine {
@@ -276,6 +281,7 @@ impl Engine {
 
     /// Does what the writer has to do. `false` if there was nothing or the disk refused; then it is tried again later.
     pub(crate) fn write_step(&self) -> bool {
+        self.check_space();
         let duties = self.duties().take();
         if !duties.any() || self.has_ended() {
             return false;
@@ -301,6 +307,24 @@ impl Engine {
             });
         }
         done.is_ok()
+    }
+
+    /// Asks what the file system has left, for those who append.
+    pub(crate) fn check_space(&self) {
+        match self.disk.space(&self.folder) {
+            Ok(Some(space)) => {
+                if self.staging.note_space(space) {
+                    tracing::error!(
+                        free_bytes = space.free, folder = %self.folder.display(),
+                        "the disk is nearly full: producers are refused until there is space again"
+                    );
+                    // What the configs no longer keep goes first.
+                    self.demand(|duties| duties.clean = true);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the file system does not tell what it has left"),
+        }
     }
 
     /// Takes a checkpoint now.
@@ -364,9 +388,11 @@ impl Engine {
                 if duties.any() {
                     break;
                 }
-                let left_ms = clean_at.0.saturating_sub(now.0);
+                let left_ms = clean_at.0.saturating_sub(now.0).min(SPACE_INTERVAL_MS);
                 let waited = self.writer.wait_timeout(duties, Duration::from_millis(left_ms));
-                duties = waited.expect("no panic under the lock").0;
+                drop(waited.expect("no panic under the lock"));
+                self.check_space();
+                duties = self.duties();
             }
             if duties.stop || self.has_ended() {
                 return;
@@ -476,6 +502,9 @@ impl Engine {
     }
 
     fn prepare_file(&self) {
+        if self.staging.is_space_low() {
+            return;
+        }
         let Some(preparation) = self.committer().wal.wanted_file() else { return };
         let prepared = preparation.run().and_then(|file| self.committer().wal.add(&preparation, file));
         if let Err(error) = prepared {

@@ -36,6 +36,7 @@ mod recover;
 mod retention;
 mod segment;
 mod slabs;
+mod space;
 mod staging;
 mod store;
 mod wal;

@@ -93,6 +93,21 @@ pub(crate) enum ManifestError {
     Version(u16),
 }
 
+/// How writing a manifest failed. After a failed flush it is not known what the device has.
+#[derive(Debug)]
+pub(crate) enum ManifestWriteError {
+    Write(io::Error),
+    Sync(io::Error),
+}
+
+impl ManifestWriteError {
+    pub(crate) fn into_io(self) -> io::Error {
+        match self {
+            Self::Write(error) | Self::Sync(error) => error,
+        }
+    }
+}
+
 impl Manifest {
     /// The newest valid manifest in `folder`, if there is one.
     pub(crate) fn read(disk: &dyn Disk, folder: &Path) -> Result<Option<Self>, OpenError> {
@@ -132,12 +147,14 @@ impl Manifest {
     }
 
     /// Writes the manifest over the older one and makes it durable.
-    pub(crate) fn write(&self, disk: &dyn Disk, folder: &Path) -> io::Result<()> {
-        let file = disk.open(&path(folder, self.generation % 2), OpenMode::Create)?;
-        file.write_at(&self.encode(), 0)?;
-        file.sync()?;
+    pub(crate) fn write(&self, disk: &dyn Disk, folder: &Path) -> Result<(), ManifestWriteError> {
+        let written = disk.open(&path(folder, self.generation % 2), OpenMode::Create).and_then(|file| {
+            file.write_at(&self.encode(), 0)?;
+            Ok(file)
+        });
+        let file = written.map_err(ManifestWriteError::Write)?;
         // Only its first two writes make a file, but whether they did is not known here.
-        disk.sync_folder(folder)
+        file.sync().and_then(|()| disk.sync_folder(folder)).map_err(ManifestWriteError::Sync)
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -16,7 +16,7 @@ use std::{
     collections::VecDeque,
     path::PathBuf,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
     task::{Context, Poll, Waker},
 };
 
@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) producers: ProducerStates,
     pub(crate) last_ticket: Ticket,
     pub(crate) deleted: bool,
+    /// Why the log's files could not be written the last time.
+    pub(crate) offline: Option<String>,
     pub(crate) config: LogConfig,
     /// The log is in the list of those to be written behind.
     pub(crate) dirty: bool,
@@ -86,6 +88,7 @@ impl Log {
             producers,
             last_ticket: Ticket::default(),
             deleted: false,
+            offline: None,
             config: LogConfig::default(),
             dirty: false,
             waiters: Waiters::new(),
@@ -124,6 +127,9 @@ impl Log {
         let entry = Entry::Delete { log: self.id };
         self.engine.staging.push_control(Staged { entry, log: self.clone() })?;
         let freed = state.give_up();
+        if state.offline.take().is_some() {
+            self.engine.counters.offline.fetch_sub(1, Ordering::Relaxed);
+        }
         let segments = std::mem::take(&mut state.segments);
         let wakers = state.waiters.take_all();
         drop(state);
@@ -152,6 +158,11 @@ impl Log {
         Some(freed)
     }
 
+    /// Internal topics hold what the broker itself must remember.
+    fn is_internal(&self) -> bool {
+        self.partition.topic.as_str().starts_with("__")
+    }
+
     fn append(
         self: &Arc<Self>,
         batch: &RecordBatch,
@@ -168,7 +179,10 @@ impl Log {
             }
             Verdict::Reject(error) => return Err(error.into()),
         }
-        let memory = self.engine.staging.claim(batch.bytes().len())?;
+        if let Some(reason) = &state.offline {
+            return Err(AppendError::Offline { reason: reason.clone() });
+        }
+        let memory = self.engine.staging.claim(batch.bytes().len(), self.is_internal())?;
         let placed = batch.placed_in(memory, state.end, leader_epoch);
         let (base_offset, last_offset) = (placed.base_offset(), placed.last_offset());
         assert!(base_offset == state.end, "offsets are dense");

@@ -5,7 +5,7 @@ use crate::{
     checkpoint::Checkpointer,
     commit::Committer,
     engine::Engine,
-    manifest::{Manifest, PartitionState},
+    manifest::{Manifest, ManifestWriteError, PartitionState},
     partition::{Log, SegmentEntry},
     segment::{self, Segment},
     wal::{
@@ -57,6 +57,7 @@ pub(crate) fn open(
     let engine = Engine::new(disk, clock, folder, options, committer, checkpointer, manifest.next_log);
     let engine = Arc::new(engine);
     Recovery::begin(engine.clone(), manifest)?.replay()?;
+    engine.check_space();
     Ok((engine, lock))
 }
 
@@ -98,7 +99,8 @@ fn create(world: &World, folder: &Path, options: &Options) -> Result<(Manifest, 
         partitions: Vec::new(),
         garbage: Vec::new(),
     };
-    manifest.write(disk.as_ref(), folder).map_err(OpenError::io("write the manifest in", folder))?;
+    let written = manifest.write(disk.as_ref(), folder).map_err(ManifestWriteError::into_io);
+    written.map_err(OpenError::io("write the manifest in", folder))?;
     Ok((manifest, wal))
 }
 

@@ -4,6 +4,7 @@ use crate::{
     Options,
     partition::Log,
     slabs::Slabs,
+    space::SpaceLeft,
     wal::entry::{Entry, PREFIX_LEN},
 };
 use bytes::BytesMut;
@@ -11,6 +12,7 @@ use keyway_log::{
     AppendError, BoxFuture, Ticket,
     waiters::{Place, Waiters},
 };
+use keyway_runtime::Space;
 use std::{
     collections::VecDeque,
     pin::Pin,
@@ -43,6 +45,7 @@ struct Queue {
     staged: VecDeque<Staged>,
     last_ticket: u64,
     slabs: Slabs,
+    space: SpaceLeft,
     levels: Levels,
     room: Waiters<()>,
     /// Nothing more is taken in.
@@ -89,7 +92,9 @@ impl Staging {
     }
 
     /// Memory for a batch of `len` bytes, unless there is no room for it.
-    pub(crate) fn claim(&self, len: usize) -> Result<BytesMut, AppendError> {
+    ///
+    /// What is `internal` may use what is left of a file system when it is nearly full: cursors and group offsets.
+    pub(crate) fn claim(&self, len: usize, internal: bool) -> Result<BytesMut, AppendError> {
         let mut queue = self.queue();
         if queue.closed {
             return Err(AppendError::Closed);
@@ -98,6 +103,7 @@ impl Staging {
         if !self.bounds.leave_room(&queue.levels) {
             return Err(AppendError::Full);
         }
+        queue.space.take(len, internal)?;
         Ok(queue.slabs.claim(len))
     }
 
@@ -143,6 +149,18 @@ impl Staging {
             taken.extend(queue.staged.pop_front());
         }
         (!taken.is_empty()).then(|| Ticket(queue.last_ticket - queue.staged.len() as u64))
+    }
+
+    /// Notes what the file system has left. `true` if it has just become too little for user data.
+    pub(crate) fn note_space(&self, space: Space) -> bool {
+        let mut queue = self.queue();
+        let was_low = queue.space.is_low();
+        queue.space = SpaceLeft::new(space);
+        queue.space.is_low() && !was_low
+    }
+
+    pub(crate) fn is_space_low(&self) -> bool {
+        self.queue().space.is_low()
     }
 
     /// The ticket of the newest entry.

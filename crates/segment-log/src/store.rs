@@ -188,6 +188,8 @@ impl LogStore for SegmentStore {
             staged_bytes: stats.staged_bytes as u64,
             memory_bytes: stats.memory_bytes as u64,
             recovery_bytes: stats.wal_bytes,
+            offline_partitions: self.engine.counters.offline.load(Ordering::Relaxed),
+            is_space_low: self.engine.staging.is_space_low(),
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, IoSlice},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 /// Bytes written to a segment at a time.
@@ -32,7 +32,37 @@ struct Chunk {
 
 impl Log {
     /// Writes what is durable before `until` and is not yet in a segment. One call at a time.
+    ///
+    /// A log that cannot be written is offline until it can: it takes nothing more in, and what it has stays in memory
+    /// and in the write-ahead log. A full file system is no reason: that concerns all logs.
     pub(crate) fn write_behind(&self, until: Offset, unsynced: &mut Unsynced) -> io::Result<()> {
+        let written = self.write_chunks(until, unsynced);
+        let reason = match &written {
+            Ok(()) => None,
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => return written,
+            Err(error) => Some(error.to_string()),
+        };
+        let (is_offline, is_said) = (reason.is_some(), reason.clone().unwrap_or_default());
+        let was_offline = std::mem::replace(&mut self.state().offline, reason).is_some();
+        let offline = &self.engine.counters.offline;
+        match (was_offline, is_offline) {
+            (false, true) => {
+                offline.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(
+                    partition = %self.partition, reason = is_said,
+                    "offline: its segment cannot be written; what was acknowledged is in the write-ahead log, and it is tried again"
+                );
+            }
+            (true, false) => {
+                offline.fetch_sub(1, Ordering::Relaxed);
+                tracing::info!(partition = %self.partition, "online: its segment can be written again");
+            }
+            (false, false) | (true, true) => {}
+        }
+        written
+    }
+
+    fn write_chunks(&self, until: Offset, unsynced: &mut Unsynced) -> io::Result<()> {
         while let Some(chunk) = self.next_chunk(until) {
             self.write_chunk(&chunk, unsynced)?;
             self.note_written(chunk);

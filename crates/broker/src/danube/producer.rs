@@ -248,9 +248,11 @@ fn schema_status(error: &SchemaError) -> Status {
 
 fn append_status(error: AppendError) -> Status {
     match error {
-        AppendError::Deleted | AppendError::Closed | AppendError::Full => {
-            Status::unavailable(error.to_string())
-        }
+        AppendError::Deleted
+        | AppendError::Closed
+        | AppendError::Full
+        | AppendError::NoSpace
+        | AppendError::Offline { .. } => Status::unavailable(error.to_string()),
         AppendError::OutOfOrderSequence { .. }
         | AppendError::InvalidProducerEpoch { .. }
         | AppendError::InvalidProducer { .. } => Status::internal(error.to_string()),

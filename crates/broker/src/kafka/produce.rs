@@ -114,7 +114,9 @@ impl From<AppendError> for Refusal {
             AppendError::InvalidProducer { .. } => ErrorCode::InvalidRecord,
             AppendError::Deleted => ErrorCode::UnknownTopicOrPartition,
             // A full log is waited for, so what remains is a log that stopped.
-            AppendError::Full | AppendError::Closed => ErrorCode::KafkaStorageError,
+            AppendError::Full | AppendError::NoSpace | AppendError::Offline { .. } | AppendError::Closed => {
+                ErrorCode::KafkaStorageError
+            }
         };
         Self { error, message: Some(refused.to_string()) }
     }

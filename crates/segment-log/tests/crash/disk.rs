@@ -5,7 +5,7 @@
 //! not durable.
 
 use keyway_log::contract::random::Random;
-use keyway_runtime::{Disk, File, FolderLock, OpenMode};
+use keyway_runtime::{Disk, File, FolderLock, OpenMode, Space};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, IoSlice},
@@ -32,6 +32,9 @@ struct State {
     hit: Option<Hit>,
     random: Random,
     life: u64,
+    space: Option<Space>,
+    /// Writes to what lies in here fail.
+    broken: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,6 +91,8 @@ impl CrashDisk {
             hit: None,
             random: Random::new(seed),
             life: 0,
+            space: None,
+            broken: None,
         })))
     }
 
@@ -100,6 +105,16 @@ impl CrashDisk {
             Fault::Error(at) => Fault::Error(now + at),
         });
         state.hit = None;
+    }
+
+    /// What the disk says that it has left.
+    pub(crate) fn set_free(&self, free: u64) {
+        self.state().space = Some(Space { free, total: 16 << 20 });
+    }
+
+    /// Writes to what lies in `folder` fail from now on.
+    pub(crate) fn set_broken(&self, folder: Option<PathBuf>) {
+        self.state().broken = folder;
     }
 
     /// Every file and what is in it.
@@ -328,6 +343,10 @@ impl Disk for CrashDisk {
         Ok(())
     }
 
+    fn space(&self, _: &Path) -> io::Result<Option<Space>> {
+        Ok(self.state().space)
+    }
+
     fn lock_folder(&self, _: &Path) -> io::Result<Box<dyn FolderLock>> {
         struct Lock;
         impl FolderLock for Lock {}
@@ -345,6 +364,9 @@ struct CrashFile {
 impl CrashFile {
     fn change(&self, operation: &'static str, change: Change) -> io::Result<()> {
         let mut state = self.disk.state();
+        if state.broken.as_ref().is_some_and(|broken| self.path.starts_with(broken)) {
+            return Err(io::Error::other("input/output error"));
+        }
         let done = state.operation(operation, &self.path, self.life);
         // What fails may have happened, in part or whole.
         if done.is_ok() || (state.at_fault && state.random.below(2) == 0) {

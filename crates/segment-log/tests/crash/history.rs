@@ -177,7 +177,7 @@ impl History {
                         }
                         Some(Effect::Append(target, sent.placed(appended.base_offset, EPOCH)))
                     }
-                    Err(AppendError::Full) => {
+                    Err(AppendError::Full | AppendError::Offline { .. }) => {
                         store.step();
                         None
                     }

@@ -1,0 +1,69 @@
+//! What the file system has left, and for whom: user data stops early enough that the broker's own state goes on.
+//!
+//! The file system is asked every now and then; in between, what is taken in is counted against what it had. Other
+//! users of the file system are seen when it is asked the next time.
+
+use keyway_log::AppendError;
+use keyway_runtime::Space;
+
+/// Kept for the broker's own state, and for the segments of what the write-ahead log holds. A sixteenth of a small
+/// file system, no more than this of a large one.
+const RESERVE_MAX: u64 = 64 << 20;
+
+/// Most that a batch takes besides its bytes: what its commit is padded with.
+const PADDING: u64 = 4096;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SpaceLeft {
+    free: u64,
+    reserve: u64,
+}
+
+impl Default for SpaceLeft {
+    /// Nobody has told yet, or nobody can.
+    fn default() -> Self {
+        Self { free: u64::MAX, reserve: 0 }
+    }
+}
+
+impl SpaceLeft {
+    pub(crate) fn new(space: Space) -> Self {
+        Self { free: space.free, reserve: (space.total / 16).min(RESERVE_MAX) }
+    }
+
+    /// Counts a batch, which is written twice: to the write-ahead log and to its segment.
+    pub(crate) fn take(&mut self, len: usize, internal: bool) -> Result<(), AppendError> {
+        let wanted = 2 * len as u64 + PADDING;
+        let kept = if internal { self.reserve / 4 } else { self.reserve };
+        if self.free < wanted.saturating_add(kept) {
+            return Err(AppendError::NoSpace);
+        }
+        self.free -= wanted;
+        Ok(())
+    }
+
+    /// Whether there is nothing left for user data.
+    pub(crate) fn is_low(&self) -> bool {
+        self.free < self.reserve.saturating_add(PADDING)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_goes_to_internal_topics() {
+        let mut left = SpaceLeft::new(Space { free: 80_000, total: 1_000_000 });
+        assert!(left.take(1_000, false).is_ok() && !left.is_low());
+        assert_eq!(left.take(10_000, false), Err(AppendError::NoSpace));
+        assert!(left.take(1_000, false).is_ok(), "a smaller one still fits");
+        while left.take(1_000, false).is_ok() {}
+        let before = left.free;
+        assert!(before >= 62_500 && left.is_low() == (before < 62_500 + PADDING));
+        assert!(left.take(1_000, true).is_ok());
+        while left.take(1_000, true).is_ok() {}
+        assert!(left.free >= 62_500 / 4);
+        assert!(SpaceLeft::default().take(usize::MAX / 4, false).is_ok(), "nobody told");
+    }
+}
