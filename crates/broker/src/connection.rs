@@ -7,11 +7,11 @@ use crate::{
     incoming::{Incoming, IncomingError, Request},
     kafka::{self, Reply},
     node::Node,
+    traffic,
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use keyway_record::limits;
-use keyway_runtime::Stream;
 use std::{io, io::IoSlice, net::SocketAddr, sync::Arc};
 use tokio::io::{AsyncWriteExt, WriteHalf};
 
@@ -41,7 +41,8 @@ enum End {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(node: Arc<Node>, stream: Box<dyn Stream>, address: SocketAddr) {
+pub(crate) async fn serve(node: Arc<Node>, stream: traffic::Connection) {
+    let address = stream.peer;
     let (read, write) = tokio::io::split(stream);
     let incoming = Incoming::new(read, limits::REQUEST_BYTES_MAX, node.request_bytes.clone());
     let peer = Arc::new(Peer { address });
@@ -62,7 +63,7 @@ struct Connection {
     node: Arc<Node>,
     peer: Arc<Peer>,
     incoming: Incoming,
-    write: WriteHalf<Box<dyn Stream>>,
+    write: WriteHalf<traffic::Connection>,
     /// Responses in the order of their requests; `None` where a request turned out to get none.
     replies: FuturesOrdered<BoxFuture<'static, Option<Response>>>,
     /// The last of the replies is a poll: it may become large, so it goes out before another request is run.
@@ -158,7 +159,7 @@ fn handle(node: Arc<Node>, peer: Arc<Peer>, request: Request) -> BoxFuture<'stat
     .boxed()
 }
 
-async fn write_all(write: &mut WriteHalf<Box<dyn Stream>>, pieces: Vec<Bytes>) -> io::Result<()> {
+async fn write_all(write: &mut WriteHalf<traffic::Connection>, pieces: Vec<Bytes>) -> io::Result<()> {
     let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
     let mut rest = slices.as_mut_slice();
     while !rest.is_empty() {

@@ -1,8 +1,8 @@
 //! The receiving half of a Kafka connection: bytes in, whole frames out, within the broker's bounds on memory and time.
 
+use crate::traffic::Connection;
 use bytes::{Bytes, BytesMut};
 use keyway_kafka_wire::frame::{FrameCutter, FrameError};
-use keyway_runtime::Stream;
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, ReadHalf},
@@ -25,7 +25,7 @@ const LENGTH_BYTES: usize = 4;
 
 /// Frames of one connection, one after another.
 pub(crate) struct Incoming {
-    read: ReadHalf<Box<dyn Stream>>,
+    read: ReadHalf<Connection>,
     cutter: FrameCutter,
     received: BytesMut,
     /// Memory for large requests, shared by all connections, one permit a byte.
@@ -54,11 +54,7 @@ pub(crate) enum IncomingError {
 }
 
 impl Incoming {
-    pub(crate) fn new(
-        read: ReadHalf<Box<dyn Stream>>,
-        frame_bytes_max: usize,
-        budget: Arc<Semaphore>,
-    ) -> Self {
+    pub(crate) fn new(read: ReadHalf<Connection>, frame_bytes_max: usize, budget: Arc<Semaphore>) -> Self {
         let cutter = FrameCutter::new(frame_bytes_max);
         Self { read, cutter, received: BytesMut::new(), budget, permit: None, frame_begun: None }
     }

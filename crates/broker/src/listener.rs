@@ -1,6 +1,10 @@
-//! Accepts Kafka connections and bounds how many there are.
+//! Ports: where connections come from, and how many each may have.
 
-use crate::{connection, node::Node, node::StartError};
+use crate::{
+    connection,
+    node::{Node, StartError},
+    traffic::{Connection, Front},
+};
 use keyway_runtime::{Listener, World};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
@@ -29,32 +33,58 @@ pub(crate) fn bind(
     })
 }
 
+/// A port that is listened on, and its places for connections.
+pub(crate) struct Port {
+    listener: Arc<dyn Listener>,
+    /// What is spoken there, for the log.
+    protocol: &'static str,
+    front: Arc<Front>,
+    places: Arc<Semaphore>,
+    places_max: usize,
+}
+
+impl Port {
+    pub(crate) fn new(
+        listener: Arc<dyn Listener>,
+        protocol: &'static str,
+        front: Arc<Front>,
+        places_max: usize,
+    ) -> Self {
+        Self { listener, protocol, front, places: Arc::new(Semaphore::new(places_max)), places_max }
+    }
+
+    /// The next connection that has a place. Never fails: what cannot be accepted is logged, and one too many is closed.
+    pub(crate) async fn accept(&self) -> Connection {
+        let protocol = self.protocol;
+        loop {
+            let (stream, peer) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(protocol, %error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            match self.places.clone().try_acquire_owned() {
+                Ok(place) => return Connection::new(stream, peer, self.front.clone(), place),
+                Err(_) => {
+                    self.front.refuse();
+                    tracing::warn!(protocol, %peer, max = self.places_max, "too many connections; closing this one");
+                }
+            }
+        }
+    }
+}
+
 /// Accepts until the broker stops; each connection is a task of its own.
 pub(crate) async fn serve_kafka(node: Arc<Node>, listener: Arc<dyn Listener>) {
-    let places = Arc::new(Semaphore::new(node.config.connections_max));
+    let port = Port::new(listener, "Kafka", node.traffic.kafka.clone(), node.config.connections_max);
     loop {
-        let accepted = tokio::select! {
+        let connection = tokio::select! {
             biased;
             () = node.stopping.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            connection = port.accept() => connection,
         };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a Kafka connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            node.traffic.kafka.refuse();
-            tracing::warn!(%peer, max = node.config.connections_max, "too many Kafka connections; closing this one");
-            continue;
-        };
-        let connection = connection::serve(node.clone(), node.traffic.kafka.count(stream), peer);
-        node.tasks.spawn(async move {
-            connection.await;
-            drop(place);
-        });
+        node.tasks.spawn(connection::serve(node.clone(), connection));
     }
 }

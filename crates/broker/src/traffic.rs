@@ -4,6 +4,7 @@ use keyway_kafka_wire::ApiKey;
 use keyway_runtime::{Millis, Stream};
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -11,7 +12,11 @@ use std::{
     },
     task::{Context, Poll, ready},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::OwnedSemaphorePermit,
+};
+use tonic::transport::server::Connected;
 
 /// One more than the greatest number of a Kafka API that has a name.
 const APIS: usize = 93;
@@ -83,13 +88,6 @@ impl Traffic {
 }
 
 impl Front {
-    /// Counts a connection for as long as it lives, and what it carries.
-    pub(crate) fn count(self: &Arc<Self>, stream: Box<dyn Stream>) -> Box<dyn Stream> {
-        self.accepted.fetch_add(1, Relaxed);
-        self.open.fetch_add(1, Relaxed);
-        Box::new(Counted { stream, front: self.clone() })
-    }
-
     /// A connection is closed at once.
     pub(crate) fn refuse(&self) {
         self.refused.fetch_add(1, Relaxed);
@@ -113,19 +111,43 @@ impl Front {
     }
 }
 
-/// A connection that is counted: one addition per read and write of the operating system.
-struct Counted {
+/// A connection: counted, with one addition per read and write of the operating system, and in its place among those
+/// of its port.
+pub(crate) struct Connection {
     stream: Box<dyn Stream>,
+    pub(crate) peer: SocketAddr,
     front: Arc<Front>,
+    _place: OwnedSemaphorePermit,
 }
 
-impl Drop for Counted {
+impl Connection {
+    pub(crate) fn new(
+        stream: Box<dyn Stream>,
+        peer: SocketAddr,
+        front: Arc<Front>,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        front.accepted.fetch_add(1, Relaxed);
+        front.open.fetch_add(1, Relaxed);
+        Self { stream, peer, front, _place: place }
+    }
+}
+
+impl Drop for Connection {
     fn drop(&mut self) {
         self.front.open.fetch_sub(1, Relaxed);
     }
 }
 
-impl AsyncRead for Counted {
+impl Connected for Connection {
+    type ConnectInfo = SocketAddr;
+
+    fn connect_info(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -139,7 +161,7 @@ impl AsyncRead for Counted {
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for Connection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,7 +1,7 @@
 //! HTTP connections: how many there may be, how long they last, and how long they may take.
 
 use super::error::ApiError;
-use crate::node::Node;
+use crate::{listener::Port, node::Node, traffic::Connection};
 use axum::{Router, body::Body, response::IntoResponse};
 use hyper::{
     Request,
@@ -13,9 +13,8 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use keyway_runtime::{Listener, Stream};
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
+use keyway_runtime::Listener;
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 /// Connections at a time: a few scrapers, a few people, and room for mistakes.
 const CONNECTIONS_MAX: usize = 256;
@@ -38,41 +37,22 @@ const CONNECTION_TIME_MAX: Duration = Duration::from_secs(600);
 /// How long a request under way may go on when its connection has to end.
 const FINISH_TIME_MAX: Duration = Duration::from_secs(3);
 
-/// How long accepting pauses when the operating system has no more handles.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// Accepts until the broker stops; each connection is a task of its own.
 pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
     let router = super::router(node.clone(), listener.address());
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let port = Port::new(listener, "HTTP", node.traffic.http.clone(), CONNECTIONS_MAX);
     loop {
-        let accepted = tokio::select! {
+        let connection = tokio::select! {
             biased;
             () = node.stopping.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            connection = port.accept() => connection,
         };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept an HTTP connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            node.traffic.http.refuse();
-            tracing::warn!(%peer, max = CONNECTIONS_MAX, "too many HTTP connections; closing this one");
-            continue;
-        };
-        let connection = converse(node.clone(), router.clone(), node.traffic.http.count(stream), peer);
-        node.tasks.spawn(async move {
-            connection.await;
-            drop(place);
-        });
+        node.tasks.spawn(converse(node.clone(), router.clone(), connection));
     }
 }
 
-async fn converse(node: Arc<Node>, router: Router, stream: Box<dyn Stream>, peer: SocketAddr) {
+async fn converse(node: Arc<Node>, router: Router, stream: Connection) {
+    let peer = stream.peer;
     let routes = TowerToHyperService::new(router);
     let service = service_fn(|request: Request<Incoming>| {
         let answer = tokio::time::timeout(REQUEST_TIME_MAX, routes.call(request.map(Body::new)));

@@ -8,14 +8,14 @@ mod delivery_stream;
 mod discovery;
 mod health_check;
 pub(crate) mod ids;
-mod incoming;
 mod producer;
 mod request_memory;
 mod schema_registry;
 mod target;
 
-use crate::node::Node;
+use crate::{listener::Port, node::Node, traffic::Connection};
 use authority::WithBrokerUrl;
+use futures_util::stream::{self, Stream};
 use keyway_danube_wire::{
     proto::{
         auth_service_server::AuthServiceServer, consumer_service_server::ConsumerServiceServer,
@@ -27,7 +27,7 @@ use keyway_danube_wire::{
 use keyway_record::limits::DANUBE_MESSAGE_BYTES_MAX;
 use keyway_runtime::Listener;
 use request_memory::Counted;
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tonic::{Status, codegen::http, service::Routes, transport::Server};
 
 /// Calls that one connection may have open; a client's consumers and producers share one connection.
@@ -59,6 +59,15 @@ fn server(streams_max: u32) -> Server {
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+}
+
+fn port(node: &Node, listener: Arc<dyn Listener>, protocol: &'static str) -> Port {
+    Port::new(listener, protocol, node.traffic.grpc.clone(), node.config.connections_max)
+}
+
+/// Connections as they come.
+fn connections(port: Port) -> impl Stream<Item = io::Result<Connection>> {
+    stream::unfold(port, |port| async move { Some((Ok(port.accept().await), port)) })
 }
 
 /// Routes of which those that nobody serves say where to look. Without a word a client only hears that something is not
@@ -102,7 +111,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
     let served = server(STREAMS_PER_CONNECTION_MAX)
         .add_routes(with_hint(routes, hint))
         .serve_with_incoming_shutdown(
-            incoming::incoming(node.clone(), listener),
+            connections(port(&node, listener, "gRPC")),
             streams_have_ended(node.clone()),
         )
         .await;

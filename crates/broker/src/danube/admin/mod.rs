@@ -5,7 +5,9 @@ mod namespaces;
 mod policy;
 mod topics;
 
-use super::{authority::WithBrokerUrl, incoming, registry, request_memory::Counted, server, with_hint};
+use super::{
+    authority::WithBrokerUrl, connections, port, registry, request_memory::Counted, server, with_hint,
+};
 use crate::{node::Node, topics::Topic};
 use keyway_danube_wire::{
     TopicRef,
@@ -37,7 +39,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>, grpc: So
     let served = server(STREAMS_PER_CONNECTION_MAX)
         .add_routes(with_hint(routes, hint))
         .serve_with_incoming_shutdown(
-            incoming::incoming(node.clone(), listener),
+            connections(port(&node, listener, "Danube's administration")),
             node.stopping.clone().cancelled_owned(),
         )
         .await;
