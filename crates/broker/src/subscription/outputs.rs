@@ -4,6 +4,7 @@ use super::{
     fetch,
     handle::StreamEnd,
     owner::{InFlight, LastStored, Owner},
+    parked,
     payloads::Stored,
     record::{Key, StoredSubscription},
     side_message::{self, Fate, Origin, SideMessage},
@@ -157,8 +158,8 @@ impl Owner {
         let snapshot = self.dispatcher.snapshot();
         let stored = StoredSubscription { mode: self.mode, snapshot: snapshot.encode().into() }.encode();
         let bytes = stored.len();
-        let parked_end = self.parked_end();
-        let mut entries = self.parked.follow(&snapshot.parked, &self.id, || parked_end);
+        let Self { parked, node, partition, id, .. } = self;
+        let mut entries = parked.follow(&snapshot.parked, id, || parked::end(node, &partition.id.topic, id));
         entries.push((Key::Subscription(self.id.clone()).encode(), Some(stored)));
         match self.node.subscriptions.records.put_staged(entries).await {
             Ok(ticket) => {

@@ -13,6 +13,7 @@ use super::{
     record::{Key, StoredParked},
     side_message, side_topic,
 };
+use crate::node::Node;
 use bytes::Bytes;
 use keyway_dispatch::{Arrival, Input};
 use keyway_log::ReadError;
@@ -116,16 +117,21 @@ impl Parked {
     }
 }
 
+/// Where the parked messages of a subscription of `of` go.
+fn topic(of: &TopicName, id: &SubscriptionId) -> TopicName {
+    side_topic::name(of, &id.name, "parked")
+}
+
+/// The end of that topic.
+pub(super) fn end(node: &Node, of: &TopicName, id: &SubscriptionId) -> Offset {
+    let topic = node.topics.named(topic(of, id).as_str());
+    topic.map_or(Offset::ZERO, |topic| topic.partitions[0].log.bounds().end)
+}
+
 impl Owner {
     /// Where parked messages go.
     pub(super) fn parked_topic(&self) -> TopicName {
-        side_topic::name(&self.partition.id.topic, &self.id.name, "parked")
-    }
-
-    /// The end of that topic.
-    pub(super) fn parked_end(&self) -> Offset {
-        let topic = self.node.topics.named(self.parked_topic().as_str());
-        topic.map_or(Offset::ZERO, |topic| topic.partitions[0].log.bounds().end)
+        topic(&self.partition.id.topic, &self.id)
     }
 
     /// The dispatcher waits for the oldest parked messages of a key.
