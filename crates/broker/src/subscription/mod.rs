@@ -10,12 +10,14 @@
 //! consumers are durable before the first of them is answered, so every id that was given out is good after a restart.
 
 mod alarms;
+mod commands;
 mod control;
 mod describe;
 mod fetch;
 mod handle;
 mod latency;
 mod members;
+mod membership;
 mod outputs;
 mod owner;
 mod parked;
@@ -37,7 +39,7 @@ pub(crate) use alarms::NAMES as ALARMS;
 pub(crate) use control::SubscriptionError;
 pub(crate) use handle::{Consumer, Item, StreamEnd, SubscribeError, SubscribeRequest, Subscription};
 pub(crate) use keyway_dispatch::KeyOrder;
-pub(crate) use owner::OUTLET_ITEMS;
+pub(crate) use membership::OUTLET_ITEMS;
 pub(crate) use policy::SubscriptionPolicy;
 pub(crate) use start::{StartPosition, StartPositionError};
 pub(crate) use view::{ConsumerView, KeyView, LatencyView, PartitionView};

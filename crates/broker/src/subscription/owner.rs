@@ -3,24 +3,21 @@
 use super::{
     SubscriptionId,
     fetch::{self, Fetched},
-    handle::{
-        Command, Consumer, Item, StreamEnd, SubscribeError, SubscribeRequest, Subscribed, Subscription,
-    },
+    handle::{Command, Consumer, Item, StreamEnd, Subscription},
     latency::Latency,
-    members::{Members, Reservation},
+    members::Members,
     parked::{self, Parked},
     payloads::{Payloads, Stored},
     policy::SubscriptionPolicy,
-    record::{Key, StoredConsumer},
+    record::Key,
     reread::{self, Rereading},
     side_writes::SideWrites,
     window::Window,
 };
 use crate::{internal_topic::InternalTopicError, node::Node, partition::Partition};
-use bytes::Bytes;
-use keyway_dispatch::{Config, ConsumerId, Dispatcher, Input, Join, Millis, Mode, Output, Reason, Token};
+use keyway_dispatch::{ConsumerId, Dispatcher, Input, Millis, Mode, Output, Token};
 use keyway_log::{ReadError, ReadLimit, Ticket};
-use keyway_record::{KeyHash, Offset};
+use keyway_record::Offset;
 use keyway_runtime::{BoxFuture, Clock};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
@@ -50,7 +47,7 @@ pub(super) struct Owner {
     pub(super) reread: Vec<(Offset, Stored)>,
     pub(super) outputs: Vec<Output>,
     /// What the dispatcher is told with the next step.
-    inputs: Vec<Input>,
+    pub(super) inputs: Vec<Input>,
     pub(super) reading: Option<Reading>,
     pub(super) rereading: Option<Rereading>,
     pub(super) side_writes: SideWrites,
@@ -62,11 +59,11 @@ pub(super) struct Owner {
     /// Resolves when the partition is deleted or closed.
     gone: Option<BoxFuture<'static, ()>>,
     /// What the newest consumer's record waits for.
-    registered: Option<Ticket>,
-    idle_since: Option<Millis>,
+    pub(super) registered: Option<Ticket>,
+    pub(super) idle_since: Option<Millis>,
     pub(super) deleted: bool,
     /// Those who wait until nothing of the subscription is left.
-    delete_replies: Vec<oneshot::Sender<Result<(), Arc<InternalTopicError>>>>,
+    pub(super) delete_replies: Vec<oneshot::Sender<Result<(), Arc<InternalTopicError>>>>,
     pub(super) stored: LastStored,
     /// Why the last dead letter could not be written.
     pub(super) dead_letter_error: Option<String>,
@@ -225,265 +222,6 @@ impl Owner {
         }
     }
 
-    async fn command(&mut self, command: Command) {
-        match command {
-            Command::Ack { offset, token } => self.ack(offset, token),
-            Command::Nack { offset, token, delay_ms, reason } => {
-                self.answered(offset, token);
-                self.inputs.push(Input::Nack { offset, token, delay_ms, reason });
-            }
-            other => {
-                self.step_all();
-                self.command_now(other).await;
-            }
-        }
-    }
-
-    /// Anything but an answer.
-    async fn command_now(&mut self, command: Command) {
-        match command {
-            Command::Ack { .. } | Command::Nack { .. } => unreachable!("answers are taken together"),
-            Command::Open { consumer, stream, outlet, broker_addr } => {
-                self.open(consumer, stream, outlet, broker_addr);
-            }
-            Command::Close { stream } => self.close(stream),
-            Command::SetPolicy { policy } => self.set_policy(*policy),
-            Command::Describe { reply } => _ = reply.send(self.describe()),
-            Command::Keys { order, limit, reply } => _ = reply.send(self.keys(order, limit)),
-            Command::Key { key, reply } => _ = reply.send(self.key(&key)),
-            Command::Release { key, reply } => _ = reply.send(self.release(key.as_deref())),
-            Command::Seek { to, reply } => {
-                self.seek(to);
-                // What this writes is what the caller waits for.
-                self.obey().await;
-                _ = reply.send(self.stored.ticket);
-            }
-            Command::Delete { reply } => {
-                self.deleted = true;
-                self.delete_replies.push(reply);
-            }
-            Command::Subscribe { request, reply } => {
-                let answer = self.subscribe(request).await;
-                // Whoever asked may have gone; the consumer is registered all the same.
-                _ = reply.send(answer);
-            }
-        }
-    }
-
-    async fn subscribe(&mut self, request: SubscribeRequest) -> Result<Subscribed, SubscribeError> {
-        let now_ms = self.node.world.clock.now().0;
-        let SubscribeRequest { consumer_id, consumer_name, topic_name, filters } = request;
-        if self.mode == Mode::Exclusive
-            && let Some(holder) = self.members.holder_besides(&consumer_name, now_ms)
-        {
-            return Err(SubscribeError::Exclusive { holder: holder.name.clone() });
-        }
-        let reserved = self.members.reservation(&consumer_name, now_ms);
-        let known = self.members.named(&consumer_name).cloned();
-        let known = known.filter(|known| known.topic_name == topic_name && known.filters == filters);
-        if let Some(consumer) = known {
-            consumer.heard(now_ms);
-            self.members.register(consumer.clone())?;
-            if reserved == Reservation::None {
-                self.declare(&consumer);
-            }
-            // Its record may still be on its way, if the first answer was not waited for.
-            return Ok(Subscribed { consumer, ticket: self.registered });
-        }
-        let consumer = Arc::new(Consumer::new(consumer_id, consumer_name, topic_name, filters, now_ms));
-        let evicted = self.members.register(consumer.clone())?;
-        match reserved {
-            Reservation::Stream => self.set_filters(&consumer),
-            Reservation::Grace | Reservation::None => self.declare(&consumer),
-        }
-        self.store_consumer(&consumer, evicted).await?;
-        Ok(Subscribed { consumer, ticket: self.registered })
-    }
-
-    /// A consumer that has not opened its stream yet gets nothing, but what it wants is not skipped either: the order in
-    /// which workers start must lose no message.
-    fn declare(&mut self, consumer: &Consumer) {
-        if self.mode != Mode::KeyShared {
-            return;
-        }
-        let stream = self.node.subscriptions.next_stream();
-        let filters = consumer.filters.clone();
-        let join = join(stream, consumer, filters, 0);
-        self.step(Input::Join(join));
-        self.step(Input::Leave { consumer: stream, deadline: None });
-    }
-
-    /// A connected consumer that subscribes again may want other keys now.
-    fn set_filters(&mut self, consumer: &Arc<Consumer>) {
-        let open = self.outlets.iter_mut().find(|(_, outlet)| {
-            // One that names the topic in another way is another client, and will take over.
-            outlet.consumer.name == consumer.name && outlet.consumer.topic_name == consumer.topic_name
-        });
-        if let Some((&stream, outlet)) = open {
-            outlet.consumer = consumer.clone();
-            if self.mode == Mode::KeyShared {
-                self.step(Input::SetFilters { consumer: stream, filters: consumer.filters.clone() });
-            }
-        }
-    }
-
-    async fn store_consumer(
-        &mut self,
-        consumer: &Consumer,
-        evicted: Option<Arc<Consumer>>,
-    ) -> Result<(), SubscribeError> {
-        let key = |name: &str| Key::Consumer(self.id.clone(), name.to_owned()).encode();
-        let stored =
-            StoredConsumer { topic_name: consumer.topic_name.clone(), filters: consumer.filters.clone() };
-        let mut entries = vec![(key(&consumer.name), Some(stored.encode()))];
-        if let Some(evicted) = evicted {
-            self.node.subscriptions.forget(evicted.id);
-            entries.push((key(&evicted.name), None));
-        }
-        if self.reliable {
-            let staged = self.node.subscriptions.records.put_staged(entries).await;
-            self.registered = Some(staged.map_err(super::store_error)?);
-        }
-        Ok(())
-    }
-
-    fn open(
-        &mut self,
-        consumer: Arc<Consumer>,
-        stream: ConsumerId,
-        items: mpsc::Sender<Item>,
-        broker_addr: String,
-    ) {
-        if let Err(error) = self.members.register(consumer.clone()) {
-            tracing::warn!(subscription = %self.id.name, consumer = %consumer.name, %error, "stream refused");
-            return;
-        }
-        if let Some(old) = self.members.opened(&consumer.name, stream) {
-            self.end_stream(old, StreamEnd::TakenOver);
-        }
-        let mut window = Window::new(self.policy.failure.ack_timeout_ms);
-        window.set_limit(self.window_limit(self.outlets.len() + 1));
-        let filters = if self.mode == Mode::KeyShared { consumer.filters.clone() } else { Vec::new() };
-        let join = join(stream, &consumer, filters, window.credit());
-        let latency = Latency::new();
-        self.outlets.insert(stream, Outlet { consumer, items, broker_addr, window, latency });
-        self.idle_since = None;
-        self.step(Input::Join(join));
-        self.share_unacked();
-    }
-
-    /// How many messages each of so many consumers may hold.
-    fn window_limit(&self, consumers: usize) -> u32 {
-        // The standby of an ordered subscription holds nothing.
-        let sharing = if matches!(self.mode, Mode::Shared | Mode::KeyShared) { consumers as u32 } else { 1 };
-        self.policy.unacked_max.map_or(Config::CREDIT_DEFAULT, |max| max / sharing)
-    }
-
-    /// The consumers' windows after a change of their number or of the policy.
-    fn share_unacked(&mut self) {
-        let limit = self.window_limit(self.outlets.len());
-        let windows = self.outlets.iter_mut().map(|(&stream, outlet)| (stream, &mut outlet.window));
-        let changed: Vec<_> =
-            windows.filter_map(|(stream, window)| Some((stream, window.set_limit(limit)?))).collect();
-        for (consumer, credit) in changed {
-            self.step(Input::SetCredit { consumer, credit });
-        }
-    }
-
-    /// The stream is lost, and what it carried with it.
-    pub(super) fn close(&mut self, stream: ConsumerId) {
-        if self.forget_outlet(stream).is_some() {
-            self.step(Input::Gone { consumer: stream });
-            self.share_unacked();
-        }
-    }
-
-    /// Ends a stream that the dispatcher has given up already.
-    pub(super) fn end_stream(&mut self, stream: ConsumerId, end: StreamEnd) {
-        if let Some(outlet) = self.forget_outlet(stream) {
-            // A full outlet ends without a word, which clients take as a lost connection.
-            _ = outlet.items.try_send(Err(end));
-        }
-    }
-
-    fn forget_outlet(&mut self, stream: ConsumerId) -> Option<Outlet> {
-        let outlet = self.outlets.remove(&stream)?;
-        let now_ms = self.node.world.clock.now().0;
-        self.members.closed(&outlet.consumer.name, stream, now_ms);
-        if self.outlets.is_empty() {
-            self.idle_since = Some(self.now());
-        }
-        Some(outlet)
-    }
-
-    fn ack(&mut self, offset: Offset, token: Option<Token>) {
-        if self.answered(offset, token) {
-            self.payloads.remove(offset);
-        }
-        self.inputs.push(Input::Ack { offset, token });
-    }
-
-    /// Another policy from now on: for what is in flight, what is blocked, and how much the consumers may hold.
-    fn set_policy(&mut self, policy: SubscriptionPolicy) {
-        for outlet in self.outlets.values_mut() {
-            outlet.window.set_ack_timeout(policy.failure.ack_timeout_ms);
-        }
-        let failure = policy.failure.clone();
-        self.policy = policy;
-        self.step(Input::SetPolicy(failure));
-        self.share_unacked();
-    }
-
-    /// Forgets what is in flight and in memory and goes on at `to`.
-    fn seek(&mut self, to: Offset) {
-        self.in_flight.clear();
-        self.payloads.clear();
-        self.side_writes.forget_waiting();
-        self.parked.seek();
-        self.step(Input::Seek { to });
-    }
-
-    /// Lets the blocked messages of a key, or of all keys, be tried again; returns how many there were.
-    fn release(&mut self, key: Option<&[u8]>) -> u64 {
-        let Some(key) = key else {
-            let before = self.waiting_for_people();
-            self.step(Input::ReleaseAll);
-            return before;
-        };
-        let key = KeyHash::of(key);
-        let blocked = self.dispatcher.key(key).is_some_and(|view| view.blocked == Some(Reason::Poison));
-        let waits = blocked || self.parked.contains(key);
-        self.step(Input::Release { key });
-        u64::from(waits)
-    }
-
-    fn waiting_for_people(&self) -> u64 {
-        let stats = self.dispatcher.stats();
-        stats.blocked.by(Reason::Poison) + stats.parked_keys
-    }
-
-    /// The answer to a delivery, unless it is stale, moves its consumer's window.
-    fn answered(&mut self, offset: Offset, token: Option<Token>) -> bool {
-        let current = self.in_flight.get(&offset);
-        if current.is_none_or(|in_flight| token.is_some_and(|token| token != in_flight.token)) {
-            return false;
-        }
-        let InFlight { stream, since, .. } = self.in_flight.remove(&offset).expect("found above");
-        let held_ms = self.now().0.saturating_sub(since.0);
-        if let Some(outlet) = self.outlets.get_mut(&stream) {
-            outlet.latency.record(held_ms);
-        }
-        self.move_window(stream, held_ms);
-        true
-    }
-
-    pub(super) fn move_window(&mut self, stream: ConsumerId, held_ms: u64) {
-        let Some(outlet) = self.outlets.get_mut(&stream) else { return };
-        if let Some(credit) = outlet.window.answered(held_ms) {
-            self.inputs.push(Input::SetCredit { consumer: stream, credit });
-        }
-    }
-
     /// After a seek a fetch replaces the one that waits.
     pub(super) fn fetch(&mut self, from: Offset, records_max: u32, bytes_max: u32) {
         self.reading = Some(Reading {
@@ -578,11 +316,6 @@ impl Owner {
     }
 }
 
-/// Danube's clients know no revoke, so each holds one message of a key.
-fn join(stream: ConsumerId, consumer: &Consumer, filters: Vec<Bytes>, credit: u32) -> Join {
-    Join { consumer: stream, name_hash: consumer.name_hash(), filters, credit, in_flight_per_key: 1 }
-}
-
 impl DispatchClock {
     fn new(clock: Arc<dyn Clock>) -> Self {
         let wall_at_zero_ms = clock.wall_ms() - clock.now().0 as i64;
@@ -619,6 +352,3 @@ async fn due(timer: &mut Option<(Millis, BoxFuture<'static, ()>)>) {
         None => std::future::pending().await,
     }
 }
-
-/// What an outlet must hold: a full window, and as much again for messages delivered once more after their lease ended.
-pub(crate) const OUTLET_ITEMS: usize = 2 * Config::CREDIT_DEFAULT as usize + 1;
