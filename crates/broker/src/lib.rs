@@ -62,7 +62,7 @@ impl Broker {
         let watching = node.clone();
         tasks.spawn(async move { watching.groups.watch(&watching).await });
         tasks.spawn(listener::serve_kafka(node.clone(), kafka));
-        tasks.spawn(danube::serve(node.clone(), grpc));
+        tasks.spawn(node.fronts.track_future(danube::serve(node.clone(), grpc)));
         tasks.spawn(danube::admin::serve(node.clone(), admin, grpc_address));
         tasks.spawn(admin::serve(node.clone(), http));
         Ok(Self { node, kafka_address, grpc_address, danube_admin_address, http_address, stopping, tasks })

@@ -46,6 +46,8 @@ pub(crate) struct Node {
     pub(crate) stopping: CancellationToken,
     /// Tasks that a shutdown waits for.
     pub(crate) tasks: TaskTracker,
+    /// Those of them from which answers to deliveries come.
+    pub(crate) fronts: TaskTracker,
 }
 
 /// Why a broker did not start.
@@ -119,6 +121,7 @@ impl Node {
             request_bytes,
             stopping,
             tasks,
+            fronts: TaskTracker::new(),
         });
         node.subscriptions.resume(&node).await?;
         Ok(node)

@@ -12,10 +12,7 @@ impl Owner {
     pub(super) async fn command(&mut self, command: Command) {
         match command {
             Command::Ack { offset, token } => self.ack(offset, token),
-            Command::Nack { offset, token, delay_ms, reason } => {
-                self.answered(offset, token);
-                self.inputs.push(Input::Nack { offset, token, delay_ms, reason });
-            }
+            Command::Nack { offset, token, delay_ms, reason } => self.nack(offset, token, delay_ms, reason),
             other => {
                 self.step_all();
                 self.command_now(other).await;
@@ -54,11 +51,22 @@ impl Owner {
         }
     }
 
-    fn ack(&mut self, offset: Offset, token: Option<Token>) {
+    pub(super) fn ack(&mut self, offset: Offset, token: Option<Token>) {
         if self.answered(offset, token) {
             self.payloads.remove(offset);
         }
         self.inputs.push(Input::Ack { offset, token });
+    }
+
+    pub(super) fn nack(
+        &mut self,
+        offset: Offset,
+        token: Option<Token>,
+        delay_ms: Option<u64>,
+        reason: Option<String>,
+    ) {
+        self.answered(offset, token);
+        self.inputs.push(Input::Nack { offset, token, delay_ms, reason });
     }
 
     /// Another policy from now on: for what is in flight, what is blocked, and how much the consumers may hold.

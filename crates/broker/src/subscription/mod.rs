@@ -13,6 +13,7 @@ mod alarms;
 mod commands;
 mod control;
 mod describe;
+mod ending;
 mod fetch;
 mod handle;
 mod latency;

@@ -3,13 +3,12 @@
 use super::{
     SubscriptionId,
     fetch::{self, Fetched},
-    handle::{Command, Consumer, Item, StreamEnd, Subscription},
+    handle::{Command, Consumer, Item, Subscription},
     latency::Latency,
     members::Members,
     parked::{self, Parked},
     payloads::{Payloads, Stored},
     policy::SubscriptionPolicy,
-    record::Key,
     reread::{self, Rereading},
     side_writes::SideWrites,
     window::Window,
@@ -23,7 +22,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
 
 /// Commands taken per wake-up before their deliveries go out.
-const COMMANDS_PER_TURN: usize = 256;
+pub(super) const COMMANDS_PER_TURN: usize = 256;
 
 /// How long a subscription of a non-reliable topic outlives its last consumer; Danube's is 60 to 90 s.
 const IDLE_MS: u64 = 60_000;
@@ -53,7 +52,7 @@ pub(super) struct Owner {
     pub(super) side_writes: SideWrites,
     pub(super) parked: Parked,
     pub(super) policy: SubscriptionPolicy,
-    commands: mpsc::Receiver<Command>,
+    pub(super) commands: mpsc::Receiver<Command>,
     clock: DispatchClock,
     timer: Option<(Millis, BoxFuture<'static, ()>)>,
     /// Resolves when the partition is deleted or closed.
@@ -278,41 +277,6 @@ impl Owner {
         if self.timer.as_ref().is_none_or(|(armed, _)| *armed > deadline) {
             self.timer = Some((deadline, self.clock.sleep_until(deadline)));
         }
-    }
-
-    async fn end(mut self) {
-        if self.deleted || !self.reliable {
-            self.node.subscriptions.remove(&self.id);
-        }
-        if !self.deleted {
-            self.finish_side_writes().await;
-            return self.persist().await;
-        }
-        for stream in self.outlets.keys().copied().collect::<Vec<_>>() {
-            self.end_stream(stream, StreamEnd::Deleted);
-        }
-        let gone = self.forget_records().await;
-        if let Err(error) = &gone {
-            tracing::warn!(subscription = %self.id.name, %error, "the records of a deleted subscription stay");
-        }
-        let gone = gone.map_err(Arc::new);
-        for reply in self.delete_replies {
-            // Whoever asked may have gone; the subscription is deleted all the same.
-            _ = reply.send(gone.clone());
-        }
-    }
-
-    /// Removes what is stored; durable when this returns.
-    async fn forget_records(&mut self) -> Result<(), InternalTopicError> {
-        if !self.reliable {
-            return Ok(());
-        }
-        let consumers =
-            self.members.iter().map(|consumer| Key::Consumer(self.id.clone(), consumer.name.clone()));
-        let parked = self.parked.stored_keys(&self.id);
-        let keys = consumers.chain(parked).chain([Key::Subscription(self.id.clone())]);
-        let entries = keys.map(|key| (key.encode(), None)).collect();
-        self.node.subscriptions.records.put(entries).await
     }
 }
 

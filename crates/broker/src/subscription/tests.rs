@@ -194,6 +194,41 @@ async fn a_deleted_topic_takes_its_subscriptions_along() {
     assert!(node.subscriptions.records.entries().is_empty(), "nothing is left at rest");
 }
 
+/// Clients answer what they hold until their connections close, and that is later than the streams' end.
+#[tokio::test]
+async fn what_is_acked_while_the_broker_stops_does_not_come_again() {
+    let store: Arc<dyn LogStore> = Arc::new(MemoryStore::new());
+    let node = node_on(store.clone()).await;
+    let topic = topic(&node).await;
+    for key in ["a", "b", "c"] {
+        append_to(&topic.partitions[0], key, Timestamp(1), &["first", "second"]);
+    }
+    let connections = node.fronts.token();
+    let mut worker = open(&node, &topic.partitions[0], Mode::KeyShared, "c", 16).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(worker.expect("first").await);
+    }
+    held.sort_by_key(|message| place(message).0);
+    node.stopping.cancel();
+    assert!(worker.item().await.is_none(), "the stream ends first");
+    worker.ack(&held[0]).await;
+    worker.ack(&held[2]).await;
+    drop(connections);
+    stop(node).await;
+
+    let node = node_on(store).await;
+    let mut worker = reopen(&node, consumer_id(&topic.partitions[0].id, "sub", "c"), 16).await;
+    let mut again = Vec::new();
+    for _ in 0..3 {
+        let message = worker.next().await;
+        again.push((place(&message).0, String::from_utf8_lossy(&message.payload).into_owned()));
+    }
+    again.sort();
+    let expected = [(1, "second"), (2, "first"), (5, "second")];
+    assert_eq!(again, expected.map(|(offset, payload)| (Offset(offset), payload.to_owned())));
+}
+
 #[tokio::test]
 async fn a_record_is_read_again_by_its_offset() {
     let node = node().await;
