@@ -1,6 +1,9 @@
 //! What a broker can be told. Names and defaults are Kafka's where Kafka has them.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 /// Settings of one broker; start from [`Config::default`].
 #[derive(Clone, Debug)]
@@ -28,6 +31,9 @@ pub struct Config {
     /// Bytes of requests of both protocols held in memory at a time, over all connections; default 128 MiB.
     /// Over it, Kafka connections wait before they read, and Danube's calls are asked to come again.
     pub request_bytes_in_flight_max: usize,
+    /// What topics that set nothing of their own follow, by the broker's name of the config: `log.retention.ms` for
+    /// `retention.ms`. Default: nothing, which is Kafka's defaults. [`Config::message_bytes_max`] is not among them.
+    pub topic_defaults: BTreeMap<String, String>,
     /// Most partitions of one topic; default 10,000.
     pub partitions_per_topic_max: i32,
 }
@@ -46,6 +52,7 @@ impl Default for Config {
             group_initial_rebalance_delay_ms: 300,
             connections_max: 10_000,
             request_bytes_in_flight_max: 128 * 1024 * 1024,
+            topic_defaults: BTreeMap::new(),
             partitions_per_topic_max: 10_000,
         }
     }

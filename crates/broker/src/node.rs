@@ -11,7 +11,7 @@ use crate::{
     producer_ids::ProducerIdSource,
     schemas::Schemas,
     subscription::Subscriptions,
-    topics::{Topic, TopicError, Topics},
+    topics::{Topic, TopicError, Topics, configs::check_defaults},
     traffic::Traffic,
 };
 use keyway_log::{AppendError, Appended, LogStore, StoreError};
@@ -65,6 +65,9 @@ pub enum StartError {
         /// What to do about it.
         next_step: String,
     },
+    /// A default for topics is not one.
+    #[error("cannot start with these settings: {0}")]
+    Settings(String),
     /// The broker's own records in the store cannot be read.
     #[error("cannot recover the broker's state: {0}")]
     Recover(#[from] InternalTopicError),
@@ -90,6 +93,7 @@ impl Node {
         stopping: CancellationToken,
         tasks: TaskTracker,
     ) -> Result<Arc<Self>, StartError> {
+        check_defaults(&config).map_err(|error| StartError::Settings(error.to_string()))?;
         let topics = Topics::recover(&config, &world, &store)?;
         let groups = Groups::recover(&config, &world, &store)?;
         let producer_ids = ProducerIdSource::recover(&world, &store)?;

@@ -1,17 +1,33 @@
 //! What a produced batch must fulfil before it gets offsets. Source: Kafka's broker duties on produce.
 
-use keyway_kafka_wire::compression::decompress;
+use crate::topics::{TimeRule, TopicRules};
+use keyway_kafka_wire::compression::{compress, decompress};
 use keyway_record::{
     BatchError, Compression, ErrorCode, RecordBatch, RecordError, RecordRef, Timestamp, limits,
 };
 
 /// What the topic and the request allow.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
-    /// `max.message.bytes`.
-    pub(crate) batch_bytes_max: usize,
+pub(crate) struct Rules<'a> {
+    pub(crate) topic: &'a TopicRules,
+    /// The wall clock.
+    pub(crate) now: Timestamp,
     /// Whether zstd is allowed: Kafka allows it from Produce v7 on.
     pub(crate) zstd: bool,
+}
+
+impl Rules<'_> {
+    /// Whether a record may be of this time; one without a time may.
+    fn allow(&self, time: Timestamp) -> bool {
+        match self.topic.time {
+            TimeRule::Append => true,
+            TimeRule::Create { before_ms_max, after_ms_max } => {
+                let ahead_ms = time.0.saturating_sub(self.now.0);
+                let behind_ms = self.now.0.saturating_sub(time.0);
+                time == Timestamp::NONE || (ahead_ms <= after_ms_max && behind_ms <= before_ms_max)
+            }
+        }
+    }
 }
 
 /// Why a batch was refused.
@@ -39,6 +55,12 @@ pub(crate) enum InvalidBatch {
     Record(#[from] RecordError),
     #[error("record {index} has offset delta {given}")]
     OffsetDelta { index: usize, given: i32 },
+    #[error("record {index} has no key; a compacted topic keeps the newest record of each key")]
+    NoKey { index: usize },
+    #[error(
+        "record {index} is of time {time}, which is too far from {now}: see message.timestamp.before.max.ms and message.timestamp.after.max.ms"
+    )]
+    Time { index: usize, time: i64, now: i64 },
 }
 
 impl InvalidBatch {
@@ -50,34 +72,50 @@ impl InvalidBatch {
             Self::Batch(BatchError::Count { .. } | BatchError::Trailing { .. }) => ErrorCode::InvalidRecord,
             Self::Batch(_) | Self::Decompress(_) => ErrorCode::CorruptMessage,
             Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
-            Self::TimestampType => ErrorCode::InvalidTimestamp,
+            Self::TimestampType | Self::Time { .. } => ErrorCode::InvalidTimestamp,
             Self::Zstd => ErrorCode::UnsupportedCompressionType,
             Self::BaseOffset(_)
             | Self::Count { .. }
             | Self::Control
             | Self::Sequence
             | Self::Record(_)
-            | Self::OffsetDelta { .. } => ErrorCode::InvalidRecord,
+            | Self::OffsetDelta { .. }
+            | Self::NoKey { .. } => ErrorCode::InvalidRecord,
         }
     }
 }
 
 /// Checks one produced batch with every record in it; the result is what may be appended.
-pub(crate) fn produced_batch(bytes: bytes::Bytes, rules: Rules) -> Result<RecordBatch, InvalidBatch> {
-    if bytes.len() > rules.batch_bytes_max {
-        return Err(InvalidBatch::TooLarge { given: bytes.len(), max: rules.batch_bytes_max });
-    }
+pub(crate) fn produced_batch(bytes: bytes::Bytes, rules: Rules<'_>) -> Result<RecordBatch, InvalidBatch> {
+    check_len(bytes.len(), rules)?;
     let batch = RecordBatch::parse(bytes)?;
     check_header(&batch, rules)?;
-    let max_timestamp = check_records(&batch)?;
-    if max_timestamp == batch.max_timestamp() {
-        Ok(batch)
-    } else {
-        Ok(batch.with_max_timestamp(max_timestamp))
-    }
+    let section = decompress(batch.compression(), batch.record_section(), limits::DECOMPRESSED_BYTES_MAX)
+        .map_err(|error| InvalidBatch::Decompress(error.to_string()))?;
+    let max_timestamp = check_records(&batch, &section, rules)?;
+    let batch = match rules.topic.compression {
+        Some(codec) if codec != batch.compression() => {
+            let batch = batch.with_record_section(codec, &compress(codec, &section));
+            check_len(batch.bytes().len(), rules)?;
+            batch
+        }
+        _ => batch,
+    };
+    Ok(match rules.topic.time {
+        TimeRule::Append => batch.with_append_time(rules.now),
+        TimeRule::Create { .. } if max_timestamp != batch.max_timestamp() => {
+            batch.with_max_timestamp(max_timestamp)
+        }
+        TimeRule::Create { .. } => batch,
+    })
 }
 
-fn check_header(batch: &RecordBatch, rules: Rules) -> Result<(), InvalidBatch> {
+fn check_len(given: usize, rules: Rules<'_>) -> Result<(), InvalidBatch> {
+    let max = rules.topic.batch_bytes_max;
+    if given > max { Err(InvalidBatch::TooLarge { given, max }) } else { Ok(()) }
+}
+
+fn check_header(batch: &RecordBatch, rules: Rules<'_>) -> Result<(), InvalidBatch> {
     let (records, last_offset_delta) = (batch.record_count(), batch.last_offset_delta());
     if batch.base_offset().0 != 0 {
         return Err(InvalidBatch::BaseOffset(batch.base_offset().0));
@@ -101,15 +139,20 @@ fn check_header(batch: &RecordBatch, rules: Rules) -> Result<(), InvalidBatch> {
 }
 
 /// Walks every record; returns the largest timestamp among them.
-fn check_records(batch: &RecordBatch) -> Result<Timestamp, InvalidBatch> {
-    let section = decompress(batch.compression(), batch.record_section(), limits::DECOMPRESSED_BYTES_MAX)
-        .map_err(|error| InvalidBatch::Decompress(error.to_string()))?;
-    let mut rest: &[u8] = &section;
+fn check_records(batch: &RecordBatch, section: &[u8], rules: Rules<'_>) -> Result<Timestamp, InvalidBatch> {
+    let mut rest = section;
     let mut max_delta = i64::MIN;
     for index in 0..batch.record_count() {
         let record = RecordRef::take(&mut rest, index)?;
         if record.offset_delta != index as i32 {
             return Err(InvalidBatch::OffsetDelta { index, given: record.offset_delta });
+        }
+        if rules.topic.keys_required && record.key.is_none() {
+            return Err(InvalidBatch::NoKey { index });
+        }
+        let time = Timestamp(batch.base_timestamp().0.saturating_add(record.timestamp_delta));
+        if !rules.allow(time) {
+            return Err(InvalidBatch::Time { index, time: time.0, now: rules.now.0 });
         }
         max_delta = max_delta.max(record.timestamp_delta);
     }

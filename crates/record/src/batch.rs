@@ -32,6 +32,11 @@ pub const PREFIX_LEN: usize = 12;
 const CRC_AT: usize = 17;
 const ATTRIBUTES_AT: usize = 21;
 
+/// Bits of the attributes.
+const CODEC: i16 = 7;
+const APPEND_TIME: i16 = 1 << 3;
+const DELETE_HORIZON: i16 = 1 << 6;
+
 /// One whole record batch with a valid header and checksum. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordBatch {
@@ -180,6 +185,64 @@ impl RecordBatch {
         Self { bytes: bytes.freeze() }
     }
 
+    /// The batch as one whose records all carry the time of the append, with another CRC.
+    #[must_use]
+    pub fn with_append_time(&self, now: Timestamp) -> Self {
+        let mut bytes = BytesMut::from(self.bytes.as_ref());
+        let attributes = self.attributes() | APPEND_TIME;
+        bytes[ATTRIBUTES_AT..ATTRIBUTES_AT + 2].copy_from_slice(&attributes.to_be_bytes());
+        bytes[35..43].copy_from_slice(&now.0.to_be_bytes());
+        seal(&mut bytes);
+        Self { bytes: bytes.freeze() }
+    }
+
+    /// The batch with its records in another form: `section` is what `codec` makes of the same records.
+    #[must_use]
+    pub fn with_record_section(&self, codec: Compression, section: &[u8]) -> Self {
+        let mut bytes = BytesMut::with_capacity(HEADER_LEN + section.len());
+        bytes.put_slice(&self.bytes[..HEADER_LEN]);
+        bytes.put_slice(section);
+        let length = i32::try_from(bytes.len() - PREFIX_LEN).expect("a batch stays below 2 GiB");
+        bytes[8..PREFIX_LEN].copy_from_slice(&length.to_be_bytes());
+        let attributes = self.attributes() & !CODEC | codec.code();
+        bytes[ATTRIBUTES_AT..ATTRIBUTES_AT + 2].copy_from_slice(&attributes.to_be_bytes());
+        seal(&mut bytes);
+        Self { bytes: bytes.freeze() }
+    }
+
+    /// The batch with some of its records, as compaction leaves it: offsets and producer fields stay. `section` holds
+    /// `count` records in the batch's codec, their times counted from `base`; `is_horizon` says that `base` is the time
+    /// from which tombstones in it may go.
+    #[must_use]
+    pub fn with_records(
+        &self,
+        section: &[u8],
+        count: usize,
+        base: Timestamp,
+        max: Timestamp,
+        is_horizon: bool,
+    ) -> Self {
+        let batch = self.with_record_section(self.compression(), section);
+        let mut bytes = BytesMut::from(batch.bytes.as_ref());
+        let mut attributes = self.attributes() & !DELETE_HORIZON;
+        if is_horizon {
+            attributes |= DELETE_HORIZON;
+        }
+        let count = i32::try_from(count).expect("a batch counts its records in 31 bits");
+        bytes[ATTRIBUTES_AT..ATTRIBUTES_AT + 2].copy_from_slice(&attributes.to_be_bytes());
+        bytes[27..35].copy_from_slice(&base.0.to_be_bytes());
+        bytes[35..43].copy_from_slice(&max.0.to_be_bytes());
+        bytes[57..HEADER_LEN].copy_from_slice(&count.to_be_bytes());
+        seal(&mut bytes);
+        Self { bytes: bytes.freeze() }
+    }
+
+    /// The time from which tombstones in the batch may go, if compaction has set one.
+    #[must_use]
+    pub fn delete_horizon(&self) -> Option<Timestamp> {
+        (self.attributes() & DELETE_HORIZON != 0).then(|| self.base_timestamp())
+    }
+
     /// The whole batch, header included.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
@@ -267,7 +330,7 @@ impl RecordBatch {
     /// Whether all records carry the time of the append ([`RecordBatch::max_timestamp`]) instead of their own.
     #[must_use]
     pub fn is_log_append_time(&self) -> bool {
-        self.attributes() & 1 << 3 != 0
+        self.attributes() & APPEND_TIME != 0
     }
 
     /// Whether the batch belongs to a transaction.
@@ -306,8 +369,18 @@ impl Compression {
         [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd].get(usize::from(code)).copied()
     }
 
+    fn code(self) -> i16 {
+        match self {
+            Self::None => 0,
+            Self::Gzip => 1,
+            Self::Snappy => 2,
+            Self::Lz4 => 3,
+            Self::Zstd => 4,
+        }
+    }
+
     fn of_attributes(attributes: i16) -> Result<Self, BatchError> {
-        let codec = attributes as u8 & 7;
+        let codec = (attributes & CODEC) as u8;
         Self::of_code(codec).ok_or(BatchError::Codec { codec })
     }
 }
@@ -427,6 +500,21 @@ mod tests {
         assert_eq!(placed.leader_epoch(), LeaderEpoch(5));
         let later = placed.with_max_timestamp(Timestamp(9_000));
         assert_eq!(RecordBatch::parse(later.bytes().clone()).unwrap().max_timestamp(), Timestamp(9_000));
+    }
+
+    #[test]
+    fn a_changed_batch_is_a_whole_one() {
+        let batch = three_records().placed(Offset(40), LeaderEpoch(5)).with_append_time(Timestamp(7));
+        let batch = RecordBatch::parse(batch.bytes().clone()).unwrap();
+        assert!(batch.is_log_append_time() && !batch.is_control());
+        assert_eq!(batch.max_timestamp(), Timestamp(7));
+        let other = batch.with_record_section(Compression::Zstd, b"any bytes");
+        let other = RecordBatch::parse(other.bytes().clone()).unwrap();
+        assert_eq!(
+            (other.compression(), &other.record_section()[..]),
+            (Compression::Zstd, &b"any bytes"[..])
+        );
+        assert_eq!((other.next_offset(), other.is_log_append_time()), (Offset(43), true));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! CreateTopics.
 
-use super::{
-    call::Call,
-    configs::{self, TopicConfig},
-    describe_configs, topic_error,
-};
+use super::{call::Call, describe_configs, topic_error};
 use crate::{
+    config::Config,
     node::{NODE_ID, Node},
-    topics::{TopicError, TopicSettings},
+    topics::{
+        TopicError, TopicSettings,
+        configs::{self, TopicConfig},
+    },
 };
 use keyway_kafka_wire::messages::{CreateTopicsRequest, CreateTopicsResponse, create_topics::*};
 use keyway_record::{ErrorCode, TopicId, TopicName};
@@ -70,7 +70,7 @@ async fn create(
         Refused::new(error, message)
     })?;
     let partitions = partitions(asked, node.config.num_partitions)?;
-    let configs = settings(asked)?;
+    let configs = settings(&node.config, asked)?;
     let settings = TopicSettings { configs, ..TopicSettings::default() };
     let effective = described(call, &settings.configs);
     let id = if validate_only {
@@ -143,10 +143,11 @@ fn assigned(asked: &CreatableTopic) -> Result<i32, Refused> {
     Ok(indexes.len() as i32)
 }
 
-fn settings(asked: &CreatableTopic) -> Result<BTreeMap<String, String>, Refused> {
-    let config = |config: &CreatableTopicConfig| configs::checked(&config.name, config.value.as_deref());
-    let configs: Result<BTreeMap<_, _>, _> = asked.configs.iter().map(config).collect();
-    configs.map_err(|error| Refused::new(ErrorCode::InvalidConfig, error))
+fn settings(config: &Config, asked: &CreatableTopic) -> Result<BTreeMap<String, String>, Refused> {
+    let one = |asked: &CreatableTopicConfig| configs::checked(&asked.name, asked.value.as_deref());
+    let configs: Result<BTreeMap<_, _>, _> = asked.configs.iter().map(one).collect();
+    let checked = configs.and_then(|all| configs::check_together(config, &all).map(|()| all));
+    checked.map_err(|error| Refused::new(ErrorCode::InvalidConfig, error))
 }
 
 fn described(call: &Call<'_>, own: &BTreeMap<String, String>) -> Vec<CreatableTopicConfigs> {

@@ -1,10 +1,14 @@
 //! DescribeConfigs: what topics and the broker are set to, and where each value comes from.
 
 use super::{
+    broker_configs::{self, BrokerConfig},
     call::Call,
-    configs::{self, BrokerConfig, TopicConfig},
 };
-use crate::{config::Config, node::NODE_ID};
+use crate::{
+    config::Config,
+    node::NODE_ID,
+    topics::configs::{Kind, TopicConfig},
+};
 use keyway_kafka_wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse, describe_configs::*};
 use keyway_record::ErrorCode;
 use std::collections::BTreeMap;
@@ -104,14 +108,14 @@ fn broker(call: &Call<'_>, name: &str, synonyms: bool) -> Described {
         let described = described(config.name, config.value, source, config.kind, chain);
         DescribeConfigsResourceResult { read_only: true, ..described }
     };
-    Ok(configs::of_broker(call.node).into_values().map(describe).collect())
+    Ok(broker_configs::of_broker(call.node).into_values().map(describe).collect())
 }
 
 fn described(
     name: &str,
     value: Option<String>,
     config_source: i8,
-    kind: configs::Kind,
+    kind: Kind,
     synonyms: Vec<(&str, String, i8)>,
 ) -> DescribeConfigsResourceResult {
     let synonym = |(name, value, source): (&str, String, i8)| DescribeConfigsSynonym {

@@ -1,11 +1,13 @@
 //! IncrementalAlterConfigs: sets and unsets configs of topics.
 
-use super::{
-    call::Call,
-    configs::{self, ConfigError, Kind, TopicConfig},
-    describe_configs, topic_error,
+use super::{call::Call, describe_configs, topic_error};
+use crate::{
+    config::Config,
+    topics::{
+        Topic, TopicSettings,
+        configs::{self, ConfigError, Kind, TopicConfig},
+    },
 };
-use crate::topics::{Topic, TopicSettings};
 use keyway_kafka_wire::messages::{
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, incremental_alter_configs::*,
 };
@@ -47,7 +49,7 @@ async fn alter(call: &Call<'_>, resource: &AlterConfigsResource, validate_only: 
         let message = format!("topic {:?} does not exist", resource.resource_name);
         return Err((ErrorCode::UnknownTopicOrPartition, message));
     };
-    let settings = altered(&topic, &resource.configs)?;
+    let settings = altered(&call.node.config, &topic, &resource.configs)?;
     if validate_only || settings == topic.settings {
         return Ok(());
     }
@@ -56,17 +58,18 @@ async fn alter(call: &Call<'_>, resource: &AlterConfigsResource, validate_only: 
 }
 
 /// The topic's settings with all changes, or why one of them is refused.
-fn altered(topic: &Topic, changes: &[AlterableConfig]) -> Result<TopicSettings, Refused> {
+fn altered(broker: &Config, topic: &Topic, changes: &[AlterableConfig]) -> Result<TopicSettings, Refused> {
+    let invalid = |error: ConfigError| (ErrorCode::InvalidConfig, error.to_string());
     let mut settings = topic.settings.clone();
     let mut seen = BTreeSet::new();
     for change in changes {
-        let invalid = |error: ConfigError| (ErrorCode::InvalidConfig, error.to_string());
         if !seen.insert(&change.name) {
             return Err((ErrorCode::InvalidRequest, format!("the request changes {} twice", change.name)));
         }
         let unknown = || invalid(ConfigError::Unknown(change.name.clone()));
         let config = TopicConfig::named(&change.name).ok_or_else(unknown)?;
-        let current = settings.configs.get(config.name).map_or(config.default_value(), String::as_str);
+        let current = settings.configs.get(config.name).cloned();
+        let current = current.unwrap_or_else(|| config.broker_value(broker));
         let value = match change.config_operation {
             SET => change.value.clone(),
             DELETE => {
@@ -76,13 +79,14 @@ fn altered(topic: &Topic, changes: &[AlterableConfig]) -> Result<TopicSettings, 
             APPEND | SUBTRACT if !matches!(config.kind, Kind::List(_)) => {
                 return Err((ErrorCode::InvalidConfig, format!("{} is not a list", config.name)));
             }
-            APPEND => Some(joined(current, change.value.as_deref().unwrap_or_default())),
-            SUBTRACT => Some(without(current, change.value.as_deref().unwrap_or_default())),
+            APPEND => Some(joined(&current, change.value.as_deref().unwrap_or_default())),
+            SUBTRACT => Some(without(&current, change.value.as_deref().unwrap_or_default())),
             other => return Err((ErrorCode::InvalidRequest, format!("{other} is no operation on a config"))),
         };
         let (name, value) = configs::checked(config.name, value.as_deref()).map_err(invalid)?;
         settings.configs.insert(name, value);
     }
+    configs::check_together(broker, &settings.configs).map_err(invalid)?;
     Ok(settings)
 }
 

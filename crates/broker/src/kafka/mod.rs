@@ -2,8 +2,8 @@
 
 mod api_versions;
 mod authorized_operations;
+mod broker_configs;
 mod call;
-mod configs;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;

@@ -4,7 +4,6 @@
 use super::{
     Head, Reply,
     call::Call,
-    configs,
     lookup::{self, TopicRef},
 };
 use crate::{
@@ -21,7 +20,7 @@ use keyway_kafka_wire::{
     response_frame,
 };
 use keyway_log::{AppendError, Appended, Durability, Ticket};
-use keyway_record::{ErrorCode, PartitionId};
+use keyway_record::{ErrorCode, Offset, PartitionId, Timestamp};
 use std::sync::Arc;
 
 /// First version in which zstd is allowed.
@@ -52,8 +51,8 @@ pub(super) async fn handle(call: &Call<'_>, mut body: Decoder) -> Reply {
                 (Some(error), _) | (None, &Err(error)) => Err(Refusal::of(error)),
                 (None, Ok(topic)) => append(call.node, topic, data, head.version).await,
             };
-            if let Ok((appended, _)) = &appended {
-                newest = newest.max(Some(appended.ticket));
+            if let Ok(placed) = &appended {
+                newest = newest.max(Some(placed.appended.ticket));
             } else if acks == Some(Acks::None) {
                 return Reply::Close("a batch sent with acks=0 was refused".to_owned());
             }
@@ -131,31 +130,40 @@ fn unknown_topic(topic: TopicRef<'_>) -> ErrorCode {
     }
 }
 
-/// Where the batch came to lie, and where the partition's log starts.
+/// Where a batch came to lie.
+struct Placed {
+    appended: Appended,
+    /// The time that the topic gave its records, if it does.
+    append_time: Timestamp,
+    log_start: Offset,
+}
+
 async fn append(
     node: &Node,
     topic: &Topic,
     data: PartitionProduceData,
     version: i16,
-) -> Result<(Appended, i64), Refusal> {
+) -> Result<Placed, Refusal> {
     let partition = topic.partition(PartitionId(data.index));
     let partition = partition.ok_or_else(|| Refusal::of(ErrorCode::UnknownTopicOrPartition))?;
-    let batch_bytes_max = configs::message_bytes_max(node, topic);
-    let rules = Rules { batch_bytes_max, zstd: version >= ZSTD_FROM };
+    let now = Timestamp(node.world.clock.wall_ms());
+    let rules = Rules { topic: &topic.rules, now, zstd: version >= ZSTD_FROM };
     let batch = validate::produced_batch(data.records.unwrap_or_default(), rules)?;
     if batch.is_transactional() {
         return Err(Refusal::of(ErrorCode::InvalidTxnState));
     }
     let appended = node.append(partition, &batch).await?;
-    Ok((appended, partition.log.bounds().start.0))
+    let append_time = if batch.is_log_append_time() { batch.max_timestamp() } else { Timestamp::NONE };
+    Ok(Placed { appended, append_time, log_start: partition.log.bounds().start })
 }
 
-fn answer(index: i32, appended: Result<(Appended, i64), Refusal>) -> PartitionProduceResponse {
-    match appended {
-        Ok((appended, log_start_offset)) => PartitionProduceResponse {
+fn answer(index: i32, placed: Result<Placed, Refusal>) -> PartitionProduceResponse {
+    match placed {
+        Ok(placed) => PartitionProduceResponse {
             index,
-            base_offset: appended.base_offset.0,
-            log_start_offset,
+            base_offset: placed.appended.base_offset.0,
+            log_append_time_ms: placed.append_time.0,
+            log_start_offset: placed.log_start.0,
             ..Default::default()
         },
         Err(refusal) => refused(index, refusal.error, refusal.message),

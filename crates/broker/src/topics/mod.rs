@@ -1,5 +1,7 @@
 //! The topics of this broker: names, ids, partitions, settings. Their records live in the internal topic `__topics`.
 
+pub(crate) mod configs;
+mod rules;
 mod topic_record;
 
 use crate::{
@@ -10,6 +12,7 @@ use crate::{
 use keyway_log::{LogStore, StoreError};
 use keyway_record::{PartitionId, TopicId, TopicName, TopicPartition};
 use keyway_runtime::World;
+pub(crate) use rules::{TimeRule, TopicRules};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, RwLock},
@@ -21,7 +24,7 @@ pub(crate) struct Topics {
     store: Arc<dyn LogStore>,
     world: World,
     records: InternalTopic,
-    partitions_max: i32,
+    config: Config,
     map: RwLock<Map>,
     /// One creation, growth or deletion at a time; never held by readers.
     changing: tokio::sync::Mutex<()>,
@@ -40,6 +43,8 @@ pub(crate) struct Topic {
     /// By index.
     pub(crate) partitions: Vec<Arc<Partition>>,
     pub(crate) settings: TopicSettings,
+    /// What the settings, and the broker's where it has none, mean for produced batches.
+    pub(crate) rules: TopicRules,
 }
 
 /// Why a topic was not created, grown or deleted.
@@ -62,6 +67,17 @@ pub(crate) enum TopicError {
 }
 
 impl Topic {
+    fn new(
+        config: &Config,
+        name: TopicName,
+        id: TopicId,
+        partitions: Vec<Arc<Partition>>,
+        settings: TopicSettings,
+    ) -> Self {
+        let rules = TopicRules::of(config, &settings.configs);
+        Self { name, id, partitions, settings, rules }
+    }
+
     pub(crate) fn partition(&self, index: PartitionId) -> Option<&Arc<Partition>> {
         self.partitions.get(usize::try_from(index.0).ok()?)
     }
@@ -86,7 +102,7 @@ impl Topics {
             let partitions =
                 opened.map_err(|cause| InternalTopicError::Store { topic: name.to_string(), cause })?;
             named.extend(partitions.iter().map(|partition| partition.id.clone()));
-            map.insert(Topic { name, id, partitions, settings });
+            map.insert(Topic::new(config, name, id, partitions, settings));
         }
         for partition in store.list() {
             if !partition.topic.is_internal() && !named.contains(&partition) {
@@ -102,7 +118,7 @@ impl Topics {
             store: store.clone(),
             world: world.clone(),
             records,
-            partitions_max: config.partitions_per_topic_max,
+            config: config.clone(),
             map: RwLock::new(map),
             changing: tokio::sync::Mutex::new(()),
         })
@@ -138,7 +154,7 @@ impl Topics {
         let id = TopicId::from_random(self.world.entropy.bytes());
         let opened: Result<Vec<_>, _> =
             (0..partitions).map(|index| open(&self.store, &name, id, index)).collect();
-        self.change(Topic { name, id, partitions: opened?, settings }).await
+        self.change(Topic::new(&self.config, name, id, opened?, settings)).await
     }
 
     /// Gives a topic more partitions, `partitions` in all; it is durable when this returns.
@@ -155,7 +171,7 @@ impl Topics {
             all.push(open(&self.store, name, topic.id, index)?);
         }
         let settings = topic.settings.clone();
-        self.change(Topic { name: name.clone(), id: topic.id, partitions: all, settings }).await
+        self.change(Topic::new(&self.config, name.clone(), topic.id, all, settings)).await
     }
 
     /// Replaces a topic's settings; durable when this returns.
@@ -167,7 +183,7 @@ impl Topics {
         let _changing = self.changing.lock().await;
         let topic = self.named(name.as_str()).ok_or_else(|| TopicError::Unknown(name.clone()))?;
         let partitions = topic.partitions.clone();
-        self.change(Topic { name: name.clone(), id: topic.id, partitions, settings }).await
+        self.change(Topic::new(&self.config, name.clone(), topic.id, partitions, settings)).await
     }
 
     /// Deletes a topic with its records; durable when this returns.
@@ -191,8 +207,9 @@ impl Topics {
         if name.is_internal() {
             return Err(TopicError::Internal);
         }
-        if !(1..=self.partitions_max).contains(&partitions) {
-            return Err(TopicError::Partitions { given: partitions, max: self.partitions_max });
+        let max = self.config.partitions_per_topic_max;
+        if !(1..=max).contains(&partitions) {
+            return Err(TopicError::Partitions { given: partitions, max });
         }
         Ok(())
     }
@@ -211,6 +228,7 @@ impl Topics {
 
 impl Map {
     fn insert(&mut self, topic: Topic) -> Arc<Topic> {
+        topic.partitions.iter().for_each(|partition| partition.log.configure(topic.rules.log));
         let topic = Arc::new(topic);
         self.by_name.insert(topic.name.clone(), topic.clone());
         self.by_id.insert(topic.id, topic.clone());

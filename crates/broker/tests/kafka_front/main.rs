@@ -12,3 +12,4 @@ mod panics;
 mod producing;
 mod requests;
 mod restart;
+mod topic_configs;

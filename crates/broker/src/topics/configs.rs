@@ -1,11 +1,11 @@
-//! Kafka's topic and broker configs: names, types, defaults, and what may be set.
+//! Kafka's topic configs: names, types, defaults, and what may be set. What they do is in `rules`.
 
-use crate::{config::Config, node::Node, topics::Topic};
+use crate::config::Config;
 use std::collections::BTreeMap;
 
 /// What a config's value must look like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Boolean,
     /// One of these, or any text if there are none.
     String(&'static [&'static str]),
@@ -21,7 +21,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Kafka's number of the type.
-    pub(super) fn code(self) -> i8 {
+    pub(crate) fn code(self) -> i8 {
         match self {
             Self::Boolean => 1,
             Self::String(_) => 2,
@@ -64,12 +64,12 @@ impl Kind {
 
 /// One config that a topic can have.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TopicConfig {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
+pub(crate) struct TopicConfig {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
     default: &'static str,
     /// The broker's config that topics without one of their own follow.
-    pub(super) broker_name: Option<&'static str>,
+    pub(crate) broker_name: Option<&'static str>,
 }
 
 const fn row(
@@ -104,7 +104,12 @@ const TOPIC_CONFIGS: &[TopicConfig] = &[
     row(MAX_MESSAGE_BYTES, Kind::Int(0), "1048588", "message.max.bytes"),
     row("message.timestamp.after.max.ms", Kind::Long(0), "3600000", "log.message.timestamp.after.max.ms"),
     row("message.timestamp.before.max.ms", Kind::Long(0), LONG_MAX, "log.message.timestamp.before.max.ms"),
-    row("message.timestamp.type", Kind::String(&["CreateTime"]), "CreateTime", "log.message.timestamp.type"),
+    row(
+        "message.timestamp.type",
+        Kind::String(&["CreateTime", "LogAppendTime"]),
+        "CreateTime",
+        "log.message.timestamp.type",
+    ),
     row("min.cleanable.dirty.ratio", Kind::Double, "0.5", "log.cleaner.min.cleanable.ratio"),
     row("min.compaction.lag.ms", Kind::Long(0), "0", "log.cleaner.min.compaction.lag.ms"),
     row("min.insync.replicas", Kind::Int(1), "1", "min.insync.replicas"),
@@ -127,7 +132,7 @@ const COMPRESSION_TYPES: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "g
 
 impl TopicConfig {
     /// The config of this name.
-    pub(super) fn named(name: &str) -> Option<&'static Self> {
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
         TOPIC_CONFIGS
             .binary_search_by_key(&name, |config| config.name)
             .ok()
@@ -135,25 +140,25 @@ impl TopicConfig {
     }
 
     /// All configs, by name.
-    pub(super) fn all() -> &'static [Self] {
+    pub(crate) fn all() -> &'static [Self] {
         TOPIC_CONFIGS
     }
 
     /// The value for a topic that sets none.
-    pub(super) fn broker_value(&self, config: &Config) -> String {
+    pub(crate) fn broker_value(&self, config: &Config) -> String {
         if self.name == MAX_MESSAGE_BYTES {
-            config.message_bytes_max.to_string()
-        } else {
-            self.default.to_owned()
+            return config.message_bytes_max.to_string();
         }
+        let set = self.broker_name.and_then(|name| config.topic_defaults.get(name));
+        set.map_or(self.default, String::as_str).to_owned()
     }
 
-    pub(super) fn default_value(&self) -> &'static str {
+    pub(crate) fn default_value(&self) -> &'static str {
         self.default
     }
 
     /// Checks a value that a topic is to have.
-    pub(super) fn check(&self, value: &str) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, value: &str) -> Result<(), ConfigError> {
         if self.kind.accepts(value) {
             return Ok(());
         }
@@ -163,78 +168,70 @@ impl TopicConfig {
 
 /// Why a topic cannot have a config.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ConfigError {
+pub(crate) enum ConfigError {
     #[error("unknown topic config name: {0}")]
     Unknown(String),
     #[error("{name} needs a value")]
     Null { name: &'static str },
     #[error("{name} cannot be '{value}': expected {expected}")]
     Value { name: &'static str, value: String, expected: String },
+    #[error("min.compaction.lag.ms {min_ms} is greater than max.compaction.lag.ms {max_ms}")]
+    Lags { min_ms: i64, max_ms: i64 },
+    #[error(
+        "{0} is no broker default that topics follow; the name of retention.ms, for example, is log.retention.ms"
+    )]
+    UnknownDefault(String),
 }
 
 /// Checks one config that a client wants to set.
-pub(super) fn checked(name: &str, value: Option<&str>) -> Result<(String, String), ConfigError> {
+pub(crate) fn checked(name: &str, value: Option<&str>) -> Result<(String, String), ConfigError> {
     let config = TopicConfig::named(name).ok_or_else(|| ConfigError::Unknown(name.to_owned()))?;
     let value = value.ok_or(ConfigError::Null { name: config.name })?;
     config.check(value)?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// The largest batch that the topic takes, bytes.
-pub(super) fn message_bytes_max(node: &Node, topic: &Topic) -> usize {
-    let own: Option<&String> = topic.settings.configs.get(MAX_MESSAGE_BYTES);
-    own.and_then(|value| value.parse().ok()).unwrap_or(node.config.message_bytes_max)
-}
-
-/// One broker config as it is described.
-pub(super) struct BrokerConfig {
-    pub(super) name: &'static str,
-    pub(super) value: Option<String>,
-    pub(super) default: Option<String>,
-    pub(super) kind: Kind,
-}
-
-/// What this broker was told, in Kafka's words, by name.
-pub(super) fn of_broker(node: &Node) -> BTreeMap<&'static str, BrokerConfig> {
-    let (config, default) = (&node.config, Config::default());
-    let mut all = BTreeMap::new();
-    let mut add = |name, kind, value: Option<String>, default: Option<String>| {
-        all.insert(name, BrokerConfig { name, value, default, kind });
-    };
-    for topic in TOPIC_CONFIGS {
-        if let Some(name) = topic.broker_name {
-            add(name, topic.kind, Some(topic.broker_value(config)), Some(topic.default.to_owned()));
-        }
+/// Checks what the broker was told for topics that set nothing of their own.
+pub(crate) fn check_defaults(config: &Config) -> Result<(), ConfigError> {
+    for (name, value) in &config.topic_defaults {
+        let topic = TOPIC_CONFIGS.iter().find(|topic| topic.broker_name == Some(name));
+        let topic = topic.filter(|topic| topic.name != MAX_MESSAGE_BYTES);
+        topic.ok_or_else(|| ConfigError::UnknownDefault(name.clone()))?.check(value)?;
     }
-    let listener = format!("PLAINTEXT://{}", config.kafka);
-    let (host, port) = &node.advertised_kafka;
-    let text = Kind::String(&[]);
-    add("advertised.listeners", text, Some(format!("PLAINTEXT://{host}:{port}")), None);
-    add(
-        "auto.create.topics.enable",
-        Kind::Boolean,
-        some(config.auto_create_topics),
-        some(default.auto_create_topics),
-    );
-    add("broker.id", Kind::Int(-1), some(crate::node::NODE_ID), some(-1));
-    add("default.replication.factor", Kind::Int(1), some(1), some(1));
-    add("delete.topic.enable", Kind::Boolean, some(true), some(true));
-    let delays = [config, &default].map(|config| some(config.group_initial_rebalance_delay_ms));
-    let [delay, default_delay] = delays;
-    add("group.initial.rebalance.delay.ms", Kind::Int(0), delay, default_delay);
-    add("listeners", text, Some(listener), None);
-    let [connections, default_connections] = [config, &default].map(|config| some(config.connections_max));
-    add("max.connections", Kind::Int(0), connections, default_connections);
-    add("node.id", Kind::Int(0), some(crate::node::NODE_ID), None);
-    add("num.partitions", Kind::Int(1), some(config.num_partitions), some(default.num_partitions));
-    add("offsets.topic.replication.factor", Kind::Int(1), some(1), some(1));
-    add("process.roles", Kind::List(&[]), Some("broker,controller".to_owned()), None);
-    add("transaction.state.log.replication.factor", Kind::Int(1), some(1), some(1));
-    all
+    check_together(config, &BTreeMap::new())
 }
 
-fn some(value: impl ToString) -> Option<String> {
-    Some(value.to_string())
+/// Checks what the configs of a topic, each valid by itself, say together.
+pub(crate) fn check_together(config: &Config, own: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    let compaction = super::rules::compaction(&Values::new(config, own));
+    let (min_ms, max_ms) = (compaction.lag_min_ms, compaction.lag_max_ms);
+    if min_ms > max_ms { Err(ConfigError::Lags { min_ms, max_ms }) } else { Ok(()) }
+}
+
+/// The values that a topic has, its own or the broker's.
+#[derive(Clone, Copy)]
+pub(super) struct Values<'a> {
+    config: &'a Config,
+    own: &'a BTreeMap<String, String>,
+}
+
+impl<'a> Values<'a> {
+    pub(super) fn new(config: &'a Config, own: &'a BTreeMap<String, String>) -> Self {
+        Self { config, own }
+    }
+
+    pub(super) fn text(&self, name: &str) -> String {
+        let row = TopicConfig::named(name).expect("rules ask for configs of the table");
+        self.own.get(name).cloned().unwrap_or_else(|| row.broker_value(self.config))
+    }
+
+    pub(super) fn number(&self, name: &str) -> i64 {
+        self.text(name).parse().expect("values are checked before they are stored")
+    }
+
+    pub(super) fn ratio(&self, name: &str) -> f64 {
+        self.text(name).parse().expect("values are checked before they are stored")
+    }
 }
 
 #[cfg(test)]
@@ -247,6 +244,32 @@ mod tests {
         for config in TOPIC_CONFIGS {
             assert_eq!(config.check(config.default), Ok(()), "{}", config.name);
         }
+    }
+
+    #[test]
+    fn broker_defaults_are_checked_and_followed() {
+        let config = |name: &str, value: &str| Config {
+            topic_defaults: BTreeMap::from([(name.to_owned(), value.to_owned())]),
+            ..Config::default()
+        };
+        assert_eq!(check_defaults(&config("log.retention.ms", "5")), Ok(()));
+        let none = BTreeMap::new();
+        assert_eq!(Values::new(&config("log.retention.ms", "5"), &none).number("retention.ms"), 5);
+        assert_eq!(
+            check_defaults(&config("retention.ms", "5")),
+            Err(ConfigError::UnknownDefault("retention.ms".to_owned()))
+        );
+        assert!(matches!(
+            check_defaults(&config("log.retention.ms", "soon")),
+            Err(ConfigError::Value { .. })
+        ));
+        let lags = check_defaults(&config("log.cleaner.max.compaction.lag.ms", "1"));
+        assert_eq!(lags, Ok(()));
+        let own = BTreeMap::from([("min.compaction.lag.ms".to_owned(), "2".to_owned())]);
+        assert_eq!(
+            check_together(&config("log.cleaner.max.compaction.lag.ms", "1"), &own),
+            Err(ConfigError::Lags { min_ms: 2, max_ms: 1 })
+        );
     }
 
     #[test]
