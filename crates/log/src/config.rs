@@ -15,6 +15,16 @@ pub struct LogConfig {
     pub compaction: Option<Compaction>,
 }
 
+impl LogConfig {
+    /// Age of its first record at which a segment is closed, ms: `segment.ms`, or less where compaction may not wait that
+    /// long.
+    #[must_use]
+    pub fn roll_ms(&self) -> Option<i64> {
+        let lag_max_ms = self.compaction.map(|compaction| compaction.lag_max_ms);
+        [self.segment_ms, lag_max_ms].into_iter().flatten().min()
+    }
+}
+
 /// How a compacted partition is compacted.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Compaction {

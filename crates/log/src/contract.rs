@@ -4,6 +4,7 @@
 //! that outlive their process. Both take an expression that gives a fresh [`Home`].
 
 pub mod append;
+pub mod compaction;
 pub mod lifecycle;
 pub mod random;
 pub mod read;
@@ -66,6 +67,12 @@ macro_rules! contract_tests {
             retention::records_without_a_time_do_not_age
             retention::surplus_bytes_go
             retention::a_config_acts_from_the_next_pass_on
+            compaction::the_newest_of_each_key_stays_where_it_was
+            compaction::tombstones_go_after_their_time
+            compaction::young_records_are_left_alone
+            compaction::records_without_a_key_stay
+            compaction::producers_are_known_after_compaction
+            compaction::codecs_and_times_stay
             threads::appenders_and_readers_keep_order
             random::random_histories_follow_the_model
         );
@@ -89,6 +96,7 @@ macro_rules! contract_reopen_tests {
             reopen::creations_and_deletions_are_kept
             reopen::trims_are_kept
             retention::what_was_given_up_stays_so
+            compaction::a_compacted_log_is_kept
             random::random_histories_survive_reopening
         );
     };

@@ -10,6 +10,7 @@
 //! bytes, never in a protocol's request types. Cursors, group offsets and topic configuration are records in internal
 //! topics above this seam, so an engine stays small. [`contract`] is the suite that every engine passes.
 
+pub mod compaction;
 mod config;
 pub mod memory;
 mod partition;

@@ -3,6 +3,7 @@
 use crate::{
     AppendError, Appended, Bounds, BoxFuture, Cleaned, Durability, LogConfig, LogStore, PartitionLog,
     ReadError, ReadLimit, Slice, StoreError, Ticket,
+    compaction::{KEYS_MAX, Kept, KeyOffsets, Tombstones, emptied},
     producers::{ProducerStates, Verdict},
     waiters::{Place, Waiters},
 };
@@ -47,6 +48,8 @@ struct State {
     last_ticket: Ticket,
     deleted: bool,
     config: LogConfig,
+    /// Everything before it was compacted.
+    compacted: Offset,
 }
 
 impl MemoryStore {
@@ -112,7 +115,12 @@ impl LogStore for MemoryStore {
         }
         let mut cleaned = Cleaned::default();
         for log in self.partitions().values() {
-            cleaned.trimmed_partitions += u64::from(log.state().retain(now));
+            let mut state = log.state();
+            cleaned.trimmed_partitions += u64::from(state.retain(now));
+            if let Some(bytes) = state.compact(now) {
+                cleaned.compacted_partitions += 1;
+                cleaned.compacted_bytes += bytes;
+            }
         }
         Ok(cleaned)
     }
@@ -149,6 +157,7 @@ impl MemoryPartition {
             last_ticket: Ticket::default(),
             deleted: false,
             config: LogConfig::default(),
+            compacted: Offset::ZERO,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -284,6 +293,51 @@ impl State {
             self.trim(oldest.next_offset());
         }
         self.start > start
+    }
+}
+
+impl State {
+    /// Compacts all but the newest batch, if that is due; the bytes that went.
+    fn compact(&mut self, now: Timestamp) -> Option<u64> {
+        let compaction = self.config.compaction?;
+        let bytes = |batch: &RecordBatch| batch.bytes().len() as u64;
+        let newest = self.batches.back()?.base_offset();
+        let (clean, rest): (Vec<_>, Vec<_>) =
+            self.batches.iter().partition(|batch| batch.base_offset() < self.compacted);
+        let allowed = |batch: &&&RecordBatch| {
+            batch.base_offset() < newest && compaction.allows(batch.max_timestamp(), now)
+        };
+        let dirty: Vec<&RecordBatch> = rest.iter().take_while(allowed).copied().collect();
+        let clean_bytes = clean.iter().copied().map(bytes).sum();
+        let dirty_bytes = dirty.iter().copied().map(bytes).sum();
+        let oldest = dirty.first()?.max_timestamp();
+        if !compaction.is_due(clean_bytes, dirty_bytes, oldest, now) {
+            return None;
+        }
+        let mut keys = KeyOffsets::new(KEYS_MAX);
+        let noted = dirty.iter().take_while(|batch| keys.note(batch).unwrap_or(false));
+        let until = noted.last()?.next_offset();
+        let tombstones = Tombstones { now, retention_ms: compaction.delete_retention_ms };
+        let mut kept = VecDeque::with_capacity(self.batches.len());
+        let before: u64 = self.batches.iter().map(bytes).sum();
+        for batch in &self.batches {
+            if batch.base_offset() >= until {
+                kept.push_back(batch.clone());
+                continue;
+            }
+            match keys.compact(batch, tombstones) {
+                Ok(Kept::Part(part)) => kept.push_back(part),
+                Ok(Kept::Nothing) if self.producers.has_last(batch.last_offset()) => {
+                    kept.push_back(emptied(batch));
+                }
+                Ok(Kept::Nothing) => {}
+                // What cannot be read is kept as it is.
+                Ok(Kept::Whole) | Err(_) => kept.push_back(batch.clone()),
+            }
+        }
+        self.batches = kept;
+        self.compacted = until;
+        Some(before - self.batches.iter().map(bytes).sum::<u64>())
     }
 }
 

@@ -254,6 +254,12 @@ impl ProducerStates {
         }
     }
 
+    /// Whether the batch that ends with `offset` is the last one of a producer.
+    #[must_use]
+    pub fn has_last(&self, offset: Offset) -> bool {
+        self.by_last_offset.contains_key(&offset)
+    }
+
     /// Number of producers remembered.
     #[must_use]
     pub fn len(&self) -> usize {

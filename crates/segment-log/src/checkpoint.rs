@@ -13,6 +13,7 @@ use crate::{
     engine::{Engine, Failed},
     manifest::{Manifest, ManifestWriteError, PartitionState, SegmentState},
     partition::Log,
+    segment::Segment,
     wal::block::StoreId,
     write_behind::Unsynced,
 };
@@ -42,6 +43,10 @@ impl Checkpointer {
         Self { store_id, generation, unsynced: Unsynced::default() }
     }
 
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Moves everything durable to the segments. Not durable there before the next checkpoint.
     pub(crate) fn write_behind(&mut self, engine: &Engine) -> io::Result<()> {
         let dirty = std::mem::take(&mut engine.arena().dirty);
@@ -55,6 +60,12 @@ impl Checkpointer {
             }
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Has a segment that was written beside this made durable by the next checkpoint.
+    pub(crate) fn note_unsynced(&mut self, segment: &Arc<Segment>) {
+        self.unsynced.folders.extend(segment.path.parent().map(Path::to_path_buf));
+        self.unsynced.segments.insert(segment.path.clone(), segment.clone());
     }
 
     /// Moves what is durable of one log to its segments.
@@ -122,6 +133,7 @@ impl Checkpointer {
             }
             let segments = state.segments.iter().map(|entry| SegmentState {
                 base: entry.segment.base,
+                revision: entry.segment.revision,
                 next: entry.next,
                 len: entry.len,
                 first_timestamp: entry.first_timestamp,
@@ -133,6 +145,7 @@ impl Checkpointer {
                 // A later trim may have gone past the snapshot; replay repeats it.
                 start: state.start.min(end),
                 next: end,
+                compacted: state.compacted,
                 segments: segments.collect(),
                 producers,
             });

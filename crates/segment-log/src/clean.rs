@@ -6,7 +6,8 @@ use keyway_record::Timestamp;
 
 impl Engine {
     /// As [`keyway_log::LogStore::clean`].
-    pub(crate) fn clean(&self, now: Timestamp) -> Result<Cleaned, Failed> {
+    pub(crate) fn clean(&self, now: Timestamp, pace: &dyn Fn(usize) -> bool) -> Result<Cleaned, Failed> {
+        let _alone = self.cleaning.lock().expect("no panic under the lock");
         let mut cleaned = Cleaned::default();
         for log in self.logs() {
             if self.has_ended() {
@@ -26,6 +27,7 @@ impl Engine {
                 Err(_) => break,
             }
         }
+        (cleaned.compacted_partitions, cleaned.compacted_bytes) = self.compact_logs(now, pace)?;
         Ok(cleaned)
     }
 
@@ -34,7 +36,7 @@ impl Engine {
         let (now, wall_ms) = (self.clock.now(), self.clock.wall_ms());
         let believed = self.wall_time.lock().expect("no panic under the lock").believed(now, wall_ms);
         let Some(now) = believed else { return Ok(()) };
-        let cleaned = self.clean(now)?;
+        let cleaned = self.clean(now, &|bytes| self.pause_writer(bytes))?;
         if cleaned != Cleaned::default() {
             let Cleaned { trimmed_partitions, compacted_partitions, compacted_bytes } = cleaned;
             tracing::info!(

@@ -60,6 +60,11 @@ pub(crate) struct Engine {
     flush_us: AtomicU64,
     pub(crate) checkpointer: Mutex<Checkpointer>,
     pub(crate) wall_time: Mutex<WallTime>,
+    /// One pass that gives up records at a time; taken before every other lock.
+    pub(crate) cleaning: Mutex<()>,
+    /// Of the manifest that this process began with.
+    generation: u64,
+    revisions: AtomicU64,
     partitions: Mutex<Partitions>,
     arena: Mutex<Arena>,
     duties: Mutex<Duties>,
@@ -131,6 +136,7 @@ impl Engine {
         checkpointer: Checkpointer,
         next_log: LogId,
     ) -> Self {
+        let generation = checkpointer.generation();
         Self {
             files: OpenFiles::new(disk.clone(), options.open_files_max),
             staging: Arc::new(Staging::new(&options)),
@@ -145,6 +151,9 @@ impl Engine {
             flush_us: AtomicU64::new(0),
             checkpointer: Mutex::new(checkpointer),
             wall_time: Mutex::default(),
+            cleaning: Mutex::default(),
+            generation,
+            revisions: AtomicU64::new(0),
             partitions: Mutex::new(Partitions { logs: BTreeMap::new(), next_log }),
             arena: Mutex::default(),
             duties: Mutex::default(),
@@ -286,13 +295,18 @@ impl Engine {
         if !duties.any() || self.has_ended() {
             return false;
         }
-        if duties.prepare {
-            self.prepare_file();
-        }
         if duties.clean
             && let Err(Failed::Retry(error)) = self.clean_by_clock()
         {
             tracing::warn!(%error, "old records could not be given up; the next pass tries again");
+        }
+        self.work(duties)
+    }
+
+    /// All but cleaning.
+    fn work(&self, duties: Duties) -> bool {
+        if duties.prepare {
+            self.prepare_file();
         }
         let done = match (duties.checkpoint, duties.write) {
             (true, _) => self.checkpoint(),
@@ -325,6 +339,45 @@ impl Engine {
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "the file system does not tell what it has left"),
         }
+    }
+
+    /// Lets the writer do what is urgent, and holds it up as long as `bytes` may take. `false` once it must end.
+    pub(crate) fn pause_writer(&self, bytes: usize) -> bool {
+        let wait_ms = bytes as u64 * 1_000 / self.options.compaction_bytes_per_s.max(1);
+        let until = Millis(self.clock.now().0.saturating_add(wait_ms));
+        loop {
+            let mut duties = self.duties();
+            if duties.stop || self.has_ended() {
+                return false;
+            }
+            let asked = duties.take();
+            // The pass that is under way is followed by the next one.
+            duties.clean = asked.clean;
+            let urgent = Duties { clean: false, ..asked };
+            if urgent.any() {
+                drop(duties);
+                if !self.work(urgent) {
+                    let duties = self.duties();
+                    let running = |duties: &mut Duties| !duties.stop;
+                    let waited = self.writer.wait_timeout_while(duties, RETRY_PAUSE, running);
+                    drop(waited.expect("no panic under the lock"));
+                }
+                continue;
+            }
+            let left_ms = until.0.saturating_sub(self.clock.now().0);
+            if left_ms == 0 {
+                return true;
+            }
+            let waited = self.writer.wait_timeout(duties, Duration::from_millis(left_ms));
+            drop(waited.expect("no panic under the lock"));
+        }
+    }
+
+    /// A number that no segment file of this data folder has in its name, nor will have.
+    pub(crate) fn next_revision(&self) -> u64 {
+        let counted = self.revisions.fetch_add(1, Ordering::Relaxed);
+        // What an earlier process left to be removed is in a manifest of an earlier generation.
+        (self.generation << 24) + 1 + counted
     }
 
     /// Takes a checkpoint now.

@@ -24,6 +24,7 @@
 mod checkpoint;
 mod clean;
 mod commit;
+mod compact;
 mod engine;
 mod error;
 mod manifest;

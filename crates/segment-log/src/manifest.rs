@@ -6,7 +6,7 @@
 //! | at | part | type |
 //! |---|---|---|
 //! | 0 | magic, `KMAN` | 4 bytes |
-//! | 4 | version, 3 | u16 |
+//! | 4 | version, 4 | u16 |
 //! | 6 | zero | u16 |
 //! | 8 | store id | 16 bytes |
 //! | 24 | generation: +1 for each checkpoint | u64 |
@@ -21,8 +21,8 @@
 //! | number of partitions, then for each: | u32 |
 //! | – log id | u32 |
 //! | – partition index, topic id, topic name | i32, 16 bytes, text |
-//! | – start offset, next offset | i64, i64 |
-//! | – number of segments, then for each: base offset, next offset, bytes, timestamp of the first batch, max timestamp | u32; i64, i64, u64, i64, i64 |
+//! | – start offset, next offset, offset before which it was compacted | i64, i64, i64 |
+//! | – number of segments, then for each: base offset, revision, next offset, bytes, timestamp of the first batch, max timestamp | u32; i64, u64, i64, u64, i64, i64 |
 //! | – producer states ([`keyway_log::producers`]) | u32 length, bytes |
 //! | number of files and folders that await removal, then for each: path inside the data folder | u32; text |
 //!
@@ -45,7 +45,7 @@ use std::{
 };
 
 const MAGIC: [u8; 4] = *b"KMAN";
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 const HEADER_LEN: usize = 40;
 const CRC_AT: usize = 36;
 
@@ -70,6 +70,7 @@ pub(crate) struct PartitionState {
     pub(crate) partition: TopicPartition,
     pub(crate) start: Offset,
     pub(crate) next: Offset,
+    pub(crate) compacted: Offset,
     pub(crate) segments: Vec<SegmentState>,
     pub(crate) producers: Vec<u8>,
 }
@@ -77,6 +78,7 @@ pub(crate) struct PartitionState {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SegmentState {
     pub(crate) base: Offset,
+    pub(crate) revision: u64,
     /// Offset after the last record.
     pub(crate) next: Offset,
     pub(crate) len: u64,
@@ -174,9 +176,11 @@ impl Manifest {
             put_text(&mut out, state.partition.topic.as_str());
             out.put_i64(state.start.0);
             out.put_i64(state.next.0);
+            out.put_i64(state.compacted.0);
             put_count(&mut out, state.segments.len());
             for segment in &state.segments {
                 out.put_i64(segment.base.0);
+                out.put_u64(segment.revision);
                 out.put_i64(segment.next.0);
                 out.put_u64(segment.len);
                 out.put_i64(segment.first_timestamp.0);
@@ -259,10 +263,12 @@ fn take_partition(rest: &mut Bytes) -> Option<PartitionState> {
     let partition = TopicPartition { topic, topic_id, partition };
     let start = Offset(rest.try_get_i64().ok()?);
     let next = Offset(rest.try_get_i64().ok()?);
+    let compacted = Offset(rest.try_get_i64().ok()?);
     let mut segments = Vec::new();
     for _ in 0..rest.try_get_u32().ok()? {
         segments.push(SegmentState {
             base: Offset(rest.try_get_i64().ok()?),
+            revision: rest.try_get_u64().ok()?,
             next: Offset(rest.try_get_i64().ok()?),
             len: rest.try_get_u64().ok()?,
             first_timestamp: Timestamp(rest.try_get_i64().ok()?),
@@ -271,7 +277,7 @@ fn take_partition(rest: &mut Bytes) -> Option<PartitionState> {
     }
     let producers_len = rest.try_get_u32().ok()? as usize;
     let producers = (rest.len() >= producers_len).then(|| rest.split_to(producers_len).to_vec())?;
-    Some(PartitionState { log, partition, start, next, segments, producers })
+    Some(PartitionState { log, partition, start, next, compacted, segments, producers })
 }
 
 fn put_count(out: &mut Vec<u8>, count: usize) {
@@ -299,21 +305,22 @@ mod tests {
     use proptest::prelude::*;
 
     prop_compose! {
-        fn any_segment()(base: i64, next: i64, len: u64, first: i64, max: i64) -> SegmentState {
+        fn any_segment()(base: i64, revision: u64, next: i64, len: u64, first: i64, max: i64) -> SegmentState {
             let (first_timestamp, max_timestamp) = (Timestamp(first), Timestamp(max));
-            SegmentState { base: Offset(base), next: Offset(next), len, first_timestamp, max_timestamp }
+            SegmentState { base: Offset(base), revision, next: Offset(next), len, first_timestamp, max_timestamp }
         }
     }
 
     prop_compose! {
         fn any_partition()(
-            log: u32, topic in "[a-z.]{3,9}", id: [u8; 16], index: i32, start: i64, next: i64,
+            log: u32, topic in "[a-z.]{3,9}", id: [u8; 16], index: i32, start: i64, next: i64, compacted: i64,
             segments in prop::collection::vec(any_segment(), 0..4),
             producers in prop::collection::vec(any::<u8>(), 0..50),
         ) -> PartitionState {
             let topic = TopicName::new(&topic).unwrap();
             let partition = TopicPartition { topic, topic_id: TopicId(id), partition: PartitionId(index) };
-            PartitionState { log: LogId(log), partition, start: Offset(start), next: Offset(next), segments, producers }
+            let (start, next, compacted) = (Offset(start), Offset(next), Offset(compacted));
+            PartitionState { log: LogId(log), partition, start, next, compacted, segments, producers }
         }
     }
 

@@ -17,7 +17,7 @@ pub(crate) struct OpenFiles {
 
 #[derive(Default)]
 struct Held {
-    files: BTreeMap<(LogId, Offset), HeldFile>,
+    files: BTreeMap<(LogId, Offset, u64), HeldFile>,
     uses: u64,
 }
 
@@ -34,7 +34,7 @@ impl OpenFiles {
 
     /// The segment's file, opened if it is not.
     pub(crate) fn open(&self, segment: &Arc<Segment>, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let key = (segment.log, segment.base);
+        let key = (segment.log, segment.base, segment.revision);
         if let Some(file) = self.held().use_file(key) {
             return Ok(file);
         }
@@ -53,7 +53,7 @@ impl OpenFiles {
 
     /// Closes the file of a segment that is given up.
     pub(crate) fn close(&self, segment: &Segment) {
-        self.held().files.remove(&(segment.log, segment.base));
+        self.held().files.remove(&(segment.log, segment.base, segment.revision));
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -62,7 +62,7 @@ impl OpenFiles {
 }
 
 impl Held {
-    fn use_file(&mut self, key: (LogId, Offset)) -> Option<Arc<dyn File>> {
+    fn use_file(&mut self, key: (LogId, Offset, u64)) -> Option<Arc<dyn File>> {
         self.uses += 1;
         let held = self.files.get_mut(&key)?;
         held.last_use = self.uses;

@@ -33,6 +33,8 @@ pub struct Options {
     pub clean_interval_ms: u64,
     /// Who commits, with [`Drive::Threads`]. Default [`CommitBy::Waiters`].
     pub commit_by: CommitBy,
+    /// Bytes that compaction reads and writes in a second at most, so that it leaves the disk to others. Default 64 MiB.
+    pub compaction_bytes_per_s: u64,
     /// Who does the work. Default [`Drive::Threads`].
     pub drive: Drive,
 }
@@ -79,6 +81,7 @@ impl Default for Options {
             producer_expiration_ms: keyway_log::producers::EXPIRATION_MS_DEFAULT,
             on_damage: OnDamage::Refuse,
             clean_interval_ms: 300_000,
+            compaction_bytes_per_s: 64 << 20,
             commit_by: CommitBy::Waiters,
             drive: Drive::Threads,
         }

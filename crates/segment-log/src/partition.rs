@@ -47,6 +47,8 @@ pub(crate) struct State {
     /// Why the log's files could not be written the last time.
     pub(crate) offline: Option<String>,
     pub(crate) config: LogConfig,
+    /// Everything before it was compacted, so offsets may be missing.
+    pub(crate) compacted: Offset,
     /// The log is in the list of those to be written behind.
     pub(crate) dirty: bool,
     waiters: Waiters<Offset>,
@@ -90,6 +92,7 @@ impl Log {
             deleted: false,
             offline: None,
             config: LogConfig::default(),
+            compacted: Offset::ZERO,
             dirty: false,
             waiters: Waiters::new(),
         };
@@ -150,12 +153,7 @@ impl Log {
         if !state.tail.is_empty() && next > state.written {
             return None;
         }
-        let mut freed = Freed::default();
-        while state.tail.front().is_some_and(|batch| batch.next_offset() <= next) {
-            let batch = state.tail.pop_front().expect("there is a front");
-            freed.memory += batch.bytes().len();
-        }
-        Some(freed)
+        Some(state.evict(next))
     }
 
     /// Internal topics hold what the broker itself must remember.
@@ -235,6 +233,16 @@ impl State {
         (freed, self.segments.drain(..whole).collect())
     }
 
+    /// Forgets batches before `next`, all of which are in the segments.
+    pub(crate) fn evict(&mut self, next: Offset) -> Freed {
+        let mut freed = Freed::default();
+        while self.tail.front().is_some_and(|batch| batch.next_offset() <= next) {
+            let batch = self.tail.pop_front().expect("there is a front");
+            freed.memory += batch.bytes().len();
+        }
+        freed
+    }
+
     /// Forgets all records, for good.
     pub(crate) fn give_up(&mut self) -> Freed {
         self.deleted = true;
@@ -268,7 +276,9 @@ impl State {
 impl SegmentEntry {
     /// Notes that a batch was written at the end.
     pub(crate) fn grow(&mut self, span: Span) {
-        assert!(self.next == span.base, "offsets in a segment are dense");
+        let in_place =
+            if self.segment.revision == 0 { self.next == span.base } else { self.next <= span.base };
+        assert!(in_place, "offsets in a segment are dense, or ascend where compaction left holes");
         if self.len == 0 {
             self.first_timestamp = span.max_timestamp;
         }

@@ -7,7 +7,7 @@ use crate::{
 use keyway_log::{ReadError, ReadLimit, Slice};
 use keyway_record::{Offset, Timestamp};
 use keyway_runtime::OpenMode;
-use std::io;
+use std::{io, sync::Arc};
 
 /// What a read does next, decided under the lock.
 enum Step {
@@ -21,16 +21,22 @@ impl Log {
         let mut slice = Slice { pieces: Vec::new(), next: from };
         loop {
             let step = self.next_step(from, limit, &mut slice)?;
-            let Step::Segment { entry, until } = step else { return Ok(slice) };
+            let Step::Segment { entry, until } = step else {
+                if slice.is_empty() {
+                    slice.next = from;
+                }
+                return Ok(slice);
+            };
             match self.read_segment(&entry, until, limit, &mut slice) {
                 Ok(Reading::Open) => {}
                 Ok(Reading::Full) => return Ok(slice),
                 // The next read meets the error again.
                 Err(_) if !slice.is_empty() => return Ok(slice),
                 Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-                    // A trim or a deletion was faster, which the next look at the state tells; or the file is lost.
+                    // A trim, a deletion or a compaction was faster, which the next look at the state tells; or the file is lost.
                     let state = self.state();
-                    if !state.deleted && state.start <= from {
+                    let is_held = |held: &SegmentEntry| Arc::ptr_eq(&held.segment, &entry.segment);
+                    if !state.deleted && state.start <= from && state.segments.iter().any(is_held) {
                         return Err(ReadError::Io(error));
                     }
                 }
@@ -59,6 +65,16 @@ impl Log {
         match state.segments.get(index) {
             Some(entry) if entry.segment.base <= slice.next => {
                 Ok(Step::Segment { entry: entry.clone(), until: entry.next.min(high_watermark) })
+            }
+            Some(entry) if entry.segment.base <= state.compacted => {
+                // Nothing is left of what lay here.
+                slice.next = entry.segment.base;
+                Ok(Step::Segment { entry: entry.clone(), until: entry.next.min(high_watermark) })
+            }
+            None if slice.next < state.compacted => {
+                slice.next = state.compacted;
+                drop(state);
+                self.next_step(from, limit, slice)
             }
             _ if !slice.is_empty() => Ok(Step::Done),
             _ => Err(ReadError::Corrupt { offset: slice.next, reason: "no segment holds it".into() }),

@@ -236,10 +236,11 @@ fn restore(engine: &Arc<Engine>, stored: PartitionState) -> Result<Arc<Log>, Ope
     state.end = stored.next;
     state.high_watermark = stored.next;
     state.written = stored.next;
+    state.compacted = stored.compacted;
     let segments_count = stored.segments.len();
     for (index, segment) in stored.segments.into_iter().enumerate() {
         let entry = SegmentEntry {
-            segment: Arc::new(Segment::new(stored.log, segment.base, &folder)),
+            segment: Arc::new(Segment::new(stored.log, segment.base, segment.revision, &folder)),
             next: segment.next,
             len: segment.len,
             first_timestamp: segment.first_timestamp,

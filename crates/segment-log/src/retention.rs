@@ -10,7 +10,7 @@ impl Log {
     pub(crate) fn roll(&self, now: Timestamp) {
         let state = self.state();
         let Some(last) = state.segments.last() else { return };
-        if is_older(last.first_timestamp, now, state.config.segment_ms) {
+        if is_older(last.first_timestamp, now, state.config.roll_ms()) {
             last.segment.seal();
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! `segments/orders-0.17/00000000000000000042.log`: the folder is topic, partition and log id (which tells two lives of
 //! a partition apart), the file name the base offset of its first batch. The file is nothing but record batches v2,
-//! verbatim; offsets inside are dense. What lies behind the length that the manifest states is not part of it: recovery
+//! verbatim; offsets inside are dense. A compacted one, `00000000000000000042.7.log`, has a revision in its name and may
+//! miss offsets. What lies behind the length that the manifest states is not part of it: recovery
 //! writes it again from the write-ahead log.
 //!
 //! The sparse index is kept in memory only, one entry per [`INDEX_SPACING`] bytes. It grows as the segment is written;
@@ -40,6 +41,8 @@ const TOPIC_LEN_MAX: usize = 230;
 pub(crate) struct Segment {
     pub(crate) log: LogId,
     pub(crate) base: Offset,
+    /// 0 for a segment as it was appended; each compaction gives a new one.
+    pub(crate) revision: u64,
     pub(crate) path: PathBuf,
     sealed: AtomicBool,
     /// The file holds nothing behind what this process wrote or the manifest states.
@@ -73,6 +76,14 @@ pub(crate) struct Span {
     pub(crate) max_timestamp: Timestamp,
 }
 
+/// What the offsets in a segment are like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Offsets {
+    Dense,
+    /// Compaction left holes.
+    Ascending,
+}
+
 /// Whether a read may go on with what follows the segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Reading {
@@ -88,12 +99,16 @@ pub(crate) fn folder_name(partition: &TopicPartition, log: LogId) -> String {
 }
 
 impl Segment {
-    pub(crate) fn new(log: LogId, base: Offset, folder: &Path) -> Self {
-        let path = folder.join(format!("{:020}.log", base.0));
-        let index = Index { entries: Vec::new(), covered: 0, next: base, max_timestamp: Timestamp(i64::MIN) };
+    pub(crate) fn new(log: LogId, base: Offset, revision: u64, folder: &Path) -> Self {
+        let path = folder.join(match revision {
+            0 => format!("{:020}.log", base.0),
+            _ => format!("{:020}.{revision}.log", base.0),
+        });
+        let index = Index::new(base);
         Self {
             log,
             base,
+            revision,
             path,
             sealed: AtomicBool::new(false),
             cut: AtomicBool::new(false),
@@ -109,6 +124,10 @@ impl Segment {
         self.cut.store(true, Ordering::Relaxed);
     }
 
+    fn offsets(&self) -> Offsets {
+        if self.revision == 0 { Offsets::Dense } else { Offsets::Ascending }
+    }
+
     /// No more is written to the segment; its index may be forgotten.
     pub(crate) fn seal(&self) {
         self.sealed.store(true, Ordering::Relaxed);
@@ -122,12 +141,7 @@ impl Segment {
     pub(crate) fn forget_index(&self) {
         if self.sealed.load(Ordering::Relaxed) {
             let mut index = self.index();
-            *index = Index {
-                entries: Vec::new(),
-                covered: 0,
-                next: self.base,
-                max_timestamp: Timestamp(i64::MIN),
-            };
+            *index = Index::new(self.base);
         }
     }
 
@@ -149,7 +163,10 @@ impl Segment {
         bytes_max: usize,
         slice: &mut Slice,
     ) -> Result<Reading, ReadError> {
-        let (mut position, mut expected) = self.locate(file, len, from)?;
+        let Some((mut position, mut expected)) = self.locate(file, len, from)? else {
+            slice.next = until;
+            return Ok(Reading::Open);
+        };
         let mut bytes_left = bytes_max.saturating_sub(slice.len());
         let mut chunk_len = (bytes_left + INDEX_SPACING as usize).min(READ_LEN_MAX);
         loop {
@@ -159,7 +176,7 @@ impl Segment {
             let reading = loop {
                 let rest = chunk.slice(at..);
                 let nothing_yet = slice.is_empty() && kept.is_none();
-                let span = match Span::peek(&rest, expected, len - position - at as u64) {
+                let span = match Span::peek(&rest, self.offsets(), expected, len - position - at as u64) {
                     Ok(Some(span)) => span,
                     Ok(None) => break Reading::Open,
                     Err(error) if nothing_yet => return Err(error),
@@ -191,7 +208,8 @@ impl Segment {
             };
             if let Some(start) = kept {
                 slice.pieces.push(chunk.slice(start..at));
-                slice.next = expected;
+                let at_end = position + at as u64 == len;
+                slice.next = if at_end { expected.max(until) } else { expected };
                 return Ok(reading);
             }
             if reading == Reading::Full {
@@ -199,8 +217,12 @@ impl Segment {
             }
             // What is wanted begins behind the chunk or is longer than it.
             position += at as u64;
+            if position == len && self.offsets() == Offsets::Ascending {
+                slice.next = until;
+                return Ok(Reading::Open);
+            }
             let header = read_chunk(file, position, HEADER_LEN, len)?;
-            let Some(span) = Span::peek(&header, expected, len - position)? else {
+            let Some(span) = Span::peek(&header, self.offsets(), expected, len - position)? else {
                 return Err(corrupt(expected, &"the segment ends early"));
             };
             chunk_len = (span.len as usize).max(chunk_len);
@@ -219,7 +241,7 @@ impl Segment {
         time: Timestamp,
     ) -> Result<Option<Offset>, ReadError> {
         let mut index = self.index();
-        cover(&mut index, file, len, |index| index.max_timestamp >= time && index.next > start)?;
+        self.cover(&mut index, file, len, |index| index.max_timestamp >= time && index.next > start)?;
         let by_time = index.entries.partition_point(|entry| entry.max_before < time);
         let by_start = index.entries.partition_point(|entry| entry.offset <= start);
         // The entries before both points are certain to come too early.
@@ -227,7 +249,7 @@ impl Segment {
         let Some(entry) = index.entries.get(entry).copied() else { return Ok(None) };
         drop(index);
         let mut found = None;
-        walk(file, len, entry.position, entry.offset, |span| {
+        walk(file, len, self.offsets(), (entry.position, entry.offset), |span| {
             if span.max_timestamp >= time && span.next > start {
                 found = Some(span.base);
                 return ControlFlow::Break(());
@@ -237,15 +259,35 @@ impl Segment {
         Ok(found)
     }
 
-    /// A place at or before the batch that holds `offset`, and the offset there.
-    fn locate(&self, file: &dyn File, len: u64, offset: Offset) -> Result<(u64, Offset), ReadError> {
+    /// A place at or before the batch that holds `offset`, or the next one behind a hole, and the offset there; `None` if
+    /// nothing comes behind the hole.
+    fn locate(&self, file: &dyn File, len: u64, offset: Offset) -> Result<Option<(u64, Offset)>, ReadError> {
         let mut index = self.index();
-        cover(&mut index, file, len, |index| index.next > offset)?;
+        self.cover(&mut index, file, len, |index| index.next > offset)?;
         let after = index.entries.partition_point(|entry| entry.offset <= offset);
-        match after.checked_sub(1).map(|before| index.entries[before]) {
-            Some(entry) => Ok((entry.position, entry.offset)),
+        match index.entries.get(after.saturating_sub(1)) {
+            Some(_) if index.next <= offset && self.offsets() == Offsets::Ascending => Ok(None),
+            Some(entry) => Ok(Some((entry.position, entry.offset))),
             None => Err(corrupt(offset, &"the segment is empty")),
         }
+    }
+
+    /// Extends the index until it is `enough` or knows the whole segment.
+    fn cover(
+        &self,
+        index: &mut Index,
+        file: &dyn File,
+        len: u64,
+        enough: impl Fn(&Index) -> bool,
+    ) -> Result<(), ReadError> {
+        if enough(index) {
+            return Ok(());
+        }
+        let known = (index.covered, index.next);
+        walk(file, len, self.offsets(), known, |span| {
+            index.push(span);
+            if enough(index) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -254,8 +296,12 @@ impl Segment {
 }
 
 impl Index {
+    fn new(base: Offset) -> Self {
+        Self { entries: Vec::new(), covered: 0, next: base, max_timestamp: Timestamp(i64::MIN) }
+    }
+
     fn push(&mut self, span: Span) {
-        assert!(span.base == self.next, "offsets in a segment are dense");
+        assert!(span.base >= self.next, "offsets in a segment ascend");
         if self.entries.last().is_none_or(|last| self.covered - last.position >= INDEX_SPACING) {
             let max_before = self.max_timestamp;
             self.entries.push(IndexEntry { position: self.covered, offset: span.base, max_before });
@@ -276,9 +322,14 @@ impl Span {
         }
     }
 
-    /// Reads a header that must be that of the batch at `expected` with at most `len_max` bytes; `None` if the header
+    /// Reads a header that must be that of the batch at `expected`, or the next one behind a hole, with at most `len_max` bytes; `None` if the header
     /// is not wholly there.
-    fn peek(bytes: &[u8], expected: Offset, len_max: u64) -> Result<Option<Self>, ReadError> {
+    fn peek(
+        bytes: &[u8],
+        offsets: Offsets,
+        expected: Offset,
+        len_max: u64,
+    ) -> Result<Option<Self>, ReadError> {
         if bytes.len() < HEADER_LEN {
             return Ok(None);
         }
@@ -290,44 +341,33 @@ impl Span {
         let delta = i32::from_be_bytes(bytes[23..27].try_into().expect("4 bytes"));
         let max_timestamp = i64::from_be_bytes(bytes[35..43].try_into().expect("8 bytes"));
         // The batch's own checksum does not cover its base offset; that offsets are dense does.
-        if base != expected.0 || delta < 0 {
+        let in_place = match offsets {
+            Offsets::Dense => base == expected.0,
+            Offsets::Ascending => base >= expected.0,
+        };
+        if !in_place || delta < 0 {
             return Err(corrupt(expected, &format_args!("a batch of offset {base}, {delta} further")));
         }
-        let next = expected.plus(i64::from(delta) + 1);
-        Ok(Some(Self { base: expected, next, len, max_timestamp: Timestamp(max_timestamp) }))
+        let base = Offset(base);
+        let next = base.plus(i64::from(delta) + 1);
+        Ok(Some(Self { base, next, len, max_timestamp: Timestamp(max_timestamp) }))
     }
-}
-
-/// Extends the index until it is `enough` or knows the whole segment.
-fn cover(
-    index: &mut Index,
-    file: &dyn File,
-    len: u64,
-    enough: impl Fn(&Index) -> bool,
-) -> Result<(), ReadError> {
-    if enough(index) {
-        return Ok(());
-    }
-    let (covered, next) = (index.covered, index.next);
-    walk(file, len, covered, next, |span| {
-        index.push(span);
-        if enough(index) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })
 }
 
 /// Visits the headers from `position` on, where offset `expected` lies.
 fn walk(
     file: &dyn File,
     len: u64,
-    mut position: u64,
-    mut expected: Offset,
+    offsets: Offsets,
+    (mut position, mut expected): (u64, Offset),
     mut visit: impl FnMut(Span) -> ControlFlow<()>,
 ) -> Result<(), ReadError> {
     while position < len {
         let chunk = read_chunk(file, position, WALK_LEN, len)?;
         let mut at = 0;
         while at < chunk.len() as u64 {
-            let Some(span) = Span::peek(&chunk[at as usize..], expected, len - position - at)? else { break };
+            let rest = &chunk[at as usize..];
+            let Some(span) = Span::peek(rest, offsets, expected, len - position - at)? else { break };
             if visit(span).is_break() {
                 return Ok(());
             }

@@ -176,7 +176,7 @@ impl LogStore for SegmentStore {
         if self.engine.has_ended() {
             return Err(StoreError::Closed);
         }
-        self.engine.clean(now).map_err(Failed::into_store_error)
+        self.engine.clean(now, &|_| !self.engine.has_ended()).map_err(Failed::into_store_error)
     }
 
     fn figures(&self) -> LogFigures {

@@ -74,7 +74,7 @@ impl Log {
         let state = self.state();
         let until = until.min(state.high_watermark);
         let segment_bytes = state.config.segment_bytes.unwrap_or(self.engine.options.segment_bytes);
-        let segment_ms = state.config.segment_ms.unwrap_or(i64::MAX);
+        let segment_ms = state.config.roll_ms().unwrap_or(i64::MAX);
         let first = state.tail.partition_point(|batch| batch.base_offset() < state.written);
         let mut batches =
             state.tail.iter().skip(first).take_while(|batch| batch.next_offset() <= until).peekable();
@@ -89,7 +89,7 @@ impl Log {
         });
         let is_new = active.is_none();
         let entry = active.cloned().unwrap_or_else(|| SegmentEntry {
-            segment: Arc::new(Segment::new(self.id, base, &self.folder())),
+            segment: Arc::new(Segment::new(self.id, base, 0, &self.folder())),
             next: base,
             len: 0,
             first_timestamp: Timestamp::NONE,

@@ -34,11 +34,6 @@ impl ApacheKafka {
         self
     }
 
-    /// As it was told.
-    pub(crate) fn flushes_every_batch(&self) -> bool {
-        self.flush_every_batch
-    }
-
     /// A command that runs one of Kafka's main classes.
     pub(crate) fn main_class(&self, class: &str) -> Command {
         let mut command = Command::new("java");
@@ -66,25 +61,15 @@ impl ApacheKafka {
         controller: SocketAddr,
         log: &Path,
     ) -> anyhow::Result<()> {
-        self.configure(data, kafka, controller)?;
-        let mut format = self.main_class("kafka.tools.StorageTool");
-        format.args(["format", "--cluster-id", CLUSTER_ID, "--config"]).arg(properties_path(data));
-        process::succeed(&mut format, log, FORMAT_LIMIT).await?;
-        Ok(())
-    }
-
-    /// Writes the broker's settings alone, for a folder that was formatted elsewhere.
-    pub(crate) fn configure(
-        &self,
-        data: &Path,
-        kafka: SocketAddr,
-        controller: SocketAddr,
-    ) -> anyhow::Result<()> {
         let mut properties = properties(data, kafka, controller);
         if self.flush_every_batch {
             properties.push_str("log.flush.interval.messages=1\n");
         }
-        Ok(fs::write(properties_path(data), properties)?)
+        fs::write(properties_path(data), properties)?;
+        let mut format = self.main_class("kafka.tools.StorageTool");
+        format.args(["format", "--cluster-id", CLUSTER_ID, "--config"]).arg(properties_path(data));
+        process::succeed(&mut format, log, FORMAT_LIMIT).await?;
+        Ok(())
     }
 }
 

@@ -2,7 +2,6 @@
 
 mod dead_letters;
 mod demo;
-mod faults;
 mod keyway;
 mod readme;
 mod records;
