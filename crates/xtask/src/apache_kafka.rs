@@ -34,6 +34,11 @@ impl ApacheKafka {
         self
     }
 
+    /// As it was told.
+    pub(crate) fn flushes_every_batch(&self) -> bool {
+        self.flush_every_batch
+    }
+
     /// A command that runs one of Kafka's main classes.
     pub(crate) fn main_class(&self, class: &str) -> Command {
         let mut command = Command::new("java");
@@ -61,15 +66,25 @@ impl ApacheKafka {
         controller: SocketAddr,
         log: &Path,
     ) -> anyhow::Result<()> {
-        let mut properties = properties(data, kafka, controller);
-        if self.flush_every_batch {
-            properties.push_str("log.flush.interval.messages=1\n");
-        }
-        fs::write(properties_path(data), properties)?;
+        self.configure(data, kafka, controller)?;
         let mut format = self.main_class("kafka.tools.StorageTool");
         format.args(["format", "--cluster-id", CLUSTER_ID, "--config"]).arg(properties_path(data));
         process::succeed(&mut format, log, FORMAT_LIMIT).await?;
         Ok(())
+    }
+
+    /// Writes the broker's settings alone, for a folder that was formatted elsewhere.
+    pub(crate) fn configure(
+        &self,
+        data: &Path,
+        kafka: SocketAddr,
+        controller: SocketAddr,
+    ) -> anyhow::Result<()> {
+        let mut properties = properties(data, kafka, controller);
+        if self.flush_every_batch {
+            properties.push_str("log.flush.interval.messages=1\n");
+        }
+        Ok(fs::write(properties_path(data), properties)?)
     }
 }
 

@@ -36,7 +36,9 @@ impl Launch {
 
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Launch::Keyway { .. } => "keyway",
+            Launch::Keyway { options, .. } if options.is_empty() => "keyway",
+            Launch::Keyway { .. } => "keyway-options",
+            Launch::ApacheKafka(kafka) if kafka.flushes_every_batch() => "kafka-fsync",
             Launch::ApacheKafka(_) => "kafka",
             Launch::Danube { .. } => "danube",
         }
@@ -54,7 +56,8 @@ impl Launch {
 
     fn start_limit(&self) -> Duration {
         match self {
-            Launch::Keyway { .. } => Duration::from_secs(10),
+            // Under valgrind too.
+            Launch::Keyway { .. } => Duration::from_secs(30),
             Launch::ApacheKafka(_) | Launch::Danube { .. } => Duration::from_secs(60),
         }
     }
@@ -80,19 +83,38 @@ struct Ports {
     http: SocketAddr,
 }
 
-impl Broker {
-    /// Starts a broker on free ports and waits until both of them answer.
-    pub(crate) async fn start(launch: &Launch, data: &Path, log: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(data)?;
-        let ports = Ports {
+impl Ports {
+    fn free() -> anyhow::Result<Self> {
+        Ok(Self {
             kafka: free_address()?,
             grpc: free_address()?,
             admin: free_address()?,
             http: free_address()?,
-        };
+        })
+    }
+}
+
+impl Broker {
+    /// Starts a broker on free ports and waits until both of them answer.
+    pub(crate) async fn start(launch: &Launch, data: &Path, log: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(data)?;
+        let ports = Ports::free()?;
         if let Launch::ApacheKafka(apache) = launch {
             apache.format(data, ports.kafka, ports.grpc, log).await?;
         }
+        Self::start_at(launch, ports, data, log).await
+    }
+
+    /// The same on a folder that another broker has left behind.
+    pub(crate) async fn start_on(launch: &Launch, data: &Path, log: &Path) -> anyhow::Result<Self> {
+        let ports = Ports::free()?;
+        if let Launch::ApacheKafka(apache) = launch {
+            apache.configure(data, ports.kafka, ports.grpc)?;
+        }
+        Self::start_at(launch, ports, data, log).await
+    }
+
+    async fn start_at(launch: &Launch, ports: Ports, data: &Path, log: &Path) -> anyhow::Result<Self> {
         let started = Instant::now();
         let mut child = spawn(launch, ports, data, log)?;
         let start_to_answer = ready(launch, &mut child, ports, log, started).await?;
@@ -136,6 +158,16 @@ impl Broker {
 
     pub(crate) fn speaks_kafka(&self) -> bool {
         self.launch.speaks_kafka()
+    }
+
+    /// What it was started as.
+    pub(crate) fn launch(&self) -> &Launch {
+        &self.launch
+    }
+
+    /// Whether it is Apache Kafka.
+    pub(crate) fn is_kafka(&self) -> bool {
+        matches!(self.launch, Launch::ApacheKafka(_))
     }
 
     /// The address as Danube clients want it.
@@ -196,10 +228,33 @@ impl Broker {
 
     /// Resident memory in bytes, from `/proc`.
     pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that [`Broker::resident_bytes`] has been.
+    pub(crate) fn peak_resident_bytes(&self) -> anyhow::Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?.as_raw_nonzero()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS line")?;
-        let kib: u64 = line.split_whitespace().nth(1).context("no VmRSS number")?.parse()?;
+        let line = status.lines().find(|line| line.starts_with(field));
+        let line = line.with_context(|| format!("no {field} line"))?;
+        let kib: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
         Ok(kib * 1024)
+    }
+
+    /// Context switches of all its threads so far, voluntary or not. Those of threads that have ended are forgotten.
+    pub(crate) fn context_switches(&self) -> anyhow::Result<u64> {
+        let mut switches = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.process_id()?))? {
+            let status = fs::read_to_string(thread?.path().join("status"))?;
+            let counts = status.lines().filter(|line| line.contains("ctxt_switches:"));
+            for count in counts {
+                switches += count.split_whitespace().nth(1).context("no count")?.parse::<u64>()?;
+            }
+        }
+        Ok(switches)
     }
 
     /// Processor time used so far, user and system, from `/proc`.
@@ -211,6 +266,10 @@ impl Broker {
         let fields: Vec<&str> = after_name.split_whitespace().collect();
         let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
         Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+    }
+
+    pub(crate) fn process_id(&self) -> anyhow::Result<i32> {
+        Ok(self.pid()?.as_raw_nonzero().get())
     }
 
     fn pid(&self) -> anyhow::Result<Pid> {

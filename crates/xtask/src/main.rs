@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 mod apache_kafka;
 mod bench;
 mod broker;
+mod costs;
 mod crew;
 mod http;
 mod interop;
@@ -15,6 +16,7 @@ mod kafka_client;
 mod kafka_probe;
 mod killloop;
 mod messages;
+mod powercut;
 mod process;
 mod produce_bytes;
 mod random;
@@ -40,6 +42,10 @@ enum Task {
     Storm(storm::Args),
     /// Producers, groups and workers while the broker is killed again and again: one line of result.
     Killloop(killloop::Args),
+    /// The broker on a disk whose power is cut again and again, and what remains: one line of result.
+    Powercut(powercut::Args),
+    /// Syscalls, context switches, instructions and allocations of one request, against committed limits.
+    Costs(costs::Args),
     /// This broker and Apache Kafka in turn, as a Markdown table.
     Bench(bench::Args),
 }
@@ -50,6 +56,8 @@ fn main() -> ExitCode {
         Task::Interop(args) => run(interop::run(args)),
         Task::Storm(args) => run(storm::run(args)),
         Task::Killloop(args) => run(killloop::run(args)),
+        Task::Powercut(args) => run(powercut::run(args)),
+        Task::Costs(args) => run(costs::run(args)),
         Task::Bench(args) => run(bench::run(args)),
     };
     outcome.unwrap_or_else(|error| {

@@ -22,6 +22,10 @@ pub(crate) enum Tool {
     Kcat,
     /// `interop/confluent-producer`, built.
     ConfluentProducer,
+    /// File systems in images: root, loop devices, `mkfs.xfs` and `mkfs.ext4`.
+    LoopDisks,
+    Strace,
+    Valgrind,
 }
 
 impl Tool {
@@ -31,6 +35,9 @@ impl Tool {
             Tool::ApacheKafka => "Apache Kafka",
             Tool::Kcat => "kcat",
             Tool::ConfluentProducer => "Confluent's Rust client",
+            Tool::LoopDisks => "file systems on loop devices",
+            Tool::Strace => "strace",
+            Tool::Valgrind => "valgrind",
         }
     }
 }
@@ -61,6 +68,9 @@ impl Tools {
                 Tool::ApacheKafka => apache_kafka(&target, &log).await,
                 Tool::Kcat => kcat(&log).await,
                 Tool::ConfluentProducer => confluent_producer(&target).await,
+                Tool::LoopDisks => loop_disks(&log).await,
+                Tool::Strace => on_path("strace").context("not installed"),
+                Tool::Valgrind => on_path("valgrind").context("not installed"),
             };
             prepared.insert(tool, outcome.map_err(|error| format!("{}: {error:#}", tool.name())));
         }
@@ -101,6 +111,14 @@ impl Tools {
 
     pub(crate) fn kcat(&self) -> anyhow::Result<Command> {
         Ok(Command::new(self.path(Tool::Kcat)?))
+    }
+
+    pub(crate) fn strace(&self) -> anyhow::Result<Command> {
+        Ok(Command::new(self.path(Tool::Strace)?))
+    }
+
+    pub(crate) fn valgrind(&self) -> anyhow::Result<&Path> {
+        self.path(Tool::Valgrind)
     }
 
     pub(crate) fn confluent_producer(&self) -> anyhow::Result<Command> {
@@ -149,14 +167,28 @@ async fn apache_kafka(target: &Path, log: &Path) -> anyhow::Result<PathBuf> {
 }
 
 async fn kcat(log: &Path) -> anyhow::Result<PathBuf> {
-    if let Some(found) = on_path("kcat") {
+    installed("kcat", "kcat", log).await
+}
+
+async fn loop_disks(log: &Path) -> anyhow::Result<PathBuf> {
+    ensure!(rustix::process::geteuid().is_root(), "only root may mount images");
+    ensure!(Path::new("/dev/loop-control").exists(), "no loop devices");
+    for program in ["mount", "umount", "mkfs.ext4"] {
+        ensure!(on_path(program).is_some(), "no {program}");
+    }
+    installed("mkfs.xfs", "xfsprogs", log).await
+}
+
+/// A program, from Debian's package if it is not there.
+async fn installed(program: &str, package: &str, log: &Path) -> anyhow::Result<PathBuf> {
+    if let Some(found) = on_path(program) {
         return Ok(found);
     }
     ensure!(on_path("apt-get").is_some(), "not installed, and no apt-get to install it");
     ensure!(rustix::process::geteuid().is_root(), "not installed, and only root may install it");
     let install = || {
         let mut command = Command::new("apt-get");
-        command.args(["install", "--yes", "--no-install-recommends", "kcat"]);
+        command.args(["install", "--yes", "--no-install-recommends", package]);
         command.env("DEBIAN_FRONTEND", "noninteractive");
         command
     };
@@ -164,7 +196,7 @@ async fn kcat(log: &Path) -> anyhow::Result<PathBuf> {
         process::succeed(Command::new("apt-get").arg("update"), log, APT_LIMIT).await?;
         process::succeed(&mut install(), log, APT_LIMIT).await.context("apt-get install")?;
     }
-    on_path("kcat").context("apt-get installed no kcat")
+    on_path(program).with_context(|| format!("apt-get installed no {program}"))
 }
 
 async fn confluent_producer(target: &Path) -> anyhow::Result<PathBuf> {

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Longer than anything here should take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a run ended, and what it printed.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod demo;
+mod faults;
 mod keyway;
 mod readme;
 mod records;

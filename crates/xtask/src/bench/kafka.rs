@@ -7,7 +7,7 @@ use anyhow::Context;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::machine::Usage;
+use super::machine::{self, Usage};
 use super::table::{Sample, Table};
 use crate::broker::{Broker, Launch};
 use crate::process;
@@ -19,6 +19,7 @@ const ACKS: [&str; 2] = ["all", "1"];
 /// Bytes of payload per run: some seconds at the rates of either system.
 const PAYLOAD_BYTES: usize = 400_000_000;
 const RECORDS_MAX: usize = 2_000_000;
+const CPU_PER_GB: &str = "broker CPU s/GB";
 
 /// Round 0: first to last, round 1: last to first, and so on, so that a drift of the machine hits both alike.
 pub(crate) fn order(systems: usize, round: usize) -> Vec<usize> {
@@ -95,13 +96,15 @@ impl Bench<'_> {
     /// Runs a client and adds what the broker and others used meanwhile.
     async fn run(&self, system: usize, command: &mut Command) -> anyhow::Result<(String, Duration, Sample)> {
         let broker = &self.brokers[system];
+        let flush_us = Some(machine::fdatasync_times(self.folder)?.0.as_micros() as f64);
         let (before, cpu_before) = (Usage::now()?, broker.cpu()?);
         let started = Instant::now();
         let finished = process::succeed(command, &self.folder.join("clients.log"), RUN_LIMIT).await?;
         let took = started.elapsed();
         let broker_cpu = broker.cpu()?.saturating_sub(cpu_before);
         let foreign_cpu = Usage::now()?.foreign_share(&before, broker_cpu)?;
-        let sample = Sample { value: 0.0, broker_cpu: Some(broker_cpu), foreign_cpu: Some(foreign_cpu) };
+        let sample =
+            Sample { value: 0.0, broker_cpu: Some(broker_cpu), foreign_cpu: Some(foreign_cpu), flush_us };
         Ok((finished.summary(), took, sample))
     }
 
@@ -159,6 +162,9 @@ impl Bench<'_> {
                 let rate = self.records(size) as f64 / took.as_secs_f64();
                 let name = format!("produce, librdkafka, {size} B, acks=all");
                 table.add(&name, "records/s", system, Sample { value: rate, ..sample });
+                let megabytes = rate * size as f64 / 1e6;
+                table.add(&name, "MB/s", system, Sample { value: megabytes, ..sample });
+                table.add(&name, CPU_PER_GB, system, self.cpu_per_gigabyte(size, sample));
 
                 let mut consume = self.tools.kcat()?;
                 consume.args(["-b", &address, "-C", "-t", &topic, "-o", "beginning", "-e", "-q", "-f", ""]);
@@ -168,9 +174,17 @@ impl Bench<'_> {
                 let rate = (self.records(size) * size) as f64 / 1e6 / took.as_secs_f64();
                 let name = format!("catch-up read, librdkafka, {size} B");
                 table.add(&name, "MB/s", system, Sample { value: rate, ..sample });
+                table.add(&name, CPU_PER_GB, system, self.cpu_per_gigabyte(size, sample));
             }
         }
         Ok(())
+    }
+
+    /// What a run cost the broker for each 10^9 bytes of values.
+    fn cpu_per_gigabyte(&self, size: usize, sample: Sample) -> Sample {
+        let gigabytes = (self.records(size) * size) as f64 / 1e9;
+        let seconds = sample.broker_cpu.unwrap_or_default().as_secs_f64();
+        Sample { value: seconds / gigabytes, ..sample }
     }
 
     /// A file of `size`-byte lines, written once.

@@ -110,7 +110,8 @@ impl Bench {
         let broker_cpu = self.broker.cpu()?.saturating_sub(meter.broker);
         let now = Usage::now()?;
         let foreign_cpu = now.foreign_share(&meter.usage, broker_cpu)?;
-        let sample = Sample { value, broker_cpu: Some(broker_cpu), foreign_cpu: Some(foreign_cpu) };
+        let sample =
+            Sample { value, broker_cpu: Some(broker_cpu), foreign_cpu: Some(foreign_cpu), flush_us: None };
         table.add(name, "messages/s", self.system, sample);
         let per_message = |cpu: Duration| Sample::of(cpu.as_secs_f64() * 1e6 / messages as f64);
         table.add(name, "us of broker CPU a message", self.system, per_message(broker_cpu));

@@ -31,11 +31,18 @@ pub(crate) fn describe(folder: &Path) -> anyhow::Result<String> {
 
 /// Appends 4 KiB and flushes, again and again: what one durable write costs here and now.
 pub(crate) fn probe_fdatasync(folder: &Path) -> anyhow::Result<String> {
-    const WRITES: usize = 300;
+    let (p50, p99) = fdatasync_times(folder)?;
+    Ok(format!("p50 {} us, p99 {} us ({PROBE_WRITES} appends of 4 KiB)", p50.as_micros(), p99.as_micros()))
+}
+
+const PROBE_WRITES: usize = 300;
+
+/// The same as median and 99th percentile.
+pub(crate) fn fdatasync_times(folder: &Path) -> anyhow::Result<(Duration, Duration)> {
     let path = folder.join("fdatasync-probe");
     let mut file = File::create(&path)?;
-    let mut times = Vec::with_capacity(WRITES);
-    for _ in 0..WRITES {
+    let mut times = Vec::with_capacity(PROBE_WRITES);
+    for _ in 0..PROBE_WRITES {
         let before = Instant::now();
         file.write_all(&[7; 4096])?;
         file.sync_data()?;
@@ -43,8 +50,25 @@ pub(crate) fn probe_fdatasync(folder: &Path) -> anyhow::Result<String> {
     }
     fs::remove_file(&path)?;
     times.sort();
-    let (p50, p99) = (times[WRITES / 2], times[WRITES * 99 / 100]);
-    Ok(format!("p50 {} us, p99 {} us ({WRITES} appends of 4 KiB)", p50.as_micros(), p99.as_micros()))
+    Ok((times[PROBE_WRITES / 2], times[PROBE_WRITES * 99 / 100]))
+}
+
+/// Waits until others have left nine tenths of the cores alone for two seconds; gives up waiting after a minute, which
+/// the share of foreign processor time will then show.
+pub(crate) async fn wait_until_idle() -> anyhow::Result<()> {
+    const QUIET: Duration = Duration::from_secs(2);
+    const LIMIT: Duration = Duration::from_secs(60);
+    const BUSY_MAX: f64 = 0.1;
+    let began = Instant::now();
+    while began.elapsed() < LIMIT {
+        let before = Usage::now()?;
+        tokio::time::sleep(QUIET).await;
+        if Usage::now()?.foreign_share(&before, Duration::ZERO)? < BUSY_MAX {
+            return Ok(());
+        }
+    }
+    eprintln!("others are using this machine");
+    Ok(())
 }
 
 /// The processors' busy time, and ours: this process and the children it has waited for.

@@ -6,6 +6,7 @@
 mod idle;
 mod kafka;
 mod key_shared;
+mod log;
 mod machine;
 mod table;
 
@@ -43,6 +44,14 @@ pub(crate) struct Args {
     #[arg(long)]
     alone: bool,
 
+    /// Partitions of the log part's restarts
+    #[arg(long, default_value_t = 2_000, value_name = "N")]
+    partitions: i32,
+
+    /// An option of `keyway serve` for one more column of the log part, such as --log-option=--durability=os
+    #[arg(long, value_name = "OPTION")]
+    log_option: Vec<String>,
+
     /// Messages of the Key-Shared backlog
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     backlog: usize,
@@ -67,12 +76,19 @@ const DANUBE_ARGS: &str = "--mode standalone --broker-addr {grpc} --admin-addr {
 enum Part {
     Kafka,
     KeyShared,
+    Log,
     All,
 }
 
-/// Measures and prints one Markdown table.
+impl Part {
+    fn includes(self, part: Part) -> bool {
+        self == part || self == Part::All
+    }
+}
+
+/// Measures and prints a Markdown table for each part.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    // The clients of the Key-Shared part run inside this program; those of the Kafka part do not.
+    // The clients of the Key-Shared and the log part run inside this program; those of the Kafka part do not.
     if cfg!(debug_assertions) && args.part != Part::Kafka {
         return Err(run_optimized().await);
     }
@@ -82,13 +98,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(binary) => binary,
         None => workspace::build_keyway().await?,
     };
-    let mut systems = vec![Launch::keyway(binary)];
-    match tools.apache_kafka() {
-        Ok(apache) if !args.alone => {
-            systems.push(Launch::ApacheKafka(apache.flushing_every_batch(args.equal_durability)));
-        }
-        _ if args.part == Part::KeyShared => {}
-        _ => eprintln!("measuring without Apache Kafka"),
+    let keyway = Launch::keyway(binary.clone());
+    let apache = if args.alone { None } else { tools.apache_kafka().ok() };
+    if apache.is_none() && args.part != Part::KeyShared {
+        eprintln!("measuring without Apache Kafka");
     }
     if args.part == Part::Kafka && tools.missing(Tool::ApacheKafka).is_some() {
         bail!("the Kafka part needs Apache Kafka's tools, and they are missing");
@@ -97,7 +110,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let folder = workspace::interop_target().join("bench");
     std::fs::create_dir_all(&folder)?;
     println!("{}", machine::describe(&folder)?);
-    if args.part != Part::KeyShared {
+    if args.part.includes(Part::Kafka) {
+        let mut systems = vec![keyway.clone()];
+        let equal_durability = args.equal_durability;
+        systems.extend(
+            apache.clone().map(|apache| Launch::ApacheKafka(apache.flushing_every_batch(equal_durability))),
+        );
         let mut table = Table::new(systems.iter().map(Launch::name).collect());
         idle::measure(&systems, args.rounds, &folder, &mut table).await?;
         if tools.missing(Tool::ApacheKafka).is_none() {
@@ -105,8 +123,23 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         println!("{table}");
     }
-    if args.part != Part::Kafka {
-        systems.truncate(1);
+    if args.part.includes(Part::Log) {
+        let mut systems = vec![keyway.clone()];
+        if !args.log_option.is_empty() {
+            systems.push(Launch::Keyway { binary, options: args.log_option });
+        }
+        // Kafka at its defaults, and as durable as Keyway is at its own.
+        for flushes in [false, true] {
+            let apache = apache.clone().map(|apache| apache.flushing_every_batch(flushes));
+            systems.extend(apache.map(Launch::ApacheKafka));
+        }
+        let amount = log::Amount { rounds: args.rounds, percent: args.percent, partitions: args.partitions };
+        let mut table = Table::new(systems.iter().map(Launch::name).collect());
+        log::measure(&systems, &amount, &folder, &mut table).await?;
+        println!("{table}");
+    }
+    if args.part.includes(Part::KeyShared) {
+        let mut systems = vec![keyway];
         if let Some(binary) = args.danube {
             systems.push(Launch::Danube { binary, args: args.danube_args });
         }

@@ -12,11 +12,13 @@ pub(crate) struct Sample {
     pub(crate) broker_cpu: Option<Duration>,
     /// Share of the machine that neither the broker nor the client used.
     pub(crate) foreign_cpu: Option<f64>,
+    /// Median time of a flush of 4 KiB just before, microseconds.
+    pub(crate) flush_us: Option<f64>,
 }
 
 impl Sample {
     pub(crate) fn of(value: f64) -> Self {
-        Self { value, broker_cpu: None, foreign_cpu: None }
+        Self { value, broker_cpu: None, foreign_cpu: None, flush_us: None }
     }
 }
 
@@ -52,30 +54,46 @@ impl Table {
 }
 
 impl Row {
-    /// The first system's value over the second's, round by round.
-    fn ratios(&self) -> Vec<f64> {
-        let [first, second, ..] = self.samples.as_slice() else { return Vec::new() };
-        first.iter().zip(second).filter(|(_, b)| b.value > 0.0).map(|(a, b)| a.value / b.value).collect()
+    /// The first system's value over another one's, round by round.
+    fn ratios(&self, other: usize) -> Vec<f64> {
+        let rounds = self.samples[0].iter().zip(&self.samples[other]);
+        rounds.filter(|(_, b)| b.value > 0.0).map(|(a, b)| a.value / b.value).collect()
+    }
+
+    /// The median of what `of` finds in all samples, or a dash.
+    fn shown(&self, of: impl Fn(&Sample) -> Option<f64>, text: impl Fn(f64) -> String) -> String {
+        let found: Vec<f64> = self.samples.iter().flatten().filter_map(of).collect();
+        median(&found).map_or("–".to_string(), text)
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let others = 1..self.systems.len().max(2);
         write!(out, "| what | unit |")?;
         self.systems.iter().try_for_each(|system| write!(out, " {system}: median (min to max) |"))?;
-        writeln!(out, " ratio by round | broker CPU s | foreign CPU |")?;
-        writeln!(out, "|---|---|{}---|---|---|", "---|".repeat(self.systems.len()))?;
+        for other in others.clone() {
+            match self.systems.get(other) {
+                // Beside one other it is clear which one is meant.
+                Some(other) if self.systems.len() > 2 => write!(out, " ratio to {other} by round |")?,
+                _ => write!(out, " ratio by round |")?,
+            }
+        }
+        writeln!(out, " broker CPU s | foreign CPU | flush us |")?;
+        writeln!(out, "|---|---|{}---|---|---|", "---|".repeat(self.systems.len() + others.len()))?;
         for row in &self.rows {
             write!(out, "| {} | {} |", row.name, row.unit)?;
             for samples in &row.samples {
                 write!(out, " {} |", spread(&samples.iter().map(|sample| sample.value).collect::<Vec<_>>()))?;
             }
+            for other in others.clone() {
+                let ratios = if other < self.systems.len() { row.ratios(other) } else { Vec::new() };
+                write!(out, " {} |", spread(&ratios))?;
+            }
             let cpus: Vec<String> = row.samples.iter().map(|samples| cpu(samples)).collect();
-            let foreign: Vec<f64> =
-                row.samples.iter().flatten().filter_map(|sample| sample.foreign_cpu).collect();
-            let foreign =
-                median(&foreign).map_or("–".to_string(), |share| format!("{:.0} %", 100.0 * share));
-            writeln!(out, " {} | {} | {foreign} |", spread(&row.ratios()), cpus.join(" / "))?;
+            let foreign = row.shown(|sample| sample.foreign_cpu, |share| format!("{:.0} %", 100.0 * share));
+            let flush = row.shown(|sample| sample.flush_us, |us| format!("{us:.0}"));
+            writeln!(out, " {} | {foreign} | {flush} |", cpus.join(" / "))?;
         }
         Ok(())
     }
@@ -124,7 +142,7 @@ mod tests {
             table.add("produce", "MB/s", 0, Sample::of(ours));
             table.add("produce", "MB/s", 1, Sample::of(theirs));
         }
-        assert_eq!(table.rows[0].ratios(), [2.0, 3.0, 1.0]);
+        assert_eq!(table.rows[0].ratios(1), [2.0, 3.0, 1.0]);
         let text = table.to_string();
         assert!(text.contains("**2.00** (1.00 to 3.00)"), "{text}");
         assert!(text.contains("| **10.0** (8.00 to 30.0) | **8.00** (5.00 to 10.0) |"), "{text}");
@@ -134,7 +152,27 @@ mod tests {
     fn a_system_without_samples_is_a_dash() {
         let mut table = Table::new(vec!["keyway", "kafka"]);
         table.add("Key-Shared", "messages/s", 0, Sample::of(12_000.0));
-        assert!(table.to_string().contains("| **12000** (12000 to 12000) | – | – | – / – | – |"), "{table}");
+        assert!(
+            table.to_string().contains("| **12000** (12000 to 12000) | – | – | – / – | – | – |"),
+            "{table}"
+        );
+    }
+
+    #[test]
+    fn each_other_system_has_its_ratio() {
+        let mut table = Table::new(vec!["keyway", "kafka", "kafka-fsync"]);
+        for (system, value) in [(0, 30.0), (1, 10.0), (2, 3.0)] {
+            table.add("raw", "MB/s", system, Sample { flush_us: Some(120.0), ..Sample::of(value) });
+        }
+        let text = table.to_string();
+        assert!(text.contains("| ratio to kafka by round | ratio to kafka-fsync by round |"), "{text}");
+        assert!(text.contains("| **3.00** (3.00 to 3.00) | **10.0** (10.0 to 10.0) |"), "{text}");
+        assert!(text.contains("| – | 120 |"), "{text}");
+        let columns = |line: &str| line.matches('|').count();
+        assert!(
+            text.lines().all(|line| columns(line) == columns(text.lines().next().expect("a head"))),
+            "{text}"
+        );
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::stage::Stage;
 use super::{
-    backlog, bad_input, bad_subscriptions, both_protocols, command_line, crash, danube_admin, failure_policy,
-    faststream, kafka_clients, kafka_tools, key_shared,
+    backlog, bad_input, bad_subscriptions, both_protocols, command_line, costs, crash, danube_admin,
+    failure_policy, faststream, kafka_clients, kafka_tools, key_shared,
 };
-use crate::tools::Tool::{self, ApacheKafka, ConfluentProducer, Kcat, Python};
+use crate::tools::Tool::{self, ApacheKafka, ConfluentProducer, Kcat, LoopDisks, Python, Strace, Valgrind};
 
 /// What a check found, or why it failed.
 pub(crate) type Run<'a> = Pin<Box<dyn Future<Output = anyhow::Result<String>> + 'a>>;
@@ -92,8 +92,10 @@ pub(crate) static ALL: &[Check] = &[
     check!("kill-9-key-shared", danube, 180, &[], crash::key_shared_workers),
     check!("kill-9-worker-stays-away", danube, 60, &[], crash::worker_stays_away),
     check!("kill-loop", danube, 120, &[Python, Kcat], crash::kill_loop),
+    check!("power-cut", danube, 120, &[LoopDisks], crash::power_cut),
     check!("storm", danube, 240, &[], crash::storm),
     check!("sigterm", danube, 60, &[Python], crash::sigterm),
+    check!("costs", danube, 240, &[Strace, Valgrind], costs::of_requests),
     check!("bad-input-kafka-port", kafka, 60, &[], bad_input::kafka_port),
     check!("bad-input-grpc-port", danube, 60, &[], bad_input::grpc_port),
     check!("bad-input-subscriptions", danube, 90, &[], bad_subscriptions::subscriptions),

@@ -17,6 +17,7 @@ use super::kafka_clients;
 use super::scene::Scene;
 use super::stage::Stage;
 use crate::killloop::KillLoop;
+use crate::powercut::PowerCut;
 use crate::storm::Storm;
 
 /// How often a broker is killed in one check.
@@ -212,6 +213,16 @@ pub(crate) async fn worker_stays_away(stage: &mut Stage<'_>) -> anyhow::Result<S
 pub(crate) async fn kill_loop(stage: &mut Stage<'_>) -> anyhow::Result<String> {
     let (log, seed, tools) = (stage.log().to_path_buf(), stage.seed(), stage.tools);
     KillLoop { cycles: 20, seed, tools, log: &log }.run(&mut stage.broker).await
+}
+
+/// Some cuts of `cargo xtask powercut`, with a broker of its own on a disk of its own.
+pub(crate) async fn power_cut(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    let (launch, seed) = (stage.broker.launch().clone(), stage.seed());
+    let outcome = PowerCut { launch: &launch, cuts: 20, seed, log: stage.log() }.run().await?;
+    match outcome.first_loss {
+        None => Ok(outcome.line),
+        Some(loss) => bail!("{loss}; {}", outcome.line),
+    }
 }
 
 /// A minute of `cargo xtask storm`.

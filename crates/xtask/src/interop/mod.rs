@@ -6,6 +6,7 @@ mod bad_subscriptions;
 mod both_protocols;
 mod check;
 mod command_line;
+mod costs;
 mod crash;
 mod danube_admin;
 pub(crate) mod danube_producers;

@@ -57,8 +57,18 @@ impl Connection {
         partition: i32,
         offset: i64,
     ) -> anyhow::Result<(Vec<StoredBatch>, i64)> {
-        let mut answer =
-            self.call(FETCH, FETCH_VERSION, &body(topic, partition, offset, FETCH_BYTES_MAX)).await?;
+        self.fetch_at_most(topic, partition, offset, FETCH_BYTES_MAX).await
+    }
+
+    /// The same with a limit of bytes; the first batch comes whole.
+    pub(crate) async fn fetch_at_most(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        bytes_max: i32,
+    ) -> anyhow::Result<(Vec<StoredBatch>, i64)> {
+        let mut answer = self.call(FETCH, FETCH_VERSION, &body(topic, partition, offset, bytes_max)).await?;
         let _throttle_ms = answer.i32()?;
         ensure!(answer.count()? == 1 && answer.text()? == topic, "another topic is answered");
         ensure!(answer.count()? == 1 && answer.i32()? == partition, "another partition is answered");
@@ -80,7 +90,7 @@ impl Connection {
 }
 
 /// The body of a fetch of one partition that does not wait.
-pub(super) fn body(topic: &str, partition: i32, offset: i64, bytes_max: i32) -> Vec<u8> {
+fn body(topic: &str, partition: i32, offset: i64, bytes_max: i32) -> Vec<u8> {
     let mut body = (-1_i32).to_be_bytes().to_vec();
     // Longest wait, fewest bytes, most bytes, uncommitted reads too.
     body.extend_from_slice(&100_i32.to_be_bytes());

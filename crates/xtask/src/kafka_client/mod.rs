@@ -18,7 +18,7 @@ pub(crate) use answer::Answer;
 pub(crate) use fetch::StoredBatch;
 #[cfg(test)]
 pub(crate) use fetch::StoredRecord;
-pub(crate) use produce::Acks;
+pub(crate) use produce::{Acks, answered_base_offset, produce_request};
 
 /// Kafka's error codes that somebody here looks at.
 pub(crate) mod error_code {

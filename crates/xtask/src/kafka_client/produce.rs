@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 
-use super::{Answer, Connection, NULL_TEXT, put_count, put_text};
+use super::{Answer, Connection, NULL_TEXT, error_code, frame, put_count, put_text};
 
 const PRODUCE: i16 = 0;
 const PRODUCE_VERSION: i16 = 3;
@@ -40,6 +40,20 @@ fn body(topic: &str, partition: i32, acks: Acks, batch: &[u8]) -> Vec<u8> {
     put_count(&mut body, batch.len());
     body.extend_from_slice(batch);
     body
+}
+
+/// A whole request as it goes over the wire, to be sent again and again; its correlation id is 0.
+pub(crate) fn produce_request(topic: &str, partition: i32, acks: Acks, batch: &[u8]) -> Vec<u8> {
+    frame(PRODUCE, PRODUCE_VERSION, &body(topic, partition, acks, batch))
+}
+
+/// What such a request was answered, from the bytes behind the answer's length; a refusal is an error.
+pub(crate) fn answered_base_offset(answer: &[u8]) -> anyhow::Result<i64> {
+    let mut answer = Answer::new(answer.to_vec());
+    let _correlation_id = answer.i32()?;
+    let produced = Produced::read(&mut answer)?;
+    ensure!(produced.error_code == error_code::NONE, "refused with error {}", produced.error_code);
+    Ok(produced.base_offset)
 }
 
 impl Produced {
