@@ -5,7 +5,7 @@ use clap::Args;
 use keyway_broker::{Broker, Config};
 use keyway_log::LogStore;
 use keyway_runtime::World;
-use keyway_segment_log::{OnDamage, Options, SegmentStore};
+use keyway_segment_log::{DurableBy, OnDamage, Options, SegmentStore};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     io::{self, Write},
@@ -17,8 +17,9 @@ use std::{
 
 const AFTER_HELP: &str = "\
 What was acknowledged (Kafka acks=all, Danube reliable) is on disk: neither
-kill -9 nor a power cut loses it. SIGTERM and Ctrl-C finish what is under way
-and stop within 10 s; a second one stops at once.
+kill -9 nor a power cut loses it, unless --durability os gives up the latter.
+SIGTERM and Ctrl-C finish what is under way and stop within 10 s; a
+second one stops at once.
 
 Examples:
   keyway serve
@@ -52,6 +53,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "HOST[:PORT]", value_parser = advertised)]
     advertise: Option<(String, Option<u16>)>,
 
+    /// What acknowledged means: on the disk, or with the operating system, from where a power cut may take it
+    #[arg(long, value_enum, default_value_t = Durability::Fsync)]
+    durability: Durability,
+
     /// If the write-ahead log is damaged, end it there: acknowledged records are lost, the damaged files are kept beside
     #[arg(long)]
     cut_damaged_log: bool,
@@ -59,6 +64,14 @@ pub(crate) struct Serve {
     /// Allow addresses that other machines reach, although no client has to prove who it is
     #[arg(long)]
     insecure_bind_anyway: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Durability {
+    /// A power cut takes nothing that was acknowledged
+    Fsync,
+    /// A power cut takes the newest records, acknowledged or not; kill -9 takes nothing
+    Os,
 }
 
 impl Serve {
@@ -80,6 +93,12 @@ impl Serve {
     async fn serve(&self, started: Instant) -> Result<(), Failure> {
         // First, so that a signal during a long recovery is not lost.
         let mut stop = StopSignals::listen()?;
+        match self.durability {
+            Durability::Fsync => tracing::info!("durability fsync: acknowledged records are on the disk"),
+            Durability::Os => tracing::warn!(
+                "durability os: acknowledged records are with the operating system; a power cut takes the newest"
+            ),
+        }
         let world = World::real();
         let store = SegmentStore::open(&world, self.data.clone(), self.log_options())
             .map_err(|error| Failure::Failed(error.to_string()))?;
@@ -126,7 +145,11 @@ impl Serve {
 
     fn log_options(&self) -> Options {
         let on_damage = if self.cut_damaged_log { OnDamage::Cut } else { OnDamage::Refuse };
-        Options { on_damage, ..Options::default() }
+        let durable_by = match self.durability {
+            Durability::Fsync => DurableBy::Fsync,
+            Durability::Os => DurableBy::Os,
+        };
+        Options { on_damage, durable_by, ..Options::default() }
     }
 
     fn check_addresses(&self) -> Result<(), Failure> {

@@ -84,7 +84,7 @@ impl Checkpointer {
             let snapshots: Vec<_> = partitions.logs.values().map(|log| Snapshot::take(log, now)).collect();
             (partitions.next_log, snapshots)
         };
-        engine.commit_until(engine.staging.last_ticket()).map_err(Failed::Stop)?;
+        engine.commit_all().map_err(Failed::Stop)?;
 
         let garbage = std::mem::take(&mut engine.arena().garbage);
         let partitions = self.write_segments(snapshots);
@@ -99,7 +99,7 @@ impl Checkpointer {
         };
         let stop = |action| move |error| Failed::Stop(Failure::new(action, &error));
         self.sync(engine).map_err(stop("flushing a segment"))?;
-        engine.commit_until(engine.staging.last_ticket()).map_err(Failed::Stop)?;
+        engine.commit_all().map_err(Failed::Stop)?;
 
         let (store_id, generation) = (self.store_id, self.generation + 1);
         let manifest = Manifest { store_id, generation, position, next_log, partitions, garbage };

@@ -4,7 +4,7 @@
 //! waits for the write only is not held up by it. There is one flush at a time: it takes all that was written before.
 
 use crate::{
-    Failure,
+    DurableBy, Failure,
     engine::Engine,
     partition::Log,
     staging::Staged,
@@ -102,15 +102,25 @@ impl Flusher {
             committer.take_flight(&mut self.flying)
         };
         let Some(Flight { flush, ticket, bytes }) = flight else { return Ok(false) };
-        let begun = engine.clock.now_us();
-        flush.run().map_err(|error| Failure::new("flushing the write-ahead log", &error))?;
-        engine.note_flush(engine.clock.now_us().saturating_sub(begun));
-        engine.counters.flushes.fetch_add(1, Ordering::Relaxed);
+        if engine.options.durable_by == DurableBy::Fsync {
+            run(engine, &flush)?;
+        }
         engine.counters.committed_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.publish(engine);
         engine.progress.reach(ticket, Durability::Durable);
         engine.forget_oldest();
         Ok(true)
+    }
+
+    /// Flushes what was written, for a checkpoint: what it knows must not be taken back, whatever was promised.
+    pub(crate) fn flush_for_checkpoint(&mut self, engine: &Engine) -> Result<(), Failure> {
+        match engine.options.durable_by {
+            DurableBy::Fsync => Ok(()),
+            DurableBy::Os => {
+                let flush = engine.committer().wal.flush();
+                run(engine, &flush)
+            }
+        }
     }
 
     /// Moves the high watermarks, and puts the batches where the writer finds them.
@@ -142,4 +152,12 @@ impl Flusher {
         });
         engine.demand_for(&levels, wants_file);
     }
+}
+
+fn run(engine: &Engine, flush: &Flush) -> Result<(), Failure> {
+    let begun = engine.clock.now_us();
+    flush.run().map_err(|error| Failure::new("flushing the write-ahead log", &error))?;
+    engine.note_flush(engine.clock.now_us().saturating_sub(begun));
+    engine.counters.flushes.fetch_add(1, Ordering::Relaxed);
+    Ok(())
 }

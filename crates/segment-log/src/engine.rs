@@ -262,6 +262,12 @@ impl Engine {
         self.counters.flush_us.fetch_add(took_us, Ordering::Relaxed);
     }
 
+    /// Commits all that is staged, and has it on the device even if nobody was promised that.
+    pub(crate) fn commit_all(&self) -> Result<(), Failure> {
+        self.commit_until(self.staging.last_ticket())?;
+        self.flusher.lock().expect("no panic under the lock").flush_for_checkpoint(self)
+    }
+
     /// Says behind the last commit that it was flushed. `false` if that is said already, or cannot be now.
     pub(crate) fn mark_step(&self) -> bool {
         let mut committer = self.committer();

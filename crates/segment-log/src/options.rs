@@ -26,6 +26,8 @@ pub struct Options {
     pub open_files_max: usize,
     /// How long a silent idempotent producer is remembered. Default 1 day, as Kafka's `producer.id.expiration.ms`.
     pub producer_expiration_ms: i64,
+    /// When an append counts as durable. Default [`DurableBy::Fsync`].
+    pub durable_by: DurableBy,
     /// What opening does with a write-ahead log that is damaged before its end. Default [`OnDamage::Refuse`].
     pub on_damage: OnDamage,
     /// Time between two passes that give up what partitions' configs no longer keep, ms. Default 5 minutes, as Kafka's
@@ -37,6 +39,16 @@ pub struct Options {
     pub compaction_bytes_per_s: u64,
     /// Who does the work. Default [`Drive::Threads`].
     pub drive: Drive,
+}
+
+/// What [`keyway_log::Durability::Durable`] means in a store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DurableBy {
+    /// The device has flushed the bytes: they outlive a power cut.
+    Fsync,
+    /// The operating system has them and writes them when it likes: they outlive the process, and a power cut takes the
+    /// newest. What is left is still a prefix of what was appended.
+    Os,
 }
 
 /// What happens to a write-ahead log in which records that were acknowledged are damaged.
@@ -79,6 +91,7 @@ impl Default for Options {
             segment_bytes: 1 << 30,
             open_files_max: 1_000,
             producer_expiration_ms: keyway_log::producers::EXPIRATION_MS_DEFAULT,
+            durable_by: DurableBy::Fsync,
             on_damage: OnDamage::Refuse,
             clean_interval_ms: 300_000,
             compaction_bytes_per_s: 64 << 20,

@@ -13,8 +13,8 @@ use keyway_log::{
     AppendError, Durability, LogStore, ReadError, ReadLimit, Ticket,
     contract::{EPOCH, append, batch, block_on, partition, random::Random, read_all},
 };
-use keyway_record::Offset;
-use keyway_segment_log::{OnDamage, OpenError, Options, SegmentStore};
+use keyway_record::{Offset, RecordBatch};
+use keyway_segment_log::{DurableBy, OnDamage, OpenError, Options, SegmentStore};
 use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -267,6 +267,46 @@ fn a_damaged_log_can_be_cut_and_keeps_what_follows_beside() {
     while store.step() {}
     drop(store);
     assert_eq!(batches_in(&disk), 2);
+}
+
+/// Without flushes a power cut takes the newest records, a kill nothing, and what is left has no holes.
+#[test]
+fn durable_by_os_loses_the_end_in_a_power_cut_and_nothing_else() {
+    const APPENDS: usize = 40;
+    let options = Options { durable_by: DurableBy::Os, ..history::options() };
+    let mut losses = 0;
+    for seed in 0..60 {
+        for ending in [Ending::Kill, Ending::PowerCut] {
+            let disk = CrashDisk::new(seed);
+            let store = history::open_with(&disk, options.clone()).unwrap();
+            let log = store.create(&partition("a")).unwrap();
+            for _ in 0..APPENDS {
+                let ticket = append(&store, log.as_ref(), &batch(1, 300, 5)).ticket;
+                commit(&store, ticket);
+                assert_eq!(log.bounds().high_watermark, log.bounds().end);
+                while store.step() {}
+            }
+            drop((log, store));
+            disk.restart(ending);
+            let store = history::open_with(&disk, options.clone()).unwrap_or_else(|error| panic!("{error}"));
+            let found = match store.open(&partition("a")) {
+                Ok(log) => {
+                    let found = read_all(log.as_ref(), Offset(0));
+                    let dense =
+                        |(index, batch): (usize, &RecordBatch)| batch.base_offset() == Offset(index as i64);
+                    assert!(found.iter().enumerate().all(dense));
+                    assert_eq!(found.len() as i64, log.bounds().end.0);
+                    found.len()
+                }
+                Err(_) => 0,
+            };
+            match ending {
+                Ending::Kill => assert_eq!(found, APPENDS),
+                Ending::PowerCut => losses += APPENDS - found,
+            }
+        }
+    }
+    assert!(losses > 60, "{losses}: the disk here must be able to lose what was not flushed");
 }
 
 #[test]
