@@ -1,7 +1,7 @@
 //! Crashes at every operation of random workloads, failing operations, damaged files.
 //!
-//! `KEYWAY_CRASH_SEEDS=1000..2000 cargo test -p keyway-segment-log --release --test recovery` runs more; a failure prints
-//! the seed and the operation that repeat it.
+//! `KEYWAY_CRASH_SEEDS=1000..9000 cargo test -p keyway-segment-log --release --test recovery` runs millions of crash points; a
+//! failure prints the seed, and where there is one the operation, that repeat it.
 
 mod crash;
 
@@ -85,12 +85,67 @@ fn crash_and_recover(seed: u64, at: u64) -> bool {
 
 #[test]
 fn a_crash_at_any_operation_loses_nothing_that_was_waited_for() {
-    let runs = at_every_operation(0..25, crash_and_recover);
-    println!("{runs} crash points");
-    if std::env::var_os("KEYWAY_CRASH_AT").is_none() && std::env::var_os("KEYWAY_CRASH_SEEDS").is_none() {
-        assert!(runs >= 2_000, "only {runs} crash points");
+    let runs = at_every_operation(0..5, crash_and_recover);
+    println!("{runs} first crashes, two more after each");
+}
+
+/// Every operation of one long life as a crash, each recovered from on a disk of its own; one of eight crashes again
+/// while it recovers. Returns the number of crashes.
+fn crash_everywhere(seed: u64, options: &Options) -> u64 {
+    let mut random = Random::new(seed);
+    let disk = CrashDisk::new(seed);
+    let mut history = History::default();
+    let open = |disk: &CrashDisk| history::open_with(disk, options.clone());
+    let store = open(&disk).unwrap_or_else(|error| panic!("{error}"));
+    let mut choices = Random::new(!seed);
+    let mut crashes = 0;
+    history.run_forking(&disk, &store, &mut random, LIFE, |fork, mut history| {
+        crashes += 1;
+        fork.restart(if choices.below(4) == 0 { Ending::Kill } else { Ending::PowerCut });
+        if choices.below(8) == 0 {
+            crashes += 1;
+            fork.plan(Some(Fault::Crash(choices.below(12))));
+            drop(open(&fork).map(|store| while store.step() {}));
+            fork.restart(Ending::PowerCut);
+        }
+        let store = open(&fork).unwrap_or_else(|error| panic!("{error}"));
+        history.check(&store);
+    });
+    crashes
+}
+
+/// Things done in one life of [`crash_everywhere`].
+const LIFE: usize = 1_500;
+
+#[test]
+fn a_crash_at_every_operation_loses_nothing_that_was_waited_for() {
+    let mut crashes = 0;
+    for seed in seeds(0..CRASH_SEEDS) {
+        match catch_unwind(AssertUnwindSafe(|| crash_everywhere(seed, &history::options()))) {
+            Ok(more) => crashes += more,
+            Err(panic) => {
+                eprintln!("KEYWAY_CRASH_SEEDS={seed}..{} repeats it", seed + 1);
+                resume_unwind(panic);
+            }
+        }
+    }
+    println!("{crashes} crash points");
+    if std::env::var_os("KEYWAY_CRASH_SEEDS").is_none() {
+        assert!(crashes >= 50_000, "only {crashes} crash points");
     }
 }
+
+/// The same without flushes must lose something, or nothing is proven above.
+#[test]
+fn the_crash_model_notices_missing_flushes() {
+    let options = Options { durable_by: DurableBy::Os, ..history::options() };
+    let lost =
+        (0..5).any(|seed| catch_unwind(AssertUnwindSafe(|| crash_everywhere(seed, &options))).is_err());
+    assert!(lost);
+}
+
+/// Enough for 50,000 crashes.
+const CRASH_SEEDS: u64 = 21;
 
 /// One operation fails. If it was a write or flush of the write-ahead log, the store stops and says so.
 fn fail_and_recover(seed: u64, at: u64) -> bool {

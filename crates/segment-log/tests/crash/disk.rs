@@ -35,6 +35,8 @@ struct State {
     space: Option<Space>,
     /// Writes to what lies in here fail.
     broken: Option<PathBuf>,
+    /// The disk as it was at each operation since this was asked for.
+    forks: Option<Vec<State>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,10 +45,10 @@ enum Node {
     File(usize),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Inode {
-    current: Vec<u8>,
-    durable: Vec<u8>,
+    current: Arc<Vec<u8>>,
+    durable: Arc<Vec<u8>>,
     pending: Vec<Change>,
 }
 
@@ -93,6 +95,7 @@ impl CrashDisk {
             life: 0,
             space: None,
             broken: None,
+            forks: None,
         })))
     }
 
@@ -105,6 +108,22 @@ impl CrashDisk {
             Fault::Error(at) => Fault::Error(now + at),
         });
         state.hit = None;
+    }
+
+    /// From now on keeps the disk as each operation finds it, and with the operation done in part.
+    pub(crate) fn keep_forks(&self) {
+        self.state().forks = Some(Vec::new());
+    }
+
+    /// What was kept since this was asked the last time.
+    pub(crate) fn take_forks(&self) -> Vec<CrashDisk> {
+        let forks = self.state().forks.as_mut().map(std::mem::take).unwrap_or_default();
+        forks.into_iter().map(|fork| CrashDisk(Arc::new(Mutex::new(fork)))).collect()
+    }
+
+    /// How many operations there were.
+    pub(crate) fn operations(&self) -> u64 {
+        self.state().operations
     }
 
     /// What the disk says that it has left.
@@ -121,7 +140,7 @@ impl CrashDisk {
     pub(crate) fn contents(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let state = self.state();
         let files = state.names.iter().filter_map(|(path, node)| match node {
-            Node::File(inode) => Some((path.clone(), state.inodes[*inode].current.clone())),
+            Node::File(inode) => Some((path.clone(), state.inodes[*inode].current.to_vec())),
             Node::Folder => None,
         });
         files.collect()
@@ -150,7 +169,7 @@ impl CrashDisk {
     pub(crate) fn change(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
         let Some(Node::File(inode)) = state.names.get(path).copied() else { panic!("no file {path:?}") };
-        change(&mut state.inodes[inode].current);
+        change(Arc::make_mut(&mut state.inodes[inode].current));
         state.inodes[inode].durable = state.inodes[inode].current.clone();
     }
 
@@ -172,6 +191,10 @@ impl State {
         }
         let now = self.operations;
         self.operations += 1;
+        if self.forks.is_some() {
+            let fork = self.fork();
+            self.forks.get_or_insert_default().push(fork);
+        }
         let planned = match self.fault {
             Some(Fault::Crash(at)) => at == now,
             Some(Fault::Error(at)) => at == now,
@@ -183,12 +206,38 @@ impl State {
         self.at_fault = true;
         self.crashed = matches!(self.fault, Some(Fault::Crash(_)));
         self.hit = Some(Hit { operation, path: path.into() });
-        Err(io::Error::other("injected"))
+        // A device that fails, or one that is full.
+        let full = !self.crashed && operation != "sync" && self.random.below(2) == 0;
+        Err(if full { io::ErrorKind::StorageFull.into() } else { io::Error::other("injected") })
+    }
+
+    fn fork(&mut self) -> Self {
+        Self {
+            inodes: self.inodes.clone(),
+            names: self.names.clone(),
+            durable_names: self.durable_names.clone(),
+            operations: 0,
+            fault: None,
+            crashed: false,
+            at_fault: false,
+            hit: None,
+            random: Random::new(self.random.below(u64::MAX)),
+            life: self.life,
+            space: self.space,
+            broken: None,
+            forks: None,
+        }
     }
 
     fn apply(&mut self, inode: usize, change: Change) {
+        // Of a crash at this very operation, half of the times some of it was done.
+        if let Some(fork) = self.forks.as_mut().and_then(|forks| forks.last_mut())
+            && fork.random.below(2) == 0
+        {
+            fork.apply(inode, change.clone());
+        }
         let inode = &mut self.inodes[inode];
-        change.apply(&mut inode.current);
+        change.apply(Arc::make_mut(&mut inode.current));
         inode.pending.push(change);
     }
 
@@ -197,7 +246,7 @@ impl State {
             let pending = std::mem::take(&mut self.inodes[index].pending);
             for change in pending {
                 if let Some(change) = self.survivor(change) {
-                    change.apply(&mut self.inodes[index].durable);
+                    change.apply(Arc::make_mut(&mut self.inodes[index].durable));
                 }
             }
             self.inodes[index].current = self.inodes[index].durable.clone();
@@ -403,7 +452,7 @@ impl File for CrashFile {
         match &done {
             Ok(()) => {
                 for change in std::mem::take(&mut inode.pending) {
-                    change.apply(&mut inode.durable);
+                    change.apply(Arc::make_mut(&mut inode.durable));
                 }
             }
             // The operating system marks what it could not write as clean.

@@ -73,7 +73,7 @@ struct Expected {
 type Partitions = BTreeMap<TopicPartition, Expected>;
 
 /// What is known of a store over all its lives.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct History {
     /// As it was when the store was opened last.
     before: Partitions,
@@ -112,6 +112,27 @@ impl History {
         for _ in 0..count {
             if !self.act(store, random) {
                 return;
+            }
+            self.note_durable(store);
+        }
+    }
+
+    /// As [`History::run`]; hands each disk as an operation found it to `visit`, with what may be found there.
+    pub(crate) fn run_forking(
+        &mut self,
+        disk: &CrashDisk,
+        store: &SegmentStore,
+        random: &mut Random,
+        count: usize,
+        mut visit: impl FnMut(CrashDisk, Self),
+    ) {
+        disk.keep_forks();
+        for _ in 0..count {
+            let durable = self.durable;
+            assert!(self.act(store, random), "nothing fails here");
+            for fork in disk.take_forks() {
+                // Whoever waited was told after the operations before, and the effects may all be there.
+                visit(fork, Self { durable, ..self.clone() });
             }
             self.note_durable(store);
         }
