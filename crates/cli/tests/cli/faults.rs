@@ -70,7 +70,7 @@ fn a_failed_flush_ends_the_broker_and_acknowledges_nothing() {
         assert!(refused.code != Some(0) && refused.text().is_empty(), "{errno}: {refused:?}");
         let (status, said) = server.wait();
         drop(injection);
-        assert_eq!(status.code(), Some(1), "{errno}: {said}");
+        assert_eq!(status.code(), Some(6), "{errno}: {said}");
         let why = said.lines().find(|line| line.starts_with("keyway: ")).unwrap_or_default();
         let words = if errno == "EIO" { "Input/output error" } else { "No space left" };
         assert!(why.contains("disk failed") && why.contains(words), "{errno}: {said}");
