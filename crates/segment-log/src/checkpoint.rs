@@ -65,6 +65,7 @@ impl Checkpointer {
     /// Has a segment that was written beside this made durable by the next checkpoint.
     pub(crate) fn note_unsynced(&mut self, segment: &Arc<Segment>) {
         self.unsynced.folders.extend(segment.path.parent().map(Path::to_path_buf));
+        self.unsynced.sidecars.insert(segment.sidecar_path());
         self.unsynced.segments.insert(segment.path.clone(), segment.clone());
     }
 
@@ -157,6 +158,12 @@ impl Checkpointer {
         for segment in self.unsynced.segments.values() {
             engine.files.open(segment, OpenMode::Existing)?.sync()?;
         }
+        for path in &self.unsynced.sidecars {
+            match engine.disk.open(path, OpenMode::Existing) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                opened => opened?.sync()?,
+            }
+        }
         for folder in &self.unsynced.folders {
             engine.disk.sync_folder(folder)?;
         }
@@ -169,7 +176,7 @@ impl Checkpointer {
         for path in garbage {
             let path = engine.folder.join(path);
             let removed = match path.extension() {
-                Some(extension) if extension == "log" => engine.disk.remove(&path),
+                Some(extension) if extension == "log" || extension == "idx" => engine.disk.remove(&path),
                 _ => engine.disk.remove_folder(&path),
             };
             match removed {

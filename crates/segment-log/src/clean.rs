@@ -15,7 +15,9 @@ impl Engine {
             }
             {
                 let mut checkpointer = self.checkpointer.lock().expect("no panic under the lock");
-                log.roll(now);
+                if let Some(sealed) = log.roll(now) {
+                    checkpointer.note_unsynced(&sealed.segment);
+                }
                 if log.has_unwritten_surplus() {
                     checkpointer.write_log(&log).map_err(Failed::Retry)?;
                 }

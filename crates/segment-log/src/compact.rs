@@ -177,6 +177,7 @@ impl Log {
                 return Err(CompactError::Closed);
             }
         }
+        rewritten.iter().for_each(|one| self.engine.seal(&one.entry));
         Ok(())
     }
 
@@ -207,7 +208,6 @@ impl Log {
                 continue;
             };
             freed += sources.iter().map(|source| source.len).sum::<u64>() - entry.len;
-            entry.segment.seal();
             let with = if entry.len == 0 { None } else { Some(entry.clone()) };
             gone.extend(state.segments.splice(first..first + held, with));
             if entry.len == 0 {

@@ -14,9 +14,9 @@ use crate::{
     wal::entry::LogId,
     wall_time::WallTime,
 };
-use keyway_log::{Durability, StoreError, Ticket};
+use keyway_log::{Durability, ReadError, StoreError, Ticket};
 use keyway_record::{Millis, Offset, TopicPartition};
-use keyway_runtime::{Clock, Disk};
+use keyway_runtime::{Clock, Disk, OpenMode};
 use std::{
     collections::{BTreeMap, VecDeque},
     path::PathBuf,
@@ -516,11 +516,26 @@ impl Engine {
         }
     }
 
+    /// Closes a segment for good and writes its index beside it, for the next checkpoint to sync: what a manifest calls
+    /// sealed has no index of an earlier life. Nobody may be writing to the segment.
+    pub(crate) fn seal(&self, entry: &SegmentEntry) {
+        entry.segment.seal();
+        let file = self.files.open(&entry.segment, OpenMode::Existing).map_err(ReadError::Io);
+        let disk = self.disk.as_ref();
+        let written = file.and_then(|file| entry.segment.write_sidecar(disk, file.as_ref(), entry.len));
+        if let Err(error) = written {
+            tracing::warn!(segment = %entry.segment.path.display(), %error, "a segment's index could not be written; it is made when it is needed");
+            // None is better than half of one, or that of a life before.
+            _ = disk.remove(&entry.segment.sidecar_path());
+        }
+    }
+
     /// Has the files of segments that were given up removed after the next checkpoint.
     pub(crate) fn discard_segments(&self, entries: &[SegmentEntry]) {
         entries.iter().for_each(|entry| self.files.close(&entry.segment));
-        let paths = entries.iter().map(|entry| entry.segment.path.as_path());
-        self.discard(paths.map(|path| self.inside(path)).collect());
+        let files =
+            entries.iter().flat_map(|entry| [entry.segment.path.clone(), entry.segment.sidecar_path()]);
+        self.discard(files.map(|path| self.inside(&path)).collect());
     }
 
     /// Has a deleted partition's folder removed after the next checkpoint.

@@ -15,6 +15,7 @@
 //! | `manifest.0`, `manifest.1` | what a checkpoint knows | `manifest` |
 //! | `wal/*.wal` | the write-ahead log: a ring of chained blocks | `wal`, `wal::block`, `wal::entry` |
 //! | `segments/*/*.log` | record batches, verbatim | `segment` |
+//! | `segments/*/*.idx` | a sealed segment's index | `segment::sidecar` |
 //!
 //! **Invariant**: nobody is told that a record is safe, and nobody sees it, before the block that holds it is flushed.
 //! **Invariant**: appending does no I/O and waits for nobody; segments are never written or flushed on the way to an ack.

@@ -39,6 +39,7 @@ impl OpenFiles {
             return Ok(file);
         }
         let file = self.disk.open(&segment.path, mode)?;
+        segment.load_sidecar(self.disk.as_ref())?;
         let mut held = self.held();
         held.uses += 1;
         let last_use = held.uses;

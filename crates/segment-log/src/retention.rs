@@ -1,18 +1,22 @@
 //! What a partition's config no longer keeps: sealed segments by age and size, the rest of a log once all of it is old.
 
-use crate::partition::{Log, State};
+use crate::partition::{Log, SegmentEntry, State};
 use keyway_log::AppendError;
 use keyway_record::{Offset, Timestamp};
 use std::sync::Arc;
 
 impl Log {
     /// Closes the newest segment if its first record is older than `segment.ms`. Nobody may be writing to it.
-    pub(crate) fn roll(&self, now: Timestamp) {
+    /// Returns it then, for its index to be synced.
+    pub(crate) fn roll(&self, now: Timestamp) -> Option<SegmentEntry> {
         let state = self.state();
-        let Some(last) = state.segments.last() else { return };
-        if is_older(last.first_timestamp, now, state.config.roll_ms()) {
-            last.segment.seal();
-        }
+        let roll_ms = state.config.roll_ms();
+        let last = state.segments.last().filter(|last| !last.segment.is_sealed()).cloned()?;
+        drop(state);
+        is_older(last.first_timestamp, now, roll_ms).then(|| {
+            self.engine.seal(&last);
+            last
+        })
     }
 
     /// Whether batches in memory would have to be in segments before their bytes can be given up.

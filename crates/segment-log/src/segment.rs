@@ -6,15 +6,21 @@
 //! miss offsets. What lies behind the length that the manifest states is not part of it: recovery
 //! writes it again from the write-ahead log.
 //!
-//! The sparse index is kept in memory only, one entry per [`INDEX_SPACING`] bytes. It grows as the segment is written;
-//! of a segment that this process did not write it is built, as far as a read needs it, from the batch headers.
+//! The sparse index has one entry per [`INDEX_SPACING`] bytes. It grows as the segment is written, and is written beside
+//! it once it is sealed ([`sidecar`]). In memory it is kept while the file is open; without a sidecar it is built from the
+//! batch headers, as far as a read needs it.
+//!
+//! A batch's own checksum does not cover its first bytes: base offset, length, leader epoch. The index does.
+
+mod sidecar;
 
 use crate::wal::entry::LogId;
 use bytes::{Bytes, BytesMut};
 use keyway_log::{ReadError, Slice};
 use keyway_record::{Offset, RecordBatch, Timestamp, TopicPartition, batch::HEADER_LEN};
-use keyway_runtime::File;
+use keyway_runtime::{Disk, File, OpenMode};
 use std::{
+    io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
@@ -28,6 +34,9 @@ pub(crate) const FOLDER: &str = "segments";
 
 /// Bytes of segment per index entry: 1 GiB takes 1.5 MiB of index, and a seek reads at most this too much.
 const INDEX_SPACING: u64 = 16 * 1024;
+
+/// Bytes of a batch that its own checksum does not cover, but for the format's number.
+const PREFIX_LEN: usize = 16;
 
 /// Bytes read at a time to look at headers.
 const WALK_LEN: usize = 64 * 1024;
@@ -50,6 +59,7 @@ pub(crate) struct Segment {
     index: Mutex<Index>,
 }
 
+#[derive(PartialEq, Eq, Debug)]
 struct Index {
     entries: Vec<IndexEntry>,
     /// Bytes from the front that the index knows.
@@ -59,12 +69,14 @@ struct Index {
     max_timestamp: Timestamp,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct IndexEntry {
     position: u64,
     offset: Offset,
     /// Largest timestamp before `position`.
     max_before: Timestamp,
+    /// CRC-32C of the prefixes of the batches up to the next entry.
+    prefixes_crc: u32,
 }
 
 /// What a batch's header says of its place.
@@ -74,6 +86,14 @@ pub(crate) struct Span {
     pub(crate) next: Offset,
     pub(crate) len: u64,
     pub(crate) max_timestamp: Timestamp,
+    prefix: [u8; PREFIX_LEN],
+}
+
+/// Batches between two entries of an index.
+#[derive(Clone, Copy)]
+struct Block {
+    entry: IndexEntry,
+    end: u64,
 }
 
 /// What the offsets in a segment are like.
@@ -207,6 +227,19 @@ impl Segment {
                 expected = span.next;
             };
             if let Some(start) = kept {
+                let served = (position + start as u64, position + at as u64);
+                if let Some(bad) = self.damaged_block(file, len, (&chunk, position), served)? {
+                    let cut = bad.entry.position.saturating_sub(position) as usize;
+                    if cut <= start {
+                        // What is good is served; the next read meets the damage.
+                        let error =
+                            corrupt(bad.entry.offset.max(from), &"its batches are not those of its index");
+                        return if slice.is_empty() { Err(error) } else { Ok(Reading::Full) };
+                    }
+                    slice.pieces.push(chunk.slice(start..cut));
+                    slice.next = bad.entry.offset;
+                    return Ok(Reading::Full);
+                }
                 slice.pieces.push(chunk.slice(start..at));
                 let at_end = position + at as u64 == len;
                 slice.next = if at_end { expected.max(until) } else { expected };
@@ -230,6 +263,75 @@ impl Segment {
                 return Err(corrupt(expected, &"the segment changed while it was read"));
             }
         }
+    }
+
+    /// The first of the blocks between two positions whose batches do not begin as they did when they were written.
+    /// Where offsets are dense, a batch out of its place is left to the one who reads it, so that its neighbours are not
+    /// refused with it.
+    fn damaged_block(
+        &self,
+        file: &dyn File,
+        len: u64,
+        (chunk, position): (&Bytes, u64),
+        (from, until): (u64, u64),
+    ) -> Result<Option<Block>, ReadError> {
+        let chunk_end = position + chunk.len() as u64;
+        // A block that grew beyond what this reader knows is left to the next one.
+        let blocks = self.index().blocks(from, until).into_iter().filter(|block| block.end <= len);
+        for block in blocks {
+            let at = block.entry.position;
+            let block_len = (block.end - at) as usize;
+            let bytes = match at >= position && block.end <= chunk_end {
+                true => chunk.slice((at - position) as usize..(block.end - position) as usize),
+                false => read_chunk(file, at, block_len, len)?,
+            };
+            let is_good = match (block.prefixes_crc(&bytes, self.offsets()), self.offsets()) {
+                (Some(crc), _) => crc == block.entry.prefixes_crc,
+                (None, Offsets::Dense) => true,
+                (None, Offsets::Ascending) => false,
+            };
+            if !is_good {
+                return Ok(Some(block));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the sidecar lies.
+    pub(crate) fn sidecar_path(&self) -> PathBuf {
+        self.path.with_extension("idx")
+    }
+
+    /// Takes the index from the sidecar, if the segment has one and nothing is known of it.
+    pub(crate) fn load_sidecar(&self, disk: &dyn Disk) -> io::Result<()> {
+        if !self.is_sealed() || self.index().covered > 0 {
+            return Ok(());
+        }
+        let path = self.sidecar_path();
+        let file = match disk.open(&path, OpenMode::Existing) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        };
+        let mut bytes = vec![0; usize::try_from(file.len()?.min(sidecar::LEN_MAX)).expect("32 MiB fit")];
+        let count = file.read_at(&mut bytes, 0)?;
+        match sidecar::decode(&bytes[..count], self.base) {
+            Ok(index) => *self.index() = index,
+            Err(reason) => {
+                tracing::warn!(path = %path.display(), reason, "an index is damaged; it is made anew from its segment");
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the sidecar of a sealed segment. Not durable: a torn one is noticed and made again.
+    pub(crate) fn write_sidecar(&self, disk: &dyn Disk, file: &dyn File, len: u64) -> Result<(), ReadError> {
+        let mut index = self.index();
+        self.cover(&mut index, file, len, |_| false)?;
+        let bytes = sidecar::encode(self.base, &index);
+        drop(index);
+        let sidecar = disk.open(&self.sidecar_path(), OpenMode::Create)?;
+        sidecar.truncate(0)?;
+        Ok(sidecar.write_at(&bytes, 0)?)
     }
 
     /// Base offset of the first batch that ends behind `start` and has a timestamp of `time` or later.
@@ -300,15 +402,41 @@ impl Index {
         Self { entries: Vec::new(), covered: 0, next: base, max_timestamp: Timestamp(i64::MIN) }
     }
 
+    /// The blocks that reach into what lies between two positions.
+    fn blocks(&self, from: u64, until: u64) -> Vec<Block> {
+        let first = self.entries.partition_point(|entry| entry.position <= from).saturating_sub(1);
+        let ends = self.entries.iter().skip(first + 1).map(|entry| entry.position).chain([self.covered]);
+        let blocks = self.entries[first.min(self.entries.len())..].iter().zip(ends);
+        let blocks = blocks.map(|(entry, end)| Block { entry: *entry, end });
+        blocks.take_while(|block| block.entry.position < until).collect()
+    }
+
     fn push(&mut self, span: Span) {
         assert!(span.base >= self.next, "offsets in a segment ascend");
         if self.entries.last().is_none_or(|last| self.covered - last.position >= INDEX_SPACING) {
             let max_before = self.max_timestamp;
-            self.entries.push(IndexEntry { position: self.covered, offset: span.base, max_before });
+            let (position, offset) = (self.covered, span.base);
+            self.entries.push(IndexEntry { position, offset, max_before, prefixes_crc: 0 });
         }
+        let last = self.entries.last_mut().expect("there is one now");
+        last.prefixes_crc = crc32c::crc32c_append(last.prefixes_crc, &span.prefix);
         self.covered += span.len;
         self.next = span.next;
         self.max_timestamp = self.max_timestamp.max(span.max_timestamp);
+    }
+}
+
+impl Block {
+    /// CRC of the prefixes in the block's bytes; `None` if they are not one batch after the other.
+    fn prefixes_crc(&self, bytes: &[u8], offsets: Offsets) -> Option<u32> {
+        let (mut rest, mut expected, mut crc) = (bytes, self.entry.offset, 0);
+        while !rest.is_empty() {
+            let span = Span::peek(rest, offsets, expected, rest.len() as u64).ok()??;
+            crc = crc32c::crc32c_append(crc, &span.prefix);
+            expected = span.next;
+            rest = &rest[span.len as usize..];
+        }
+        Some(crc)
     }
 }
 
@@ -319,6 +447,7 @@ impl Span {
             next: batch.next_offset(),
             len: batch.bytes().len() as u64,
             max_timestamp: batch.max_timestamp(),
+            prefix: prefix_of(batch.bytes()),
         }
     }
 
@@ -350,7 +479,8 @@ impl Span {
         }
         let base = Offset(base);
         let next = base.plus(i64::from(delta) + 1);
-        Ok(Some(Self { base, next, len, max_timestamp: Timestamp(max_timestamp) }))
+        let max_timestamp = Timestamp(max_timestamp);
+        Ok(Some(Self { base, next, len, max_timestamp, prefix: prefix_of(bytes) }))
     }
 }
 
@@ -388,6 +518,10 @@ fn read_chunk(file: &dyn File, position: u64, chunk_len: usize, len: u64) -> Res
     let count = file.read_at(&mut chunk, position)?;
     chunk.truncate(count);
     Ok(chunk.freeze())
+}
+
+fn prefix_of(bytes: &[u8]) -> [u8; PREFIX_LEN] {
+    bytes[..PREFIX_LEN].try_into().expect("16 bytes")
 }
 
 fn corrupt(offset: Offset, reason: &dyn std::fmt::Display) -> ReadError {

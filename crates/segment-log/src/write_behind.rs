@@ -21,6 +21,8 @@ const CHUNK_LEN: usize = 1 << 20;
 pub(crate) struct Unsynced {
     pub(crate) segments: BTreeMap<PathBuf, Arc<Segment>>,
     pub(crate) folders: BTreeSet<PathBuf>,
+    /// Of segments that were sealed; one may have failed to be written.
+    pub(crate) sidecars: BTreeSet<PathBuf>,
 }
 
 /// Batches for one segment, in order, and the segment as it is without them.
@@ -65,7 +67,7 @@ impl Log {
     fn write_chunks(&self, until: Offset, unsynced: &mut Unsynced) -> io::Result<()> {
         while let Some(chunk) = self.next_chunk(until) {
             self.write_chunk(&chunk, unsynced)?;
-            self.note_written(chunk);
+            self.note_written(chunk, unsynced);
         }
         Ok(())
     }
@@ -126,7 +128,7 @@ impl Log {
         Ok(())
     }
 
-    fn note_written(&self, chunk: Chunk) {
+    fn note_written(&self, chunk: Chunk, unsynced: &mut Unsynced) {
         let Chunk { mut entry, is_new, batches } = chunk;
         let position = entry.len;
         batches.iter().for_each(|batch| entry.grow(Span::of(batch)));
@@ -136,12 +138,11 @@ impl Log {
             return;
         }
         let start = state.start;
+        let mut sealed = None;
         match state.segments.last_mut() {
             Some(last) if Arc::ptr_eq(&last.segment, &segment) => *last = entry,
             last if is_new && start < next => {
-                if let Some(last) = last {
-                    last.segment.seal();
-                }
+                sealed = last.map(|last| last.clone());
                 state.segments.push(entry);
             }
             // A trim gave the segment up while it was written; what it left goes to another one.
@@ -154,6 +155,10 @@ impl Log {
         state.written = state.written.max(next);
         drop(state);
         segment.note_written(position, batches.iter().map(Span::of));
+        if let Some(sealed) = sealed.filter(|entry| !entry.segment.is_sealed()) {
+            self.engine.seal(&sealed);
+            unsynced.sidecars.insert(sealed.segment.sidecar_path());
+        }
         self.engine.free(Freed { memory: 0, unwritten });
     }
 }

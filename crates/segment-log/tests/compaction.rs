@@ -10,8 +10,8 @@ use crash::{
     history,
 };
 use keyway_log::{
-    Compaction, Durability, LogConfig, LogStore, PartitionLog,
-    contract::{append, block_on, partition, read_all},
+    Compaction, Durability, LogConfig, LogStore, PartitionLog, ReadError, ReadLimit,
+    contract::{EPOCH, append, block_on, partition, read_all},
 };
 use keyway_record::{Offset, Record, RecordBatch, Records, Timestamp, batch::BatchBuilder};
 use keyway_segment_log::SegmentStore;
@@ -175,4 +175,61 @@ fn old_segments_are_removed() {
         .collect();
     let bytes: usize = segments.iter().map(|(_, bytes)| bytes.len()).sum();
     assert!(bytes < 8_000, "{bytes} bytes in {} segments are left", segments.len());
+}
+
+/// Every sampled bit of a compacted segment and of its index, its batches' unprotected first bytes included.
+#[test]
+fn no_flipped_bit_of_a_compacted_log_is_served() {
+    let disk = CrashDisk::new(1);
+    let all = written(&disk);
+    let (store, log) = opened(&disk);
+    store.clean(NOW).unwrap();
+    store.close().unwrap();
+    let whole = content(log.as_ref());
+    drop((log, store));
+    let of_a = |path: &std::path::Path| path.starts_with(history::folder().join("segments"));
+    let files: Vec<_> = disk.contents().into_iter().filter(|(path, _)| of_a(path)).collect();
+    assert!(files.iter().any(|(path, _)| path.extension().is_some_and(|extension| extension == "idx")));
+    let base = |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap()[..20].parse().unwrap();
+    let newest_segment = files.iter().map(|(path, _)| Offset(base(path))).max().unwrap();
+    let mut refused = 0;
+    for (path, bytes) in files {
+        let is_index = path.extension().is_some_and(|extension| extension == "idx");
+        for bit in (0..bytes.len() * 8).step_by(if is_index { 5 } else { 3 }) {
+            let flip = |bytes: &mut Vec<u8>| bytes[bit / 8] ^= 1 << (bit % 8);
+            disk.change(&path, flip);
+            let (store, log) = opened(&disk);
+            let mut read = Content::new();
+            let mut next = Offset::ZERO;
+            while next < log.bounds().high_watermark {
+                match log.read(next, ReadLimit { bytes_max: 1 }) {
+                    Ok(slice) => {
+                        for batch in slice.batches() {
+                            // What protects a batch's first bytes is written when its segment is sealed.
+                            let is_sealed = batch.base_offset() < newest_segment;
+                            assert!(!is_sealed || batch.leader_epoch() == EPOCH, "{path:?} bit {bit}");
+                            for record in Records::new(batch.record_section(), batch.record_count()) {
+                                let record = record.unwrap();
+                                let offset = batch.base_offset().plus(record.offset_delta.into());
+                                read.insert(offset, (record.key.unwrap(), record.value.unwrap()));
+                            }
+                        }
+                        next = slice.next.max(next.next());
+                    }
+                    Err(ReadError::Corrupt { .. }) => next = next.next(),
+                    Err(error) => panic!("{path:?} bit {bit}: {error}"),
+                }
+            }
+            let is_right = |(offset, record)| all.get(offset) == Some(record);
+            assert!(read.iter().all(is_right), "{path:?} bit {bit}");
+            if is_index {
+                assert_eq!(read, whole, "{path:?} bit {bit}: an index can be made again");
+            } else {
+                refused += usize::from(read != whole);
+            }
+            drop((log, store));
+            disk.change(&path, flip);
+        }
+    }
+    assert!(refused > 1_000, "{refused}");
 }

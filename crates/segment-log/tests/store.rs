@@ -49,7 +49,7 @@ impl Home {
             folders.flat_map(|folder| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
         let inside =
             |path: PathBuf| path.strip_prefix(self.data().join("segments")).unwrap().display().to_string();
-        let mut files: Vec<_> = files.map(inside).collect();
+        let mut files: Vec<_> = files.map(inside).filter(|name| name.ends_with(".log")).collect();
         files.sort();
         files
     }
