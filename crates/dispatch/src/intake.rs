@@ -201,7 +201,8 @@ impl Dispatcher {
             return;
         }
         self.touch();
-        if self.live.len() == 0 && self.spills.count == 0 {
+        // What was parked has no place in the window.
+        if self.live.len() == self.parking.entries.len() && self.spills.count == 0 {
             self.window.advance();
             self.window.jump(self.log_start.max(self.window.cursor()));
         } else {

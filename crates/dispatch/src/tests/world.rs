@@ -70,15 +70,16 @@ pub(crate) struct Tally {
     pub(crate) revoked: u64,
     pub(crate) spilled: u64,
     pub(crate) braked: u64,
+    pub(crate) parked: u64,
     pub(crate) unparked: u64,
 }
 
 impl Tally {
-    pub(crate) fn fields(&mut self) -> [&mut u64; 19] {
+    pub(crate) fn fields(&mut self) -> [&mut u64; 20] {
         let Self { steps, delivered, redelivered, drained, replaced, refused, skipped, .. } = self;
         let Self { dropped, blocked, lost, dead_letters, late_acks, stale_acks, expired, recovered, .. } =
             self;
-        let Self { revoked, spilled, braked, unparked, .. } = self;
+        let Self { revoked, spilled, braked, parked, unparked, .. } = self;
         [
             steps,
             delivered,
@@ -98,6 +99,7 @@ impl Tally {
             revoked,
             spilled,
             braked,
+            parked,
             unparked,
         ]
     }
@@ -114,6 +116,7 @@ impl Tally {
             }
             Output::DeadLetter { .. } => self.dead_letters += 1,
             Output::Dropped { .. } => self.dropped += 1,
+            Output::Park { .. } => self.parked += 1,
             Output::Skipped { .. } => self.skipped += 1,
             Output::Lost { .. } => self.lost += 1,
             Output::Blocked { .. } => self.blocked += 1,
@@ -193,6 +196,10 @@ pub(crate) struct World {
     pub(crate) trace: bool,
 }
 
+/// Parking has the most ways to go wrong, and only keyed histories park.
+const POISONS: [Poison; 6] =
+    [Poison::Block, Poison::DeadLetter, Poison::Drop, Poison::Park, Poison::Park, Poison::Park];
+
 const BRAKES: [Option<FloodBrake>; 3] = [
     None,
     Some(FloodBrake { outcomes: 3, used_up_percent: 60 }),
@@ -226,10 +233,13 @@ impl World {
             max_redelivery_delay_ms: 800,
             backoff: random.pick(&[Backoff::Fixed, Backoff::Exponential]),
             jitter_percent: 0,
-            poison: random.pick(&[Poison::Block, Poison::DeadLetter, Poison::Drop, Poison::Park]),
+            poison: random.pick(&POISONS),
             disconnects: random.pick(&[Disconnects::Count, Disconnects::Ignore]),
             flood_brake: random.pick(&BRAKES),
         };
+        if config.failure.poison == Poison::Park {
+            config.failure.max_redelivery_count = random.pick(&[0, 0, 1]);
+        }
         let epoch = OwnerEpoch::FIRST;
         let mut world = Self {
             gentle,
@@ -332,9 +342,9 @@ impl World {
             78..81 => self.set_filters(),
             81..83 => self.set_policy(),
             83..85 => self.cut_log(),
-            85..90 => self.finish_side_write(),
-            90 => self.answer_unpark(),
-            91..95 => self.write_snapshot(),
+            85..89 => self.finish_side_write(),
+            89..92 => self.answer_unpark(),
+            92..95 => self.write_snapshot(),
             95..97 => self.restart(),
             97 => self.release(),
             98 => self.renew(),
