@@ -33,7 +33,7 @@ pub(crate) struct Key {
 impl Key {
     /// The place is now that of this key, of which no message is in memory; where it belongs was last decided at
     /// `version`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn begin(&mut self, hash: KeyHash, text: &[u8], slot: u32, version: u32) {
         self.hash = hash;
         (self.head, self.tail, self.count) = (NIL, NIL, 0);

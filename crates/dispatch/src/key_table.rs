@@ -177,7 +177,7 @@ impl KeyTable {
     }
 
     /// The key at `index` is in the table.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, hash: KeyHash, index: u32) {
         let mut at = self.home(Self::tag(hash));
         loop {

@@ -105,7 +105,7 @@ impl Placement {
     }
 
     /// Hangs a key on the slot it names. Returns the owner if it may have become runnable.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn link(&mut self, keys: &mut Slab<Key>, roster: &mut Roster, index: u32) -> Option<u32> {
         let key = &mut keys[index];
         assert!(!key.ready);

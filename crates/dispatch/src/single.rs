@@ -38,7 +38,7 @@ impl Dispatcher {
 
     /// Takes the ack of a message that was at `index` a moment ago, if it is its key's only one and beside it, never failed
     /// and was delivered with this token; whether it did.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn ack_single(
         &mut self,
         index: u32,

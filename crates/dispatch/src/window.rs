@@ -157,7 +157,7 @@ impl Window {
         self.pages[page].as_mut().expect("what is done stays done").cells[at] = value;
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn set_done(&mut self, offset: i64) {
         assert!(offset >= self.cursor, "an offset below the cursor is done");
         let (index, at) = self.place(offset);
