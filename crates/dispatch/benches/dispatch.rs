@@ -12,7 +12,7 @@
 mod load;
 
 use keyway_dispatch::{FilterIndex, Mode};
-use load::{Keys, Load, Shape, pattern};
+use load::{Keys, Load, Shape, distinct, pattern};
 use rustix::time::{ClockId, clock_gettime};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
@@ -38,8 +38,8 @@ const CASES: [Shape; 12] = [
     keyed("uniform, 128 k live", Keys::Uniform(MILLION), 16, 4_096, 131_072),
     keyed("uniform, 128 k live, 100 consumers", Keys::Uniform(MILLION), 100, 640, 131_072),
     keyed("uniform, 128 k live, 1,000 consumers", Keys::Uniform(MILLION), 1_000, 64, 131_072),
-    keyed("distinct, 128 k live", Keys::Distinct, 16, 4_096, 131_072),
-    keyed("distinct, 1 M live, 1,000 consumers", Keys::Distinct, 1_000, 512, 1 << 20),
+    distinct("distinct, 128 k live", 16, 4_096, 131_072),
+    distinct("distinct, 1 M live, 1,000 consumers", 1_000, 512, 1 << 20),
     keyed("zipf 0.99, 8 k live", Keys::Zipf(MILLION), 16, 256, 8_192),
     keyed("zipf 0.99, 128 k live", Keys::Zipf(MILLION), 16, 4_096, 131_072),
     keyed("one key, 8 k live", Keys::Uniform(1), 16, 64, 8_192),
@@ -123,15 +123,8 @@ fn timed(load: &mut Load, messages: u64) -> (u64, usize) {
 
 /// Allocated bytes per live key after filling up, nothing answered.
 fn bytes_per_key(shape: Shape) -> f64 {
-    let mut load = Load::new(shape);
-    let region = Region::new(ALLOCATOR);
-    while load.prepare_records() {
-        load.feed();
-        load.obey_and_forget();
-    }
-    let change = region.change();
-    let bytes = change.bytes_allocated as f64 - change.bytes_deallocated as f64;
-    bytes / load.dispatcher.stats().live_keys.max(1) as f64
+    let (load, bytes) = Load::filled(shape, ALLOCATOR);
+    bytes as f64 / load.dispatcher.stats().live_keys.max(1) as f64
 }
 
 /// Instructions per message inside the dispatcher, by callgrind in a process of its own.

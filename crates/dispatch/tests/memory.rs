@@ -5,8 +5,7 @@
 #[allow(dead_code)]
 mod load;
 
-use keyway_dispatch::Mode;
-use load::{Keys, Load, Shape};
+use load::{Load, Shape, distinct};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 
@@ -16,31 +15,18 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// Most bytes for a key with one message, its entry, its key's bytes (16), its share of tables and window.
 const KEY_BYTES_MAX: usize = 165;
 
-fn distinct(consumers: u64, credit: u32, live_max: u32) -> Shape {
-    let name = "distinct keys";
-    Shape { name, mode: Mode::KeyShared, keys: Keys::Distinct, consumers, credit, live_max, patterns: 0 }
-}
-
-/// A filled dispatcher, and the bytes that filling it took.
-fn filled(shape: Shape) -> (Load, usize) {
-    let mut load = Load::new(shape);
-    let region = Region::new(ALLOCATOR);
-    while load.prepare_records() {
-        load.feed();
-        load.obey_and_forget();
-    }
-    let change = region.change();
-    (load, change.bytes_allocated - change.bytes_deallocated)
+fn shape(consumers: u64, credit: u32, live_max: u32) -> Shape {
+    distinct("distinct keys", consumers, credit, live_max)
 }
 
 /// One test, so that no other allocates meanwhile.
 #[test]
 fn memory_is_bounded_steady_and_given_back() {
-    let (_, bytes) = filled(distinct(16, 4_096, 131_072));
+    let (_, bytes) = Load::filled(shape(16, 4_096, 131_072), ALLOCATOR);
     println!("{} bytes for each of 131,072 keys", bytes / 131_072);
     assert!(bytes / 131_072 <= KEY_BYTES_MAX);
 
-    let mut load = Load::new(distinct(16, 4_096, 131_072));
+    let mut load = Load::new(shape(16, 4_096, 131_072));
     while load.done < 300_000 {
         load.turn();
     }
@@ -56,7 +42,7 @@ fn memory_is_bounded_steady_and_given_back() {
     println!("{allocations} allocations for 200,000 messages");
     assert!(allocations < 200, "nothing per message; a page of the window now and then");
 
-    let (load, bytes) = filled(distinct(1_000, 512, 1 << 20));
+    let (load, bytes) = Load::filled(shape(1_000, 512, 1 << 20), ALLOCATOR);
     let stats = load.dispatcher.stats();
     println!("{} bytes for each of {} keys, 1,000 consumers", bytes >> 20, stats.live_keys);
     assert_eq!((stats.live_keys, stats.consumers.len()), (1 << 20, 1_000));
@@ -66,7 +52,7 @@ fn memory_is_bounded_steady_and_given_back() {
     drop(load);
 
     let region = Region::new(ALLOCATOR);
-    let mut load = Load::new(distinct(16, 4_096, 131_072));
+    let mut load = Load::new(shape(16, 4_096, 131_072));
     let empty = region.change();
     while load.prepare_records() {
         load.feed();

@@ -6,6 +6,8 @@ use keyway_dispatch::{
     Arrival, Config, ConsumerId, Dispatcher, Input, Join, Millis, Mode, Output, OwnerEpoch, Token,
 };
 use keyway_record::{KeyHash, Offset};
+use stats_alloc::{Region, StatsAlloc};
+use std::alloc::System;
 use std::collections::VecDeque;
 
 /// How messages choose their keys.
@@ -52,7 +54,24 @@ pub(crate) struct Load {
 /// Answers prepared at once: what a busy owner finds waiting.
 const ANSWERS: usize = 64;
 
+/// A distinct key for every message.
+pub(crate) const fn distinct(name: &'static str, consumers: u64, credit: u32, live_max: u32) -> Shape {
+    Shape { name, mode: Mode::KeyShared, keys: Keys::Distinct, consumers, credit, live_max, patterns: 0 }
+}
+
 impl Load {
+    /// A dispatcher that is filled, nothing answered, and the bytes that filling it took.
+    pub(crate) fn filled(shape: Shape, allocator: &StatsAlloc<System>) -> (Self, usize) {
+        let mut load = Self::new(shape);
+        let region = Region::new(allocator);
+        while load.prepare_records() {
+            load.feed();
+            load.obey_and_forget();
+        }
+        let change = region.change();
+        (load, change.bytes_allocated - change.bytes_deallocated)
+    }
+
     /// Consumers have joined; nothing was read.
     pub(crate) fn new(shape: Shape) -> Self {
         let mut config = Config::new(shape.mode);
