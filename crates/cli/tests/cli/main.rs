@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod demo;
+mod disk_full;
 mod faults;
 mod keyway;
 mod readme;
