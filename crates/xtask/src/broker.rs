@@ -28,6 +28,9 @@ pub(crate) enum Launch {
     Danube { binary: PathBuf, args: String },
 }
 
+/// The option with which an acknowledgement does not wait for the disk.
+pub(crate) const DURABILITY_OS: &str = "--durability=os";
+
 impl Launch {
     /// This project's binary as it is.
     pub(crate) fn keyway(binary: PathBuf) -> Self {
@@ -37,6 +40,9 @@ impl Launch {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Launch::Keyway { options, .. } if options.is_empty() => "keyway",
+            Launch::Keyway { options, .. } if options.iter().any(|option| option == DURABILITY_OS) => {
+                "keyway-os"
+            }
             Launch::Keyway { .. } => "keyway-options",
             Launch::ApacheKafka(kafka) if kafka.flushes_every_batch() => "kafka-fsync",
             Launch::ApacheKafka(_) => "kafka",

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use crate::broker::Launch;
+use crate::broker::{DURABILITY_OS, Launch};
 use crate::tools::{Tool, Tools};
 use crate::workspace;
 use table::Table;
@@ -48,9 +48,9 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 2_000, value_name = "N")]
     partitions: i32,
 
-    /// An option of `keyway serve` for one more column of the log part, such as --log-option=--durability=os
-    #[arg(long, value_name = "OPTION")]
-    log_option: Vec<String>,
+    /// Leave out the log part's columns for what does not wait for the disk at its defaults, and for what does
+    #[arg(long)]
+    defaults_only: bool,
 
     /// Messages of the Key-Shared backlog
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
@@ -125,11 +125,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     if args.part.includes(Part::Log) {
         let mut systems = vec![keyway.clone()];
-        if !args.log_option.is_empty() {
-            systems.push(Launch::Keyway { binary, options: args.log_option });
+        // Keyway at its defaults and as durable as Kafka is at its own, and the other way round.
+        if !args.defaults_only {
+            systems.push(Launch::Keyway { binary, options: vec![DURABILITY_OS.to_string()] });
         }
-        // Kafka at its defaults, and as durable as Keyway is at its own.
-        for flushes in [false, true] {
+        for flushes in [false, true].into_iter().take(if args.defaults_only { 1 } else { 2 }) {
             let apache = apache.clone().map(|apache| apache.flushing_every_batch(flushes));
             systems.extend(apache.map(Launch::ApacheKafka));
         }
