@@ -39,6 +39,10 @@ pub(crate) struct Args {
     /// Use this `keyway` binary instead of building one
     #[arg(long, value_name = "PATH")]
     broker: Option<PathBuf>,
+
+    /// An option of `keyway serve`, such as --serve-option=--durability=os; may be repeated
+    #[arg(long, value_name = "OPTION")]
+    serve_option: Vec<String>,
 }
 
 const TOPIC: &str = "killed";
@@ -71,10 +75,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             println!("without {reason}");
         }
     }
-    let launch = Launch::keyway(match args.broker {
+    let binary = match args.broker {
         Some(binary) => binary,
         None => workspace::build_keyway().await?,
-    });
+    };
+    let launch = Launch::Keyway { binary, options: args.serve_option };
     let logs = workspace::interop_target().join("logs");
     let (log, broker_log) = (logs.join("killloop.log"), logs.join("killloop.broker.log"));
     broker::fresh_log(&log)?;
