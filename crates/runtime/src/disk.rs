@@ -32,6 +32,13 @@ pub trait Disk: Send + Sync {
     /// Makes creations, renames and removals in `folder` durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
+    /// The file system that holds `folder`, where the system can make all of it durable at once and tell whether that
+    /// failed.
+    fn volume(&self, folder: &Path) -> io::Result<Option<Box<dyn Volume>>> {
+        let _ = folder;
+        Ok(None)
+    }
+
     /// Room in the file system that holds `folder`, where the system tells.
     fn space(&self, folder: &Path) -> io::Result<Option<Space>> {
         let _ = folder;
@@ -40,6 +47,13 @@ pub trait Disk: Send + Sync {
 
     /// Takes `folder` for this process until the lock is dropped; `WouldBlock` if another process has it.
     fn lock_folder(&self, folder: &Path) -> io::Result<Box<dyn FolderLock>>;
+}
+
+/// A file system that can be made durable as a whole.
+pub trait Volume: Send + Sync {
+    /// Makes everything in it durable: contents, creations, renames and removals. `Err` if anything that was written
+    /// since the volume was asked for could not be. Others who use the file system wait for it, and it for their bytes.
+    fn sync_all(&self) -> io::Result<()>;
 }
 
 /// Room in a file system, bytes.
@@ -139,6 +153,13 @@ impl Disk for RealDisk {
         fs::File::open(folder)?.sync_all()
     }
 
+    #[cfg(target_os = "linux")]
+    fn volume(&self, folder: &Path) -> io::Result<Option<Box<dyn Volume>>> {
+        // One descriptor for all calls: the system tells through it what failed since it was opened.
+        let folder = fs::File::open(folder)?;
+        Ok(reports_failures().then(|| Box::new(RealVolume { folder }) as Box<dyn Volume>))
+    }
+
     fn space(&self, folder: &Path) -> io::Result<Option<Space>> {
         let system = rustix::fs::statvfs(folder)?;
         let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
@@ -153,6 +174,27 @@ impl Disk for RealDisk {
         file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)?;
         Ok(Box::new(RealFolderLock { _file: file }))
     }
+}
+
+#[cfg(target_os = "linux")]
+struct RealVolume {
+    folder: fs::File,
+}
+
+#[cfg(target_os = "linux")]
+impl Volume for RealVolume {
+    fn sync_all(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.folder)?)
+    }
+}
+
+/// `syncfs` tells of failed writes since Linux 5.8 (syncfs(2)).
+#[cfg(target_os = "linux")]
+fn reports_failures() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    version >= (5, 8)
 }
 
 /// The file that carries a folder's lock and, for people, the holder's process id.

@@ -10,7 +10,7 @@ mod network;
 mod process;
 
 pub use clock::{Clock, RealClock};
-pub use disk::{Disk, File, FolderLock, LOCK_FILE, OpenMode, RealDisk, Space};
+pub use disk::{Disk, File, FolderLock, LOCK_FILE, OpenMode, RealDisk, Space, Volume};
 pub use entropy::{Entropy, RealEntropy};
 pub use keyway_record::Millis;
 pub use network::{Listener, Network, RealNetwork, Stream};

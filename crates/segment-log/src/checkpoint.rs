@@ -18,7 +18,7 @@ use crate::{
     write_behind::Unsynced,
 };
 use keyway_record::{Offset, Timestamp};
-use keyway_runtime::OpenMode;
+use keyway_runtime::{OpenMode, Volume};
 use std::{
     io,
     path::Path,
@@ -29,7 +29,12 @@ pub(crate) struct Checkpointer {
     store_id: StoreId,
     generation: u64,
     unsynced: Unsynced,
+    volume: Option<Box<dyn Volume>>,
 }
+
+/// Files that are flushed one by one; above it the whole file system is flushed at once. Measured: 32 files take 4 to
+/// 8 ms, a file system with 512 dirty files takes 4 ms where one by one they take 65 to 100.
+const SYNCS_MAX: usize = 32;
 
 /// A log as it was at step 2.
 struct Snapshot {
@@ -39,8 +44,8 @@ struct Snapshot {
 }
 
 impl Checkpointer {
-    pub(crate) fn new(store_id: StoreId, generation: u64) -> Self {
-        Self { store_id, generation, unsynced: Unsynced::default() }
+    pub(crate) fn new(store_id: StoreId, generation: u64, volume: Option<Box<dyn Volume>>) -> Self {
+        Self { store_id, generation, unsynced: Unsynced::default(), volume }
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -155,6 +160,13 @@ impl Checkpointer {
     }
 
     fn sync(&mut self, engine: &Engine) -> io::Result<()> {
+        if let Some(volume) = &self.volume
+            && self.unsynced.segments.len() > SYNCS_MAX
+        {
+            volume.sync_all()?;
+            self.unsynced = Unsynced::default();
+            return Ok(());
+        }
         for segment in self.unsynced.segments.values() {
             engine.files.open(segment, OpenMode::Existing)?.sync()?;
         }

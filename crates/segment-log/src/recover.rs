@@ -52,7 +52,9 @@ pub(crate) fn open(
         disk.sync_folder(made_in).map_err(OpenError::io("sync", made_in))?;
     }
     let committer = Committer::new(wal);
-    let checkpointer = Checkpointer::new(manifest.store_id, manifest.generation);
+    // Before anything is written: a failed write is told to those who were there.
+    let volume = disk.volume(&folder).map_err(OpenError::io("open", &folder))?;
+    let checkpointer = Checkpointer::new(manifest.store_id, manifest.generation, volume);
     let (disk, clock) = (disk.clone(), world.clock.clone());
     let engine = Engine::new(disk, clock, folder, options, committer, checkpointer, manifest.next_log);
     let engine = Arc::new(engine);

@@ -278,3 +278,28 @@ fn remove(path: &Path) {
         fs::remove_file(path).unwrap();
     }
 }
+
+/// More dirty files than are flushed one by one.
+#[test]
+fn a_checkpoint_of_many_partitions_keeps_them_all() {
+    const PARTITIONS: i32 = 100;
+    let home = Home::new(Options::default());
+    let store = home.open();
+    for index in 0..PARTITIONS {
+        let log = store.create(&numbered(index)).unwrap();
+        append(&store, log.as_ref(), &batch(1, 100, i64::from(index)));
+    }
+    // The first may begin before the last appends are committed; the second covers them.
+    store.checkpoint().unwrap();
+    store.checkpoint().unwrap();
+    assert_eq!(store.stats().wal_bytes, 0, "nothing is left to read back");
+    drop(store);
+    let store = home.open();
+    for index in 0..PARTITIONS {
+        let log = store.open(&numbered(index)).unwrap();
+        assert_eq!(
+            read_all(log.as_ref(), Offset(0)),
+            [batch(1, 100, i64::from(index)).placed(Offset(0), EPOCH)]
+        );
+    }
+}
