@@ -12,6 +12,7 @@ use crate::{
     topics::Topic,
 };
 use axum::{Json, extract::State, http::StatusCode};
+use futures_util::{StreamExt, future, stream};
 use keyway_dispatch::Mode;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -20,6 +21,9 @@ use std::{collections::BTreeMap, sync::Arc};
 const KEYS_MAX: usize = 1_000;
 
 const KEYS_DEFAULT: usize = 20;
+
+/// Subscriptions asked at a time when all are: enough that the wait for one owner does not add to that for another.
+const ASKED_AT_A_TIME: usize = 64;
 
 /// A subscription's figures over all its partitions.
 #[derive(Debug, Serialize)]
@@ -84,15 +88,15 @@ impl Summary {
 
 /// All subscriptions that can be described now; one that ends meanwhile is left out.
 pub(super) async fn describe_all(node: &Arc<Node>) -> Vec<Description> {
-    let mut all = Vec::new();
-    for topic in node.topics.all() {
-        for name in node.subscriptions.names(topic.id) {
-            if let Ok(description) = describe_one(node, &topic, &name).await {
-                all.push(description);
-            }
-        }
-    }
-    all
+    let topics = node.topics.all();
+    let named = topics.iter().flat_map(|topic| {
+        node.subscriptions.names(topic.id).into_iter().map(move |name| (topic.clone(), name))
+    });
+    let asked = named
+        .collect::<Vec<_>>()
+        .into_iter()
+        .map(async |(topic, name)| describe_one(node, &topic, &name).await.ok());
+    stream::iter(asked).buffered(ASKED_AT_A_TIME).filter_map(future::ready).collect().await
 }
 
 async fn describe_one(node: &Arc<Node>, topic: &Topic, name: &str) -> Result<Description, ApiError> {
