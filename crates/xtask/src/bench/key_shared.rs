@@ -81,11 +81,12 @@ struct Bench {
     _data: TempDir,
 }
 
-/// Processor time before a measurement.
+/// Processor time and context switches before a measurement.
 struct Meter {
     began: Instant,
     usage: Usage,
     broker: Duration,
+    broker_switches: u64,
 }
 
 impl Bench {
@@ -101,7 +102,8 @@ impl Bench {
     }
 
     fn meter(&self) -> anyhow::Result<Meter> {
-        Ok(Meter { began: Instant::now(), usage: Usage::now()?, broker: self.broker.cpu()? })
+        let (broker, broker_switches) = (self.broker.cpu()?, self.broker.context_switches()?);
+        Ok(Meter { began: Instant::now(), usage: Usage::now()?, broker, broker_switches })
     }
 
     /// Adds a rate, and what each message cost on either side; returns the rate.
@@ -116,6 +118,9 @@ impl Bench {
         let per_message = |cpu: Duration| Sample::of(cpu.as_secs_f64() * 1e6 / messages as f64);
         table.add(name, "us of broker CPU a message", self.system, per_message(broker_cpu));
         table.add(name, "us of client CPU a message", self.system, per_message(now.own_since(&meter.usage)));
+        let switches = self.broker.context_switches()?.saturating_sub(meter.broker_switches);
+        let switches = Sample::of(switches as f64 / messages as f64);
+        table.add(name, "context switches of the broker a message", self.system, switches);
         Ok(value)
     }
 
