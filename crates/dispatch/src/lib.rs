@@ -25,9 +25,10 @@
 //! assert!(matches!(out[..], [Output::Deliver { offset: Offset(1), .. }, Output::CursorMoved(Offset(1))]));
 //! ```
 //!
-//! A message's way: `intake` gives it an entry and appends it to its key's queue; the key at rest is linked to its slot
-//! (`placement`), the slot to the ring of its consumer; `poll` turns rings into deliveries; `ack` completes the head of a
-//! key and moves the cursor over the `window`; `failure` decides what a nack, an expired lease or a lost consumer means.
+//! A message's way: `intake` gives it a place (`live`) and appends it to its key's queue; the key at rest is linked to
+//! its slot (`placement`), the slot to the ring of its consumer; `poll` turns rings into deliveries; `ack` completes the
+//! head of a key and moves the cursor over the `window`; `failure` decides what a nack, an expired lease or a lost
+//! consumer means.
 //!
 //! What else there is: `run` lets consumers that understand [`Output::Revoke`] hold several messages of a key; `spill`
 //! leaves the later messages of a hot key in the log; `brake` keeps broken workers from using everything up; `seek` goes
