@@ -69,8 +69,8 @@ impl Tools {
                 Tool::Kcat => kcat(&log).await,
                 Tool::ConfluentProducer => confluent_producer(&target).await,
                 Tool::LoopDisks => loop_disks(&log).await,
-                Tool::Strace => on_path("strace").context("not installed"),
-                Tool::Valgrind => on_path("valgrind").context("not installed"),
+                Tool::Strace => installed("strace", "strace", &log).await,
+                Tool::Valgrind => installed("valgrind", "valgrind", &log).await,
             };
             prepared.insert(tool, outcome.map_err(|error| format!("{}: {error:#}", tool.name())));
         }
