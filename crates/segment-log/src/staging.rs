@@ -210,18 +210,22 @@ impl Staging {
     /// Blocks the commit thread. With `patience` for no longer than that, without until something is staged; `eager`
     /// ends the wait as soon as something is staged in either case.
     pub(crate) fn park(&self, eager: bool, patience: Option<Duration>) -> Parked {
+        let wants_all = eager || patience.is_none();
         let mut queue = self.queue();
-        while !queue.stopped && !((eager || patience.is_none()) && !queue.staged.is_empty()) {
-            // Again each time: somebody else may have committed what this thread was woken for.
-            queue.parked = eager || patience.is_none();
-            let Some(patience) = patience else {
+        queue.parked = wants_all;
+        while !queue.stopped && (!wants_all || queue.staged.is_empty()) {
+            let timed_out = if let Some(patience) = patience {
+                let waited = self.committer.wait_timeout(queue, patience);
+                let (woken, timeout) = waited.expect("no panic under the lock");
+                queue = woken;
+                timeout.timed_out()
+            } else {
                 queue = self.committer.wait(queue).expect("no panic under the lock");
-                continue;
+                false
             };
-            let (woken, timeout) =
-                self.committer.wait_timeout(queue, patience).expect("no panic under the lock");
-            queue = woken;
-            if timeout.timed_out() {
+            // Who staged something says so once. It may have been written since by someone who does not flush it.
+            let was_called = wants_all && !queue.parked;
+            if timed_out || was_called {
                 break;
             }
         }

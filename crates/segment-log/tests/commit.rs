@@ -141,6 +141,21 @@ fn writes_go_ahead_of_a_flush_that_a_waiter_makes() {
     writes_go_ahead(CommitBy::Waiters);
 }
 
+/// Whoever waits for the write takes it from under the sleeping thread, which has to flush it all the same.
+#[test]
+fn what_was_only_written_is_flushed_though_the_thread_was_asleep() {
+    let home = tempfile::tempdir().unwrap();
+    let store = SegmentStore::open(&World::real(), home.path().join("data"), Options::default()).unwrap();
+    let log = store.create(&partition("a")).unwrap();
+    for _ in 0..3 {
+        // Nothing shows that the thread sleeps; it does half a second after the last commit.
+        thread::sleep(std::time::Duration::from_millis(700));
+        let appended = append(&store, log.as_ref(), &batch(1, 100, 5));
+        block_on(store.wait(appended.ticket, Durability::Written)).unwrap();
+        block_on(log.wait_past(appended.last_offset));
+    }
+}
+
 /// What nobody waits for becomes durable and readable all the same.
 #[test]
 fn what_nobody_waits_for_is_committed() {
