@@ -38,6 +38,7 @@ struct Bounds {
     staged_bytes_max: usize,
     unwritten_bytes_max: usize,
     wal_bytes_max: u64,
+    wal_file_bytes: u64,
 }
 
 #[derive(Default)]
@@ -86,6 +87,7 @@ impl Staging {
             staged_bytes_max: options.staging_bytes_max,
             unwritten_bytes_max: options.arena_bytes_max,
             wal_bytes_max: options.wal_bytes_max,
+            wal_file_bytes: options.wal_file_bytes,
         };
         let queue = Queue { slabs: Slabs::new(options.arena_bytes_max), ..Queue::default() };
         Self { queue: Mutex::new(queue), committer: Condvar::new(), bounds }
@@ -155,7 +157,7 @@ impl Staging {
     pub(crate) fn note_space(&self, space: Space) -> bool {
         let mut queue = self.queue();
         let was_low = queue.space.is_low();
-        queue.space = SpaceLeft::new(space);
+        queue.space = SpaceLeft::new(space, self.bounds.wal_file_bytes);
         queue.space.is_low() && !was_low
     }
 

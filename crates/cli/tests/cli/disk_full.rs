@@ -19,9 +19,9 @@ const GROUP: &str = "readers";
 /// Kafka's error code for a broker that cannot store just now; clients try again.
 const KAFKA_STORAGE_ERROR: i16 = 56;
 /// What others leave: more than the broker keeps for itself of a disk of this size, less than it would fill.
-const LEFT_BYTES: u64 = 96 << 20;
-/// A sixteenth of it holds a file of the write-ahead log.
-const DISK_MEBIBYTES: usize = 512;
+const LEFT_BYTES: u64 = 80 << 20;
+/// Small: the write-ahead log alone could fill it.
+const DISK_MEBIBYTES: usize = 128;
 const VALUE_BYTES: usize = 400_000;
 const RESUME_LIMIT: Duration = Duration::from_secs(5);
 

@@ -248,7 +248,14 @@ impl Preparation {
     /// It has a temporary name first: the commits may need, and make, a file in its place before it is ready.
     pub(crate) fn run(&self) -> io::Result<WalFile> {
         let temporary = self.folder.join(TEMPORARY);
-        let file = self.disk.open(&temporary, OpenMode::Create)?;
+        self.fill(&temporary).inspect_err(|_| {
+            // The part that was written is most likely what fills the disk.
+            _ = self.disk.remove(&temporary);
+        })
+    }
+
+    fn fill(&self, path: &Path) -> io::Result<WalFile> {
+        let file = self.disk.open(path, OpenMode::Create)?;
         let zeros = vec![0; ZEROS_LEN];
         let mut at = 0;
         while at < self.len {
