@@ -88,7 +88,9 @@ async fn find_or_create(node: &Node, name: &TopicName) -> Result<Arc<Topic>, Top
     if let Some(topic) = node.topics.named(name.as_str()) {
         return Ok(topic);
     }
-    let settings = TopicSettings { dispatch: Some(DispatchStrategy::Reliable), ..TopicSettings::default() };
+    // What lies there waits for a person, however long.
+    let configs = [("retention.ms", "-1")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let settings = TopicSettings { dispatch: Some(DispatchStrategy::Reliable), configs };
     match node.topics.create(name.clone(), 1, settings).await {
         Err(TopicError::Exists(name)) => node.topics.named(name.as_str()).ok_or(TopicError::Unknown(name)),
         created => created,
