@@ -1,0 +1,214 @@
+//! The writer thread: segments, checkpoints, files for the write-ahead log, and what is no longer kept.
+
+use super::{Engine, FailOnPanic, Failed};
+use crate::staging::Levels;
+use keyway_record::Millis;
+use std::{sync::MutexGuard, time::Duration};
+
+/// How often the file system is asked what it has left: bounds how late producers go on after a full disk, ms.
+const SPACE_INTERVAL_MS: u64 = 1_000;
+
+/// Pause after a segment could not be written, before it is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the writer thread has to do.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Duties {
+    /// Move batches to segments.
+    pub(crate) write: bool,
+    pub(crate) checkpoint: bool,
+    /// Prepare a file for the write-ahead log.
+    pub(crate) prepare: bool,
+    /// Give up what is no longer kept.
+    clean: bool,
+    pub(super) stop: bool,
+}
+
+impl Duties {
+    fn any(&self) -> bool {
+        self.write || self.checkpoint || self.prepare || self.clean
+    }
+
+    /// What there is to do, which then is no longer asked for.
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self { stop: self.stop, ..Self::default() })
+    }
+}
+
+impl Engine {
+    /// The writer thread. Returns once it is told to stop or the store has failed.
+    pub(crate) fn run_writes(&self) {
+        let _guard = FailOnPanic(self);
+        let interval_ms = self.options.clean_interval_ms.max(1);
+        let mut clean_at = Millis(self.clock.now().0.saturating_add(interval_ms));
+        loop {
+            let mut duties = self.duties();
+            while !duties.stop {
+                let now = self.clock.now();
+                if now >= clean_at {
+                    duties.clean = true;
+                    clean_at = Millis(now.0.saturating_add(interval_ms));
+                }
+                if duties.any() {
+                    break;
+                }
+                let left_ms = clean_at.0.saturating_sub(now.0).min(SPACE_INTERVAL_MS);
+                let waited = self.writer.wait_timeout(duties, Duration::from_millis(left_ms));
+                drop(waited.expect("no panic under the lock"));
+                self.check_space();
+                duties = self.duties();
+            }
+            if duties.stop || self.has_ended() {
+                return;
+            }
+            drop(duties);
+            if !self.write_step() {
+                let duties = self.duties();
+                let stopped = |duties: &mut Duties| !duties.stop;
+                let waited = self.writer.wait_timeout_while(duties, RETRY_PAUSE, stopped);
+                drop(waited.expect("no panic under the lock"));
+            }
+        }
+    }
+
+    /// Does what the writer has to do. `false` if there was nothing or the disk refused; then it is tried again later.
+    pub(crate) fn write_step(&self) -> bool {
+        self.check_space();
+        let duties = self.duties().take();
+        if !duties.any() || self.has_ended() {
+            return false;
+        }
+        if duties.clean
+            && let Err(Failed::Retry(error)) = self.clean_by_clock()
+        {
+            tracing::warn!(%error, "old records could not be given up; the next pass tries again");
+        }
+        self.work(duties)
+    }
+
+    /// All but cleaning.
+    fn work(&self, duties: Duties) -> bool {
+        if duties.prepare {
+            self.prepare_file();
+        }
+        let done = match (duties.checkpoint, duties.write) {
+            (true, _) => self.checkpoint(),
+            (false, true) => self.write_behind(),
+            (false, false) => Ok(()),
+        };
+        if let Err(Failed::Retry(error)) = &done {
+            tracing::warn!(%error, "a segment could not be written; its records stay in memory and in the write-ahead log");
+            self.demand(|again| {
+                again.write |= duties.write;
+                again.checkpoint |= duties.checkpoint;
+            });
+        }
+        done.is_ok()
+    }
+
+    /// Asks what the file system has left, for those who append.
+    pub(crate) fn check_space(&self) {
+        match self.disk.space(&self.folder) {
+            Ok(Some(space)) => {
+                if self.staging.note_space(space) {
+                    tracing::error!(
+                        free_bytes = space.free, folder = %self.folder.display(),
+                        "the disk is nearly full: producers are refused until there is space again"
+                    );
+                    // What the configs no longer keep goes first.
+                    self.demand(|duties| duties.clean = true);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the file system does not tell what it has left"),
+        }
+    }
+
+    /// Lets the writer do what is urgent, and holds it up as long as `bytes` may take. `false` once it must end.
+    pub(crate) fn pause_writer(&self, bytes: usize) -> bool {
+        let wait_ms = bytes as u64 * 1_000 / self.options.compaction_bytes_per_s.max(1);
+        let until = Millis(self.clock.now().0.saturating_add(wait_ms));
+        loop {
+            let mut duties = self.duties();
+            if duties.stop || self.has_ended() {
+                return false;
+            }
+            let asked = duties.take();
+            // The pass that is under way is followed by the next one.
+            duties.clean = asked.clean;
+            let urgent = Duties { clean: false, ..asked };
+            if urgent.any() {
+                drop(duties);
+                if !self.work(urgent) {
+                    let duties = self.duties();
+                    let running = |duties: &mut Duties| !duties.stop;
+                    let waited = self.writer.wait_timeout_while(duties, RETRY_PAUSE, running);
+                    drop(waited.expect("no panic under the lock"));
+                }
+                continue;
+            }
+            let left_ms = until.0.saturating_sub(self.clock.now().0);
+            if left_ms == 0 {
+                return true;
+            }
+            let waited = self.writer.wait_timeout(duties, Duration::from_millis(left_ms));
+            drop(waited.expect("no panic under the lock"));
+        }
+    }
+
+    /// Takes a checkpoint now.
+    pub(crate) fn checkpoint(&self) -> Result<(), Failed> {
+        let mut checkpointer = self.checkpointer.lock().expect("no panic under the lock");
+        let done = checkpointer.checkpoint(self);
+        drop(checkpointer);
+        if let Err(Failed::Stop(failure)) = &done {
+            self.fail(failure.clone());
+        }
+        self.forget_oldest();
+        done
+    }
+
+    /// Moves everything durable to the segments.
+    fn write_behind(&self) -> Result<(), Failed> {
+        let mut checkpointer = self.checkpointer.lock().expect("no panic under the lock");
+        let done = checkpointer.write_behind(self);
+        drop(checkpointer);
+        self.forget_oldest();
+        done.map_err(Failed::Retry)
+    }
+
+    /// Gives the writer something to do.
+    pub(crate) fn demand(&self, change: impl FnOnce(&mut Duties)) {
+        change(&mut self.duties());
+        self.writer.notify_all();
+    }
+
+    /// Asks for what the levels ask for.
+    pub(crate) fn demand_for(&self, levels: &Levels, prepare: bool) {
+        let write = levels.unwritten >= self.options.arena_bytes_max / 2;
+        let checkpoint = levels.wal >= self.options.checkpoint_bytes;
+        if write || checkpoint || prepare {
+            self.demand(|duties| {
+                duties.write |= write;
+                duties.checkpoint |= checkpoint;
+                duties.prepare |= prepare;
+            });
+        }
+    }
+
+    fn prepare_file(&self) {
+        if self.staging.is_space_low() {
+            return;
+        }
+        let Some(preparation) = self.committer().wal.wanted_file() else { return };
+        let prepared = preparation.run().and_then(|file| self.committer().wal.add(&preparation, file));
+        if let Err(error) = prepared {
+            // Commits make a file for themselves when they need one.
+            tracing::warn!(%error, "a file for the write-ahead log could not be prepared");
+        }
+    }
+
+    pub(super) fn duties(&self) -> MutexGuard<'_, Duties> {
+        self.duties.lock().expect("no panic under the lock")
+    }
+}
