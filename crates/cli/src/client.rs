@@ -14,8 +14,8 @@ use keyway_record::TopicName;
 use krafka::{
     Kafka, KrafkaError,
     admin::{
-        AdminClient, CreateTopicsOptions, DeleteTopicsOptions, DescribeTopicsOptions, ListOffsetsOptions,
-        ListTopicsOptions, NewTopic, OffsetSpec, TopicPartition,
+        AdminClient, ConfigResource, CreateTopicsOptions, DeleteTopicsOptions, DescribeConfigsOptions,
+        DescribeTopicsOptions, ListOffsetsOptions, ListTopicsOptions, NewTopic, OffsetSpec, TopicPartition,
     },
     error::ErrorCode,
 };
@@ -184,6 +184,26 @@ impl Client {
         };
         let offsets = listed.into_iter().map(offset).collect::<Result<BTreeMap<_, _>, Failure>>()?;
         if offsets.len() == topic.partitions.len() { Ok(offsets) } else { Err(unanswered("ListOffsets")) }
+    }
+
+    /// After how many messages the broker flushes: 1 if a power cut takes nothing that `acks=all` was answered for.
+    pub(crate) async fn flush_interval_messages(&self, topic: &TopicInfo) -> Result<i64, Failure> {
+        const NAME: &str = "flush.messages";
+        const OF_BROKER: &str = "log.flush.interval.messages";
+        let resource = ConfigResource::topic(topic.name.as_str());
+        let options =
+            DescribeConfigsOptions::default().config_names(vec![NAME.to_owned()]).include_synonyms(true);
+        let described = self.admin.describe_configs([resource], options).await.map_err(self.failed())?;
+        let mut configs = Vec::new();
+        for answer in described.into_values() {
+            configs.extend(answer.map_err(self.failed())?);
+        }
+        let config = configs.into_iter().find(|config| config.name == NAME);
+        let config = config.ok_or_else(|| unanswered("DescribeConfigs"))?;
+        // What a topic asks for by itself is not acted upon.
+        let of_broker = config.synonyms.into_iter().find(|synonym| synonym.name == OF_BROKER);
+        let value = of_broker.map_or(config.value, |synonym| synonym.value);
+        value.and_then(|value| value.parse().ok()).ok_or_else(|| unanswered("DescribeConfigs"))
     }
 
     fn failed(&self) -> impl Fn(KrafkaError) -> Failure {

@@ -8,6 +8,7 @@ use keyway_runtime::World;
 use keyway_segment_log::{DurableBy, OnDamage, Options, SegmentStore};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     net::SocketAddr,
     path::PathBuf,
@@ -112,6 +113,7 @@ impl Serve {
             danube_admin: self.danube_admin,
             http: self.http,
             advertised_kafka,
+            topic_defaults: self.topic_defaults(),
             ..Config::default()
         };
         let broker = Broker::start(config, world, Arc::clone(&store))
@@ -141,6 +143,15 @@ impl Serve {
             _ = stop.next() => Err(Failure::Failed("stopped at once on the second signal".into())),
             outcome = broker.shutdown() => outcome.map_err(|error| Failure::Failed(error.to_string())),
         }
+    }
+
+    /// What Kafka's tools are told about flushing is what is done.
+    fn topic_defaults(&self) -> BTreeMap<String, String> {
+        let flushes = match self.durability {
+            Durability::Fsync => Some(("log.flush.interval.messages".to_owned(), "1".to_owned())),
+            Durability::Os => None,
+        };
+        flushes.into_iter().collect()
     }
 
     fn log_options(&self) -> Options {

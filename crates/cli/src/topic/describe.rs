@@ -8,14 +8,14 @@ use crate::{
 use clap::Args;
 use keyway_record::TopicName;
 
-/// Show a topic's partitions and the offsets that they hold
+/// Show a topic's partitions, the offsets that they hold, and what its acknowledgements survive
 #[derive(Args)]
 pub(super) struct Describe {
     /// Topic to describe
     #[arg(value_parser = TopicName::new)]
     name: TopicName,
 
-    /// A table, or one JSON object with topic and partitions: partition, first_offset, next_offset
+    /// A table, or one JSON object with topic, durability (fsync or os) and partitions: partition, first_offset, next_offset
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
 
@@ -26,6 +26,7 @@ pub(super) struct Describe {
 #[derive(serde::Serialize)]
 struct Description<'a> {
     topic: &'a str,
+    durability: &'static str,
     partitions: Vec<Partition>,
 }
 
@@ -48,6 +49,7 @@ impl Describe {
         };
         let description = Description {
             topic: topic.name.as_str(),
+            durability: if client.flush_interval_messages(&topic).await? == 1 { "fsync" } else { "os" },
             partitions: bounds.into_iter().map(partition).collect(),
         };
         match self.output {
@@ -63,6 +65,10 @@ impl Description<'_> {
         for line in &self.partitions {
             text += &format!("{:>9}  {:>12}  {:>12}\n", line.partition, line.first_offset, line.next_offset);
         }
+        text += match self.durability {
+            "fsync" => "durability fsync: acks=all is answered once the records are on the disk\n",
+            _ => "durability os: a power cut takes the newest records, acknowledged or not\n",
+        };
         text
     }
 }

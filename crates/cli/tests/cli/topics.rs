@@ -22,8 +22,11 @@ fn topics_are_created_listed_described_and_deleted() {
     server.run(["produce", "orders", "-p", "1", "-v", "x"]).good();
     let described = server.run(["topic", "describe", "orders", "-o", "json"]).good().json();
     let partition = |index, next| json!({"partition": index, "first_offset": 0, "next_offset": next});
-    assert_eq!(described, [json!({"topic": "orders", "partitions": [partition(0, 0), partition(1, 1)]})]);
-    assert_eq!(server.run(["topic", "describe", "orders"]).good().lines().len(), 3);
+    assert_eq!(
+        described,
+        [json!({"topic": "orders", "durability": "fsync", "partitions": [partition(0, 0), partition(1, 1)]})]
+    );
+    assert_eq!(server.run(["topic", "describe", "orders"]).good().lines().len(), 4);
     server.run(["topic", "describe", "nowhere"]).fails(3, &["nowhere"]);
 
     server.run(["topic", "delete", "orders"]).fails(2, &["orders", "--yes"]);
