@@ -38,23 +38,22 @@ impl Progress {
         if waiting.ended {
             return;
         }
-        let reached = match durability {
-            Durability::Written => &self.written,
-            Durability::Durable => &self.durable,
-        };
         // Writes go ahead of flushes, but each kind goes on in order.
-        assert!(reached.swap(ticket.0, Ordering::AcqRel) <= ticket.0);
+        assert!(self.reached(durability).swap(ticket.0, Ordering::AcqRel) <= ticket.0);
         let wakers = waiting.of(durability).take_below(Ticket(ticket.0 + 1));
         drop(waiting);
         wakers.into_iter().for_each(Waker::wake);
     }
 
     pub(crate) fn has_reached(&self, ticket: Ticket, durability: Durability) -> bool {
-        let reached = match durability {
+        self.reached(durability).load(Ordering::Acquire) >= ticket.0
+    }
+
+    fn reached(&self, durability: Durability) -> &AtomicU64 {
+        match durability {
             Durability::Written => &self.written,
             Durability::Durable => &self.durable,
-        };
-        reached.load(Ordering::Acquire) >= ticket.0
+        }
     }
 
     /// No ticket will be reached any more; `failure` says why if it is the disk's fault. The first call counts.
@@ -76,24 +75,6 @@ impl Progress {
 
     pub(crate) fn failure(&self) -> Option<Failure> {
         self.waiting().failure.clone()
-    }
-
-    /// How a wait ends, once it does.
-    fn result(&self, ticket: Ticket, durability: Durability) -> Option<Result<(), StoreError>> {
-        self.has_reached(ticket, durability).then_some(Ok(()))
-    }
-
-    fn result_in(
-        &self,
-        waiting: &Waiting,
-        ticket: Ticket,
-        durability: Durability,
-    ) -> Option<Result<(), StoreError>> {
-        if self.has_reached(ticket, durability) {
-            return Some(Ok(()));
-        }
-        let failure = || waiting.failure.as_ref().map(Failure::to_io);
-        waiting.ended.then(|| Err(failure().map_or(StoreError::Closed, StoreError::Io)))
     }
 
     /// Wakes the first of those who still wait.
@@ -131,32 +112,41 @@ pub(crate) struct Wait {
     pub(crate) place: Place<Ticket>,
 }
 
+impl Wait {
+    /// How the wait ends, or a place among those who wait.
+    fn look(&mut self, context: &Context<'_>) -> Poll<Result<(), StoreError>> {
+        let Self { engine, ticket, durability, place } = self;
+        let mut waiting = engine.progress.waiting();
+        if engine.progress.has_reached(*ticket, *durability) {
+            return Poll::Ready(Ok(()));
+        }
+        if waiting.ended {
+            let failure = waiting.failure.as_ref().map(Failure::to_io);
+            return Poll::Ready(Err(failure.map_or(StoreError::Closed, StoreError::Io)));
+        }
+        waiting.of(*durability).wait(place, *ticket, context.waker());
+        Poll::Pending
+    }
+}
+
 impl Future for Wait {
     type Output = Result<(), StoreError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { engine, ticket, durability, place } = self.get_mut();
-        let progress = &engine.progress;
+        let wait = self.get_mut();
+        let (ticket, durability) = (wait.ticket, wait.durability);
         // Not yet among those who wait, so as not to be woken by one's own commit.
-        if let Some(result) = progress.result(*ticket, *durability) {
-            return Poll::Ready(result);
+        if wait.engine.progress.has_reached(ticket, durability) {
+            return Poll::Ready(Ok(()));
         }
-        if !engine.commit_for(*ticket, *durability) {
-            let mut waiting = progress.waiting();
-            if let Some(result) = progress.result_in(&waiting, *ticket, *durability) {
+        if !wait.engine.commit_for(ticket, durability) {
+            if let Poll::Ready(result) = wait.look(context) {
                 return Poll::Ready(result);
             }
-            waiting.of(*durability).wait(place, *ticket, context.waker());
-            drop(waiting);
             // Whoever was at it may have been done before this one waited.
-            engine.commit_for(*ticket, *durability);
+            wait.engine.commit_for(ticket, durability);
         }
-        let mut waiting = progress.waiting();
-        if let Some(result) = progress.result_in(&waiting, *ticket, *durability) {
-            return Poll::Ready(result);
-        }
-        waiting.of(*durability).wait(place, *ticket, context.waker());
-        Poll::Pending
+        wait.look(context)
     }
 }
 
