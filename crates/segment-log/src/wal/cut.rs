@@ -1,11 +1,11 @@
 //! Cutting off a damaged end, because somebody asked for it: what follows the damage is kept beside and forgotten.
 
-use super::Wal;
+use super::{Wal, write_zeros};
 use crate::OpenError;
-use keyway_runtime::{File, OpenMode};
+use keyway_runtime::OpenMode;
 use std::io;
 
-/// Bytes copied or cleared at a time.
+/// Bytes copied at a time.
 const CHUNK_LEN: usize = 256 * 1024;
 
 /// Copies of one file at most: each start that cuts makes one.
@@ -32,7 +32,8 @@ impl Wal {
         // The damaged place itself last: until then the next start finds the damage again.
         for (slot, from) in concerned.iter().rev() {
             let file = &self.files[*slot];
-            clear(file.file.as_ref(), *from, file.len).map_err(OpenError::io("clear", self.path(*slot)))?;
+            write_zeros(file.file.as_ref(), *from, file.len)
+                .map_err(OpenError::io("clear", self.path(*slot)))?;
         }
         tracing::error!(
             file = %self.path(damaged).display(), position = self.next.at, reason,
@@ -65,15 +66,4 @@ impl Wal {
         };
         copy().map_err(OpenError::io("copy", path))
     }
-}
-
-fn clear(file: &dyn File, from: u64, len: u64) -> io::Result<()> {
-    let zeros = vec![0; CHUNK_LEN];
-    let mut at = from;
-    while at < len {
-        let count = usize::try_from(len - at).unwrap_or(usize::MAX).min(CHUNK_LEN);
-        file.write_at(&zeros[..count], at)?;
-        at += count as u64;
-    }
-    file.sync()
 }

@@ -119,7 +119,7 @@ impl Wal {
         self.written - self.covered
     }
 
-    /// Writes `block` at the next position. Not durable before [`Wal::sync`].
+    /// Writes `block` at the next position. Not durable before a [`Wal::flush`] has run.
     pub(crate) fn write(&mut self, block: &mut BlockBuilder) -> io::Result<()> {
         let len = block.file_len();
         if self.next.at + len > self.files[self.next.slot as usize].len {
@@ -145,7 +145,8 @@ impl Wal {
         self.flushed.load(Ordering::Acquire)
     }
 
-    /// Says in a block of its own that the blocks so far are flushed, unless that is said already. Nothing is lost if the mark is: it need not be flushed. `true` if a mark was written.
+    /// Says in a block of its own that the blocks so far are flushed, unless that is said already. Nothing is lost if the
+    /// mark is: it need not be flushed. `true` if a mark was written.
     pub(crate) fn mark(&mut self) -> io::Result<bool> {
         if self.marked || self.flushed() < self.next.link.sequence {
             return Ok(false);
@@ -256,14 +257,7 @@ impl Preparation {
 
     fn fill(&self, path: &Path) -> io::Result<WalFile> {
         let file = self.disk.open(path, OpenMode::Create)?;
-        let zeros = vec![0; ZEROS_LEN];
-        let mut at = 0;
-        while at < self.len {
-            let count = (self.len - at).min(ZEROS_LEN as u64);
-            file.write_at(&zeros[..usize::try_from(count).expect("fits")], at)?;
-            at += count;
-        }
-        file.sync()?;
+        write_zeros(file.as_ref(), 0, self.len)?;
         Ok(WalFile { file, len: self.len, epoch: None })
     }
 }
@@ -275,6 +269,18 @@ impl WalFile {
         file.sync()?;
         Ok(Self { file, len, epoch: None })
     }
+}
+
+/// Fills a file with zeros from a place up to its length, durably.
+fn write_zeros(file: &dyn File, from: u64, len: u64) -> io::Result<()> {
+    let zeros = vec![0; ZEROS_LEN];
+    let mut at = from;
+    while at < len {
+        let count = usize::try_from(len - at).unwrap_or(usize::MAX).min(ZEROS_LEN);
+        file.write_at(&zeros[..count], at)?;
+        at += count as u64;
+    }
+    file.sync()
 }
 
 fn file_name(slot: usize) -> String {
