@@ -156,11 +156,6 @@ impl Log {
         Some(state.evict(next))
     }
 
-    /// Internal topics hold what the broker itself must remember.
-    fn is_internal(&self) -> bool {
-        self.partition.topic.as_str().starts_with("__")
-    }
-
     fn append(
         self: &Arc<Self>,
         batch: &RecordBatch,
@@ -180,7 +175,7 @@ impl Log {
         if let Some(reason) = &state.offline {
             return Err(AppendError::Offline { reason: reason.clone() });
         }
-        let memory = self.engine.staging.claim(batch.bytes().len(), self.is_internal())?;
+        let memory = self.engine.staging.claim(batch.bytes().len(), self.partition.topic.is_internal())?;
         let placed = batch.placed_in(memory, state.end, leader_epoch);
         let (base_offset, last_offset) = (placed.base_offset(), placed.last_offset());
         assert!(base_offset == state.end, "offsets are dense");
