@@ -63,12 +63,9 @@ impl Log {
         }
         let index = state.segments.partition_point(|entry| entry.next <= slice.next);
         match state.segments.get(index) {
-            Some(entry) if entry.segment.base <= slice.next => {
-                Ok(Step::Segment { entry: entry.clone(), until: entry.next.min(high_watermark) })
-            }
-            Some(entry) if entry.segment.base <= state.compacted => {
-                // Nothing is left of what lay here.
-                slice.next = entry.segment.base;
+            Some(entry) if entry.segment.base <= slice.next.max(state.compacted) => {
+                // Of what was compacted, nothing may be left before it.
+                slice.next = slice.next.max(entry.segment.base);
                 Ok(Step::Segment { entry: entry.clone(), until: entry.next.min(high_watermark) })
             }
             None if slice.next < state.compacted => {

@@ -44,22 +44,21 @@ impl Log {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => return written,
             Err(error) => Some(error.to_string()),
         };
-        let (is_offline, is_said) = (reason.is_some(), reason.clone().unwrap_or_default());
         let was_offline = std::mem::replace(&mut self.state().offline, reason).is_some();
         let offline = &self.engine.counters.offline;
-        match (was_offline, is_offline) {
-            (false, true) => {
+        match (was_offline, &written) {
+            (false, Err(error)) => {
                 offline.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(
-                    partition = %self.partition, reason = is_said,
+                    partition = %self.partition, reason = %error,
                     "offline: its segment cannot be written; what was acknowledged is in the write-ahead log, and it is tried again"
                 );
             }
-            (true, false) => {
+            (true, Ok(())) => {
                 offline.fetch_sub(1, Ordering::Relaxed);
                 tracing::info!(partition = %self.partition, "online: its segment can be written again");
             }
-            (false, false) | (true, true) => {}
+            (false, Ok(())) | (true, Err(_)) => {}
         }
         written
     }
