@@ -14,7 +14,7 @@ impl Engine {
                 break;
             }
             {
-                let mut checkpointer = self.checkpointer.lock().expect("no panic under the lock");
+                let mut checkpointer = self.checkpointer();
                 if let Some(sealed) = log.roll(now) {
                     checkpointer.note_unsynced(&sealed.segment);
                 }

@@ -193,7 +193,7 @@ impl Log {
 
     /// Changes over to the new segments; the bytes that went.
     fn swap(&self, rewritten: Vec<Rewritten>, until: Offset) -> u64 {
-        let mut checkpointer = self.engine.checkpointer.lock().expect("no panic under the lock");
+        let mut checkpointer = self.engine.checkpointer();
         let mut state = self.state();
         let (mut freed, mut gone) = (0, Vec::new());
         for Rewritten { sources, entry } in rewritten {
@@ -266,7 +266,7 @@ impl Engine {
         let mut due: Vec<(f64, Arc<Log>)> = Vec::new();
         for log in self.logs() {
             if log.state().config.compaction.is_some() {
-                let mut checkpointer = self.checkpointer.lock().expect("no panic under the lock");
+                let mut checkpointer = self.checkpointer();
                 checkpointer.write_log(&log).map_err(Failed::Retry)?;
                 drop(checkpointer);
                 due.extend(log.dirtiness(now).map(|dirtiness| (dirtiness, log)));

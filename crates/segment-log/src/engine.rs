@@ -43,7 +43,7 @@ pub(crate) struct Engine {
     flusher: Mutex<Flusher>,
     /// What a flush takes, us: an average in which each new one counts an eighth.
     flush_us: AtomicU64,
-    pub(crate) checkpointer: Mutex<Checkpointer>,
+    checkpointer: Mutex<Checkpointer>,
     pub(crate) wall_time: Mutex<WallTime>,
     /// One pass that gives up records at a time; taken before every other lock.
     pub(crate) cleaning: Mutex<()>,
@@ -179,6 +179,10 @@ impl Engine {
                 }
             }
         }
+    }
+
+    pub(crate) fn checkpointer(&self) -> MutexGuard<'_, Checkpointer> {
+        self.checkpointer.lock().expect("no panic under the lock")
     }
 
     /// Closes a segment for good and writes its index beside it, for the next checkpoint to sync: what a manifest calls

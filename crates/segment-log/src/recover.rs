@@ -209,7 +209,7 @@ impl Recovery {
             levels.unwritten += len;
         });
         if levels.unwritten > self.engine.options.arena_bytes_max {
-            let mut checkpointer = self.engine.checkpointer.lock().expect("nobody else is here yet");
+            let mut checkpointer = self.engine.checkpointer();
             checkpointer
                 .write_behind(&self.engine)
                 .map_err(|error| format!("a segment cannot be written: {error}"))?;

@@ -63,10 +63,7 @@ impl Engine {
             }
             drop(duties);
             if !self.write_step() {
-                let duties = self.duties();
-                let stopped = |duties: &mut Duties| !duties.stop;
-                let waited = self.writer.wait_timeout_while(duties, RETRY_PAUSE, stopped);
-                drop(waited.expect("no panic under the lock"));
+                self.pause_before_retry();
             }
         }
     }
@@ -140,10 +137,7 @@ impl Engine {
             if urgent.any() {
                 drop(duties);
                 if !self.work(urgent) {
-                    let duties = self.duties();
-                    let running = |duties: &mut Duties| !duties.stop;
-                    let waited = self.writer.wait_timeout_while(duties, RETRY_PAUSE, running);
-                    drop(waited.expect("no panic under the lock"));
+                    self.pause_before_retry();
                 }
                 continue;
             }
@@ -158,7 +152,7 @@ impl Engine {
 
     /// Takes a checkpoint now.
     pub(crate) fn checkpoint(&self) -> Result<(), Failed> {
-        let mut checkpointer = self.checkpointer.lock().expect("no panic under the lock");
+        let mut checkpointer = self.checkpointer();
         let done = checkpointer.checkpoint(self);
         drop(checkpointer);
         if let Err(Failed::Stop(failure)) = &done {
@@ -170,11 +164,17 @@ impl Engine {
 
     /// Moves everything durable to the segments.
     fn write_behind(&self) -> Result<(), Failed> {
-        let mut checkpointer = self.checkpointer.lock().expect("no panic under the lock");
+        let mut checkpointer = self.checkpointer();
         let done = checkpointer.write_behind(self);
         drop(checkpointer);
         self.forget_oldest();
         done.map_err(Failed::Retry)
+    }
+
+    fn pause_before_retry(&self) {
+        let runs = |duties: &mut Duties| !duties.stop;
+        let waited = self.writer.wait_timeout_while(self.duties(), RETRY_PAUSE, runs);
+        drop(waited.expect("no panic under the lock"));
     }
 
     /// Gives the writer something to do.
