@@ -5,14 +5,12 @@
 //! of which up to 8 MiB are not yet durable. Each line is one run of about two seconds in a fresh store; the first lines
 //! come in pairs, committed by the store's thread and by those who wait.
 
-use bytes::Bytes;
-use keyway_log::{AppendError, Durability, LogStore, PartitionLog, Ticket, contract::block_on};
-use keyway_record::{
-    LeaderEpoch, PartitionId, Record, RecordBatch, Timestamp, TopicId, TopicName, TopicPartition,
-    batch::BatchBuilder,
-};
+mod load;
+
+use keyway_log::{Durability, LogStore, PartitionLog, Ticket, contract::block_on};
 use keyway_runtime::World;
 use keyway_segment_log::{CommitBy, Options, SegmentStore};
+use load::{append, batch, open, partition};
 use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
@@ -45,26 +43,10 @@ fn main() {
     std::fs::remove_dir_all(&folder).expect("the folder of this run");
 }
 
-fn open(folder: &Path, options: Options) -> SegmentStore {
-    let store = SegmentStore::open(&World::real(), folder.join("data"), options);
-    store.unwrap_or_else(|error| panic!("{error}"))
-}
-
 fn finish(folder: &Path, store: SegmentStore) {
     store.close().expect("a clean close");
     drop(store);
     std::fs::remove_dir_all(folder.join("data")).expect("the folder of this run");
-}
-
-fn partition(index: usize) -> TopicPartition {
-    let topic = TopicName::new("orders").expect("a legal name");
-    TopicPartition { topic, topic_id: TopicId([1; 16]), partition: PartitionId(index as i32) }
-}
-
-fn batch(len: usize) -> RecordBatch {
-    let mut builder = BatchBuilder::new(Timestamp(1));
-    builder.push(Timestamp(1), Record { value: Some(Bytes::from(vec![7; len])), ..Record::default() });
-    builder.build()
 }
 
 /// Threads that append 100 bytes, each to a partition of its own, and wait each time.
@@ -158,16 +140,6 @@ fn stream(folder: &Path, len: usize) {
     println!("{:4} KiB batches, streaming: {:6.0} MB/s", len >> 10, (count * len) as f64 / 1e6 / seconds);
     drop(logs);
     finish(folder, store);
-}
-
-fn append(store: &SegmentStore, log: &dyn PartitionLog, batch: &RecordBatch) -> Ticket {
-    loop {
-        match log.append(batch, LeaderEpoch(0)) {
-            Ok(appended) => return appended.ticket,
-            Err(AppendError::Full) => block_on(store.room()),
-            Err(error) => panic!("{error}"),
-        }
-    }
 }
 
 /// The disk's own part: the median of overwriting 4 KiB and flushing it.

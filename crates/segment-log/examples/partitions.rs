@@ -3,19 +3,13 @@
 //! `cargo run --release -p keyway-segment-log --example partitions -- [folder] [partitions] [MiB]`; 10,000 and 256 if not
 //! given. A crash is a store that is dropped: nothing is flushed or written any more, as after `kill -9`.
 
-use bytes::Bytes;
-use keyway_log::{AppendError, Durability, LogStore, PartitionLog, ReadLimit, contract::block_on};
-use keyway_record::{
-    LeaderEpoch, Offset, PartitionId, Record, RecordBatch, Timestamp, TopicId, TopicName, TopicPartition,
-    batch::BatchBuilder,
-};
-use keyway_runtime::World;
+mod load;
+
+use keyway_log::{Durability, LogStore, PartitionLog, ReadLimit, contract::block_on};
+use keyway_record::{Offset, RecordBatch};
 use keyway_segment_log::{Options, SegmentStore};
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Instant,
-};
+use load::{append, batch, open, partition};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 /// Appends that one wait covers.
 const GROUP: usize = 64;
@@ -33,7 +27,7 @@ fn main() {
         println!("{what}: {:.3} s, {}", begun.elapsed().as_secs_f64(), usage());
         begun = Instant::now();
     };
-    let store = open(&folder);
+    let store = open(&folder, Options::default());
     say("empty start".into());
     let logs: Vec<_> = (0..count).map(|index| store.create(&partition(index)).expect("new")).collect();
     let last = append(&store, logs[count - 1].as_ref(), &batch(100));
@@ -49,7 +43,7 @@ fn main() {
     drop(store);
     say("clean close".into());
 
-    let store = open(&folder);
+    let store = open(&folder, Options::default());
     first_read(&store);
     say("clean start and first read".into());
     let logs: Vec<_> = (0..count).map(|index| store.open(&partition(index)).expect("kept")).collect();
@@ -59,27 +53,11 @@ fn main() {
     say(format!("as much again; {} MiB of write-ahead log to read back", wal_bytes >> 20));
     drop((logs, store));
     say("crash".into());
-    let store = open(&folder);
+    let store = open(&folder, Options::default());
     first_read(&store);
     say("start after a crash and first read".into());
     drop(store);
     std::fs::remove_dir_all(&folder).expect("the folder of this run");
-}
-
-fn open(folder: &Path) -> SegmentStore {
-    let store = SegmentStore::open(&World::real(), folder.join("data"), Options::default());
-    store.unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn partition(index: usize) -> TopicPartition {
-    let topic = TopicName::new("orders").expect("a legal name");
-    TopicPartition { topic, topic_id: TopicId([1; 16]), partition: PartitionId(index as i32) }
-}
-
-fn batch(len: usize) -> RecordBatch {
-    let mut builder = BatchBuilder::new(Timestamp(1));
-    builder.push(Timestamp(1), Record { value: Some(Bytes::from(vec![7; len])), ..Record::default() });
-    builder.build()
 }
 
 fn rotate(store: &SegmentStore, logs: &[Arc<dyn PartitionLog>], batch: &RecordBatch, count: usize) {
@@ -87,16 +65,6 @@ fn rotate(store: &SegmentStore, logs: &[Arc<dyn PartitionLog>], batch: &RecordBa
         let ticket = append(store, log.as_ref(), batch);
         if index % GROUP == GROUP - 1 || index + 1 == count {
             block_on(store.wait(ticket, Durability::Durable)).expect("a sound disk");
-        }
-    }
-}
-
-fn append(store: &SegmentStore, log: &dyn PartitionLog, batch: &RecordBatch) -> keyway_log::Ticket {
-    loop {
-        match log.append(batch, LeaderEpoch(0)) {
-            Ok(appended) => return appended.ticket,
-            Err(AppendError::Full) => block_on(store.room()),
-            Err(error) => panic!("{error}"),
         }
     }
 }
