@@ -9,15 +9,16 @@ use crate::slab::NIL;
 use crate::{Cause, Output, Token};
 
 impl Dispatcher {
+    /// Takes an ack; `message` is the message there, or was a moment ago.
     #[inline]
-    pub(crate) fn ack(&mut self, offset: i64, token: Option<Token>, out: &mut Vec<Output>) {
+    pub(crate) fn ack(&mut self, message: u32, offset: i64, token: Option<Token>, out: &mut Vec<Output>) {
+        if self.ack_single(message, offset, token, out) {
+            return;
+        }
         let Some(index) = self.entry_at(offset) else {
             self.counters.stale_acks += 1;
             return;
         };
-        if self.ack_single(index, offset, token, out) {
-            return;
-        }
         let entry = self.live[index];
         let current = token.is_none_or(|token| token == entry.token) || self.mutated(Mutant::AckAnyToken);
         match entry.state {

@@ -74,7 +74,7 @@ impl Dispatcher {
         for index in (0..(self.live.keys.len() + free.len()) as u32).filter(|index| !free.contains(index)) {
             keys += 1;
             let key = &self.live.keys[index];
-            assert_eq!(self.table.find(key.hash, |other| self.live.keys[other].hash), Some(index));
+            assert_eq!(self.live_key(key.hash), Some(index));
             let (mut at, mut last, mut count) = (key.head, i64::MIN, 0);
             assert_eq!(key.spilled, self.spills.ranges.contains_key(&index));
             let short = key.spilled && key.count == 0;

@@ -173,12 +173,16 @@ impl Dispatcher {
                 };
                 // Nothing in it needs to be dropped, and to find that out costs more than reading it.
                 std::mem::forget(input);
-                if !self.ack_single(message, offset.0, token, out) {
-                    self.ack(offset.0, token, out);
-                }
+                self.ack(message, offset.0, token, out);
             }
         }
         self.settle(out);
+    }
+
+    /// The live key of this hash.
+    #[inline]
+    pub(crate) fn live_key(&self, hash: keyway_record::KeyHash) -> Option<u32> {
+        self.table.find(hash, |other| self.live.keys[other].hash)
     }
 
     pub(crate) fn take(&mut self, input: Input, out: &mut Vec<Output>) {
@@ -202,7 +206,7 @@ impl Dispatcher {
                 self.set_filters(consumer, filters, out)
             }
             Input::SetCredit { consumer, credit } => self.set_credit(consumer, credit),
-            Input::Ack { offset, token } => self.ack(offset.0, token, out),
+            Input::Ack { offset, token } => self.ack(self.window.live_at(offset.0), offset.0, token, out),
             Input::Nack { offset, token, delay_ms, reason } => {
                 self.nack(offset.0, token, delay_ms, reason, out)
             }

@@ -102,8 +102,7 @@ impl Dispatcher {
     /// One key, if it has messages that are not done.
     #[must_use]
     pub fn key(&self, hash: KeyHash) -> Option<KeyView> {
-        let key = self.table.find(hash, |other| self.live.keys[other].hash)?;
-        Some(self.view(key))
+        self.live_key(hash).map(|key| self.view(key))
     }
 
     /// The live keys with what orders them: the fewest first, then the oldest.

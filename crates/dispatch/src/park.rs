@@ -140,8 +140,7 @@ impl Dispatcher {
             return;
         }
         self.touch().urgent = true;
-        let Self { table, live, .. } = self;
-        let head = table.find(hash, |other| live.keys[other].hash).map_or(NIL, |key| live.keys[key].head);
+        let head = self.live_key(hash).map_or(NIL, |key| self.live.keys[key].head);
         let writing = head != NIL && matches!(self.live[head].state, State::SideWrite | State::SideRetry);
         if writing {
             self.parking.keys.insert(hash, Stage::Released);
@@ -158,8 +157,7 @@ impl Dispatcher {
             Some(Stage::Parked) => return self.release_parked(hash, out),
             _ => return,
         }
-        let Self { table, live, .. } = self;
-        let known = table.find(hash, |other| live.keys[other].hash);
+        let known = self.live_key(hash);
         if parked.is_empty() {
             self.parking.keys.remove(&hash);
             self.touch().urgent = true;

@@ -44,8 +44,7 @@ impl Dispatcher {
     /// A used-up head is tried again from its first attempt.
     pub(crate) fn release_key(&mut self, hash: KeyHash, out: &mut Vec<Output>) {
         self.release_parked(hash, out);
-        let Self { table, live, .. } = self;
-        let Some(key) = table.find(hash, |other| live.keys[other].hash) else { return };
+        let Some(key) = self.live_key(hash) else { return };
         let head = self.live.keys[key].head;
         if head != NIL && self.live[head].state == State::Blocked {
             self.try_anew(head, out);

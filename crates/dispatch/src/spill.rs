@@ -125,11 +125,7 @@ impl Dispatcher {
             return;
         }
         self.spills.reading = None;
-        let Self { table, live, .. } = self;
-        let Some(key) = table.find(hash, |other| live.keys[other].hash).filter(|&key| live.keys[key].spilled)
-        else {
-            return;
-        };
+        let Some(key) = self.live_key(hash).filter(|&key| self.live.keys[key].spilled) else { return };
         let mut stop = end;
         for record in records.iter().filter(|record| record.key == hash) {
             if self.window.get(record.offset.0) != Cell::Spilled {
