@@ -4,8 +4,8 @@
 //! 1. [`KeyOffsets::note`] every batch of the dirty range, in order; the range ends where the keys do not fit any more.
 //! 2. [`KeyOffsets::compact`] every batch before that end. A record goes if a newer one of its key was noted.
 //! 3. A tombstone stays when it is compacted first, and its batch is marked with the time from which it may go.
-//! 4. Offsets, order and the batches' producer fields never change. A batch with nothing left goes, unless the engine asks
-//!    to keep it empty.
+//! 4. Offsets, order and the batches' producer fields never change. A batch with nothing left goes, unless it is the last
+//!    of its producer: then it stays, empty.
 //!
 //! Records without a key and control batches stay: nothing says that they are superseded.
 
@@ -100,8 +100,14 @@ impl KeyOffsets {
         Ok(true)
     }
 
-    /// What is left of a batch that lies before the end of the noted range.
-    pub fn compact(&self, batch: &RecordBatch, tombstones: Tombstones) -> Result<Kept, CompactError> {
+    /// What is left of a batch that lies before the end of the noted range. `is_last` tells whether it is its producer's
+    /// last one; it is asked if nothing else keeps the batch.
+    pub fn compact(
+        &self,
+        batch: &RecordBatch,
+        tombstones: Tombstones,
+        is_last: impl FnOnce() -> bool,
+    ) -> Result<Kept, CompactError> {
         if batch.is_control() {
             return Ok(Kept::Whole);
         }
@@ -127,16 +133,15 @@ impl KeyOffsets {
             return Ok(Kept::Whole);
         }
         if kept.is_empty() {
-            return Ok(Kept::Nothing);
+            return Ok(if is_last() { Kept::Part(emptied(batch)) } else { Kept::Nothing });
         }
         let marked = mark.then(|| Timestamp(tombstones.now.0.saturating_add(tombstones.retention_ms)));
         Ok(Kept::Part(rewritten(batch, kept, marked)))
     }
 }
 
-/// The batch without any record, in place of one with nothing left: it keeps the offsets and the producer's numbers.
-#[must_use]
-pub fn emptied(batch: &RecordBatch) -> RecordBatch {
+/// The batch without any record: it keeps the offsets and the producer's numbers.
+fn emptied(batch: &RecordBatch) -> RecordBatch {
     batch.with_records(&Bytes::new(), 0, batch.base_timestamp(), batch.max_timestamp(), false)
 }
 

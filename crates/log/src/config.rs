@@ -1,5 +1,7 @@
 //! What a partition keeps, and for how long. Names in the docs are Kafka's.
 
+use keyway_record::Timestamp;
+
 /// How a partition's records age. The default keeps everything: a log that nobody configured loses nothing.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct LogConfig {
@@ -16,13 +18,25 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
-    /// Age of its first record at which a segment is closed, ms: `segment.ms`, or less where compaction may not wait that
-    /// long.
+    /// Whether a segment whose first record is of time `first` is to be closed: older than `segment.ms`, or less where
+    /// compaction may not wait that long.
     #[must_use]
-    pub fn roll_ms(&self) -> Option<i64> {
+    pub fn closes(&self, first: Timestamp, now: Timestamp) -> bool {
         let lag_max_ms = self.compaction.map(|compaction| compaction.lag_max_ms);
-        [self.segment_ms, lag_max_ms].into_iter().flatten().min()
+        is_older(first, now, [self.segment_ms, lag_max_ms].into_iter().flatten().min())
     }
+
+    /// Whether something whose newest record is of time `newest` is no longer kept: older than `retention.ms`.
+    #[must_use]
+    pub fn expires(&self, newest: Timestamp, now: Timestamp) -> bool {
+        is_older(newest, now, self.retention_ms)
+    }
+}
+
+/// Whether something of time `time` is more than `age_ms_max` old; what has no time has no age.
+fn is_older(time: Timestamp, now: Timestamp, age_ms_max: Option<i64>) -> bool {
+    let age_ms = now.0.saturating_sub(time.0);
+    time > Timestamp::NONE && age_ms_max.is_some_and(|max_ms| age_ms > max_ms)
 }
 
 /// How a compacted partition is compacted.

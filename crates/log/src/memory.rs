@@ -3,7 +3,7 @@
 use crate::{
     AppendError, Appended, Bounds, BoxFuture, Cleaned, Durability, LogConfig, LogStore, PartitionLog,
     ReadError, ReadLimit, Slice, StoreError, Ticket,
-    compaction::{KEYS_MAX, Kept, KeyOffsets, Tombstones, emptied},
+    compaction::{KEYS_MAX, Kept, KeyOffsets, Tombstones},
     producers::{ProducerStates, Verdict},
     waiters::{Place, Waiters},
 };
@@ -282,9 +282,7 @@ impl State {
         let start = self.start;
         let mut bytes: u64 = self.batches.iter().map(|batch| batch.bytes().len() as u64).sum();
         while let Some(oldest) = self.batches.front() {
-            let age_ms = now.0.saturating_sub(oldest.max_timestamp().0);
-            let dated = oldest.max_timestamp() > Timestamp::NONE;
-            let expired = dated && self.config.retention_ms.is_some_and(|max_ms| age_ms > max_ms);
+            let expired = self.config.expires(oldest.max_timestamp(), now);
             bytes -= oldest.bytes().len() as u64;
             let surplus = self.config.retention_bytes.is_some_and(|kept| bytes >= kept);
             if !(expired || surplus) {
@@ -294,9 +292,7 @@ impl State {
         }
         self.start > start
     }
-}
 
-impl State {
     /// Compacts all but the newest batch, if that is due; the bytes that went.
     fn compact(&mut self, now: Timestamp) -> Option<u64> {
         let compaction = self.config.compaction?;
@@ -325,11 +321,8 @@ impl State {
                 kept.push_back(batch.clone());
                 continue;
             }
-            match keys.compact(batch, tombstones) {
+            match keys.compact(batch, tombstones, || self.producers.has_last(batch.last_offset())) {
                 Ok(Kept::Part(part)) => kept.push_back(part),
-                Ok(Kept::Nothing) if self.producers.has_last(batch.last_offset()) => {
-                    kept.push_back(emptied(batch));
-                }
                 Ok(Kept::Nothing) => {}
                 // What cannot be read is kept as it is.
                 Ok(Kept::Whole) | Err(_) => kept.push_back(batch.clone()),

@@ -14,7 +14,7 @@ use crate::{
 use bytes::BufMut;
 use keyway_log::{
     Compaction, ReadError, Slice,
-    compaction::{KEYS_MAX, Kept, KeyOffsets, Tombstones, emptied},
+    compaction::{KEYS_MAX, Kept, KeyOffsets, Tombstones},
 };
 use keyway_record::{Offset, RecordBatch, Timestamp};
 use keyway_runtime::{File, OpenMode};
@@ -161,12 +161,10 @@ impl Log {
                     output.put(batch)?;
                     return Ok(true);
                 }
-                match keys.compact(batch, tombstones).map_err(|source| failed(batch, source))? {
+                let is_last = || self.state().producers.has_last(batch.last_offset());
+                match keys.compact(batch, tombstones, is_last).map_err(|source| failed(batch, source))? {
                     Kept::Whole => output.put(batch)?,
                     Kept::Part(part) => output.put(&part)?,
-                    Kept::Nothing if self.state().producers.has_last(batch.last_offset()) => {
-                        output.put(&emptied(batch))?;
-                    }
                     Kept::Nothing => {}
                 }
                 Ok(true)

@@ -9,14 +9,15 @@ impl Log {
     /// Closes the newest segment if its first record is older than `segment.ms`. Nobody may be writing to it.
     /// Returns it then, for its index to be synced.
     pub(crate) fn roll(&self, now: Timestamp) -> Option<SegmentEntry> {
-        let state = self.state();
-        let roll_ms = state.config.roll_ms();
-        let last = state.segments.last().filter(|last| !last.segment.is_sealed()).cloned()?;
-        drop(state);
-        is_older(last.first_timestamp, now, roll_ms).then(|| {
-            self.engine.seal(&last);
-            last
-        })
+        let last = {
+            let state = self.state();
+            let closes = |last: &&SegmentEntry| {
+                !last.segment.is_sealed() && state.config.closes(last.first_timestamp, now)
+            };
+            state.segments.last().filter(closes).cloned()?
+        };
+        self.engine.seal(&last);
+        Some(last)
     }
 
     /// Whether batches in memory would have to be in segments before their bytes can be given up.
@@ -43,18 +44,16 @@ impl Log {
 impl State {
     /// Offset after the segments, and the batches behind them, that hold nothing young.
     fn expired_until(&self, now: Timestamp) -> Offset {
-        let retention_ms = self.config.retention_ms;
-        let old = |newest: Timestamp| is_older(newest, now, retention_ms);
         let mut until = self.start;
         for entry in &self.segments {
-            if !old(entry.max_timestamp) {
+            if !self.config.expires(entry.max_timestamp, now) {
                 return until;
             }
             until = entry.next;
         }
         let behind = self.tail.iter().filter(|batch| batch.base_offset() >= self.written);
         for batch in behind.take_while(|batch| batch.next_offset() <= self.high_watermark) {
-            if !old(batch.max_timestamp()) {
+            if !self.config.expires(batch.max_timestamp(), now) {
                 return until;
             }
             until = batch.next_offset();
@@ -81,10 +80,4 @@ impl State {
     fn segment_bytes(&self) -> u64 {
         self.segments.iter().map(|entry| entry.len).sum()
     }
-}
-
-/// Whether something of time `time` is more than `age_ms_max` old; what has no time has no age.
-fn is_older(time: Timestamp, now: Timestamp, age_ms_max: Option<i64>) -> bool {
-    let age_ms = now.0.saturating_sub(time.0);
-    time > Timestamp::NONE && age_ms_max.is_some_and(|max_ms| age_ms > max_ms)
 }

@@ -75,7 +75,6 @@ impl Log {
         let state = self.state();
         let until = until.min(state.high_watermark);
         let segment_bytes = state.config.segment_bytes.unwrap_or(self.engine.options.segment_bytes);
-        let segment_ms = state.config.roll_ms().unwrap_or(i64::MAX);
         let first = state.tail.partition_point(|batch| batch.base_offset() < state.written);
         let mut batches =
             state.tail.iter().skip(first).take_while(|batch| batch.next_offset() <= until).peekable();
@@ -84,9 +83,8 @@ impl Log {
         let time = next.max_timestamp();
         // A trim may have taken what would come first; a segment has no holes.
         let active = state.segments.last().filter(|last| {
-            let age_ms = time.0.saturating_sub(last.first_timestamp.0);
-            let young = last.first_timestamp <= Timestamp::NONE || age_ms <= segment_ms;
-            last.next == base && last.len + len <= segment_bytes && young && !last.segment.is_sealed()
+            let is_closed = last.segment.is_sealed() || state.config.closes(last.first_timestamp, time);
+            last.next == base && last.len + len <= segment_bytes && !is_closed
         });
         let is_new = active.is_none();
         let entry = active.cloned().unwrap_or_else(|| SegmentEntry {

@@ -2,6 +2,7 @@
 
 use super::view::{Alarm, KeyView, PartitionView};
 use keyway_dispatch::FailurePolicy;
+use std::cell::LazyCell;
 
 /// All names, for figures that are 0 while an alarm is off.
 pub(crate) const NAMES: [&str; 4] = ["span", "oldest_blocked", "head_blocked", "state_not_stored"];
@@ -23,8 +24,10 @@ const DONE_PERCENT: u64 = 98;
 pub(super) fn of(
     view: &PartitionView,
     policy: &FailurePolicy,
-    oldest: impl Fn() -> Vec<KeyView>,
+    oldest: impl FnOnce() -> Vec<KeyView>,
 ) -> Vec<Alarm> {
+    // A look at all live keys.
+    let oldest = LazyCell::new(|| names(&oldest()));
     let mut alarms = Vec::new();
     let mut raise = |name, text| alarms.push(Alarm { name, text });
     if exceeds(view.span, view.span_max, SPAN_PERCENT) {
@@ -33,23 +36,18 @@ pub(super) fn of(
             format!(
                 "{} of {} offsets lie between the oldest message that is not done and the newest that was read; at \
                  the bound nothing more is read; the oldest: {}",
-                view.span,
-                view.span_max,
-                names(&oldest())
+                view.span, view.span_max, *oldest
             ),
         );
     }
     let bound_ms = policy.ack_timeout_ms.saturating_mul(LEASES);
     let waits = view.oldest_blocked_ms.iter().filter(|&(&reason, _)| reason != "parked");
     if let Some((reason, ms)) = waits.max_by_key(|&(_, ms)| ms).filter(|&(_, &ms)| ms > bound_ms) {
-        raise(
-            "oldest_blocked",
-            format!("a message that waits ({reason}) is {ms} ms old; {}", names(&oldest())),
-        );
+        raise("oldest_blocked", format!("a message that waits ({reason}) is {ms} ms old; {}", *oldest));
     }
     let done = view.span - view.holes;
     if exceeds(view.live_messages, view.live_max, LIVE_PERCENT) && exceeds(done, view.span, DONE_PERCENT) {
-        raise("head_blocked", format!("few keys hold up all others: {}", names(&oldest())));
+        raise("head_blocked", format!("few keys hold up all others: {}", *oldest));
     }
     if view.unstored_ms > UNSTORED_MS {
         raise("state_not_stored", format!("the position could not be stored for {} ms", view.unstored_ms));
