@@ -1,4 +1,4 @@
-//! Produce requests made byte by byte, so that they can be wrong on purpose.
+//! Batches made byte by byte, so that they can be wrong on purpose.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -7,14 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-const PRODUCE: i16 = 0;
-/// The oldest version that Apache Kafka 4.3 speaks, and the plainest.
-const PRODUCE_VERSION: i16 = 3;
-const CORRELATION_ID: i32 = 11;
+use crate::kafka_client::{Acks, Connection};
+
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// The attribute bits of gzip.
@@ -137,41 +133,8 @@ pub(crate) async fn fill(
 
 /// Sends a batch to partition 0 with acks=all and returns the partition's error code.
 pub(crate) async fn produce(address: SocketAddr, topic: &str, batch: &[u8]) -> anyhow::Result<i16> {
-    let mut body = Vec::new();
-    body.extend_from_slice(&PRODUCE.to_be_bytes());
-    body.extend_from_slice(&PRODUCE_VERSION.to_be_bytes());
-    body.extend_from_slice(&CORRELATION_ID.to_be_bytes());
-    // No client id, no transactional id, acks=all, ten seconds, one topic.
-    body.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
-    body.extend_from_slice(&10_000_i32.to_be_bytes());
-    body.extend_from_slice(&1_i32.to_be_bytes());
-    body.extend_from_slice(&(topic.len() as i16).to_be_bytes());
-    body.extend_from_slice(topic.as_bytes());
-    // One partition: 0.
-    body.extend_from_slice(&1_i32.to_be_bytes());
-    body.extend_from_slice(&0_i32.to_be_bytes());
-    body.extend_from_slice(&(batch.len() as i32).to_be_bytes());
-    body.extend_from_slice(batch);
-
-    let mut connection = TcpStream::connect(address).await?;
-    connection.write_all(&(body.len() as i32).to_be_bytes()).await?;
-    connection.write_all(&body).await?;
-    timeout(ANSWER_LIMIT, error_code(&mut connection, topic))
-        .await
-        .context("a produce request got no answer")?
-}
-
-async fn error_code(connection: &mut TcpStream, topic: &str) -> anyhow::Result<i16> {
-    let _length = connection.read_i32().await.context("the connection ended instead of an answer")?;
-    ensure!(connection.read_i32().await? == CORRELATION_ID, "another request is answered");
-    ensure!(connection.read_i32().await? == 1, "not one topic is answered");
-    let name_length = connection.read_i16().await?;
-    ensure!(name_length == topic.len() as i16, "another topic is answered");
-    let mut name = vec![0; topic.len()];
-    connection.read_exact(&mut name).await?;
-    ensure!(connection.read_i32().await? == 1, "not one partition is answered");
-    ensure!(connection.read_i32().await? == 0, "another partition is answered");
-    Ok(connection.read_i16().await?)
+    let produce = async { Connection::open(address).await?.produce(topic, 0, Acks::All, batch).await };
+    timeout(ANSWER_LIMIT, produce).await.context("a produce request got no answer")?
 }
 
 #[cfg(test)]

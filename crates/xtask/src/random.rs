@@ -1,5 +1,10 @@
 //! Numbers from a seed.
 
+/// The seed of a run: that of an earlier one to repeat it, or another each time.
+pub(crate) fn seed(earlier: Option<u64>) -> u64 {
+    earlier.unwrap_or_else(|| u64::from(std::process::id()))
+}
+
 /// SplitMix64: the same numbers for the same seed, everywhere.
 pub(crate) struct Random(u64);
 

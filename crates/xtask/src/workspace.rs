@@ -22,10 +22,14 @@ pub(crate) fn interop_target() -> PathBuf {
     root().join("target").join("interop")
 }
 
-/// Builds the release `keyway` binary and returns where cargo put it.
-pub(crate) async fn build_keyway() -> anyhow::Result<PathBuf> {
-    cargo_build(Command::new("cargo").current_dir(root()).args(["build", "--release", "--bin", "keyway"]))
-        .await
+/// The `keyway` binary that was given, or the release build of this one.
+pub(crate) async fn keyway(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let mut build = Command::new("cargo");
+    build.current_dir(root()).args(["build", "--release", "--bin", "keyway"]);
+    match given {
+        Some(binary) => Ok(binary),
+        None => cargo_build(&mut build).await,
+    }
 }
 
 /// Runs a `cargo build` and returns the executable that it names.

@@ -94,10 +94,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let needed = if args.part == Part::KeyShared { vec![] } else { vec![Tool::Kcat, Tool::ApacheKafka] };
     let tools = Tools::prepare(needed).await?;
-    let binary = match args.broker {
-        Some(binary) => binary,
-        None => workspace::build_keyway().await?,
-    };
+    let binary = workspace::keyway(args.broker).await?;
     let keyway = Launch::keyway(binary.clone());
     let apache = if args.alone { None } else { tools.apache_kafka().ok() };
     if apache.is_none() && args.part != Part::KeyShared {

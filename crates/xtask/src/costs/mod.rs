@@ -65,10 +65,7 @@ struct Counted {
 /// Counts everything and prints a line for each; the exit code is 1 if one is over its limit.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let tools = Tools::prepare([Tool::Strace, Tool::Valgrind]).await?;
-    let binary = match args.broker {
-        Some(binary) => binary,
-        None => workspace::build_keyway().await?,
-    };
+    let binary = workspace::keyway(args.broker).await?;
     let log = workspace::interop_target().join("logs").join("costs.broker.log");
     broker::fresh_log(&log)?;
     match count(&binary, &tools, &log).await {
@@ -146,8 +143,7 @@ impl Asker {
         for number in 0..count {
             match request {
                 Request::Produce => {
-                    self.connection.send_batch(TOPIC, 0, Acks::All, &self.batch).await?;
-                    let code = self.connection.produced().await?.error_code;
+                    let code = self.connection.produce(TOPIC, 0, Acks::All, &self.batch).await?;
                     ensure!(code == 0, "a batch is refused with error {code}");
                 }
                 Request::Fetch => {

@@ -27,7 +27,7 @@ use tokio::time::timeout;
 
 use crate::broker::Launch;
 use crate::tools::{Tool, Tools};
-use crate::workspace;
+use crate::{random, workspace};
 use check::Check;
 use stage::Stage;
 
@@ -73,14 +73,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         needed.push(Tool::ApacheKafka);
     }
     let tools = Tools::prepare(needed).await?;
-    let launch = match args.broker {
-        Some(binary) => Launch::keyway(binary),
-        None if args.referee => Launch::ApacheKafka(tools.apache_kafka()?),
-        None => Launch::keyway(workspace::build_keyway().await?),
+    let launch = match args.referee {
+        true => Launch::ApacheKafka(tools.apache_kafka()?),
+        false => Launch::keyway(workspace::keyway(args.broker).await?),
     };
 
     // Any number will do; the one that was taken is printed by the checks that use it.
-    let seed = args.seed.unwrap_or_else(|| u64::from(std::process::id()));
+    let seed = random::seed(args.seed);
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for check in checks {
         let started = Instant::now();

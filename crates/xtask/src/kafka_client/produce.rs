@@ -18,8 +18,10 @@ pub(crate) enum Acks {
 }
 
 /// How a batch was answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Produced {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
     pub(crate) error_code: i16,
     /// Of the batch's first record.
     pub(crate) base_offset: i64,
@@ -60,10 +62,10 @@ impl Produced {
     /// Reads an answer to a request of one batch.
     pub(crate) fn read(answer: &mut Answer) -> anyhow::Result<Self> {
         ensure!(answer.count()? == 1, "not one topic is answered");
-        let _topic = answer.text()?;
+        let topic = answer.text()?;
         ensure!(answer.count()? == 1, "not one partition is answered");
-        let _partition = answer.i32()?;
-        Ok(Self { error_code: answer.i16()?, base_offset: answer.i64()? })
+        let partition = answer.i32()?;
+        Ok(Self { topic, partition, error_code: answer.i16()?, base_offset: answer.i64()? })
     }
 }
 
@@ -77,6 +79,21 @@ impl Connection {
         batch: &[u8],
     ) -> anyhow::Result<()> {
         self.send(PRODUCE, PRODUCE_VERSION, &body(topic, partition, acks, batch)).await
+    }
+
+    /// Sends a batch and returns the partition's error code.
+    pub(crate) async fn produce(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        acks: Acks,
+        batch: &[u8],
+    ) -> anyhow::Result<i16> {
+        self.send_batch(topic, partition, acks, batch).await?;
+        let produced = self.produced().await?;
+        ensure!(produced.topic == topic, "another topic is answered");
+        ensure!(produced.partition == partition, "another partition is answered");
+        Ok(produced.error_code)
     }
 
     /// The answer to the oldest batch that has none.

@@ -18,7 +18,7 @@ use crate::broker::{self, Broker, Launch};
 use crate::interop::danube_producers::{self, DanubeProducers};
 use crate::interop::scene::Scene;
 use crate::kafka_client::{Acks, Connection};
-use crate::random::Random;
+use crate::random::{self, Random};
 use crate::tools::{Tool, Tools};
 use crate::witness::{Account, Found, Kind, LibrdkafkaProducer, Producer, Settings, Told, Verdict, judge};
 use crate::{process, workspace};
@@ -75,10 +75,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             println!("without {reason}");
         }
     }
-    let binary = match args.broker {
-        Some(binary) => binary,
-        None => workspace::build_keyway().await?,
-    };
+    let binary = workspace::keyway(args.broker).await?;
     let launch = Launch::Keyway { binary, options: args.serve_option };
     let logs = workspace::interop_target().join("logs");
     let (log, broker_log) = (logs.join("killloop.log"), logs.join("killloop.broker.log"));
@@ -86,7 +83,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     broker::fresh_log(&broker_log)?;
     let folder = TempDir::with_prefix("keyway-killloop-")?;
     let mut broker = Broker::start(&launch, &folder.path().join("data"), &broker_log).await?;
-    let seed = args.seed.unwrap_or_else(|| u64::from(std::process::id()));
+    let seed = random::seed(args.seed);
     let killloop = KillLoop { cycles: args.cycles, seed, tools: &tools, log: &log };
     match killloop.run(&mut broker).await {
         Ok(line) => {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::broker::{self, Broker, Launch};
 use crate::kafka_client::{Acks, Connection};
-use crate::random::Random;
+use crate::random::{self, Random};
 use crate::tools::{Tool, Tools};
 use crate::witness::{Account, Found, Kind, Producer, Settings, Verdict, judge};
 use crate::workspace;
@@ -78,14 +78,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         println!("skip powercut: {reason}");
         return Ok(ExitCode::SUCCESS);
     }
-    let launch = match (args.broker, args.apache_kafka) {
-        (_, true) => Launch::ApacheKafka(tools.apache_kafka()?),
-        (Some(binary), false) => Launch::Keyway { binary, options: args.serve_option },
-        (None, false) => {
-            Launch::Keyway { binary: workspace::build_keyway().await?, options: args.serve_option }
-        }
+    let launch = match args.apache_kafka {
+        true => Launch::ApacheKafka(tools.apache_kafka()?),
+        false => Launch::Keyway { binary: workspace::keyway(args.broker).await?, options: args.serve_option },
     };
-    let seed = args.seed.unwrap_or_else(|| u64::from(std::process::id()));
+    let seed = random::seed(args.seed);
     let log = workspace::interop_target().join("logs").join("powercut.broker.log");
     broker::fresh_log(&log)?;
     let powercut = PowerCut { launch: &launch, cuts: args.cuts, seed, log: &log };

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::broker::{self, Broker, Launch};
-use crate::random::Random;
+use crate::random::{self, Random};
 use crate::tools::{Tool, Tools};
 use crate::{http, workspace};
 use arena::Arena;
@@ -90,10 +90,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(reason) = tools.missing(Tool::Python) {
         eprintln!("without Python workers: {reason}");
     }
-    let launch = Launch::keyway(match args.broker {
-        Some(binary) => binary,
-        None => workspace::build_keyway().await?,
-    });
+    let launch = Launch::keyway(workspace::keyway(args.broker).await?);
     let log = workspace::interop_target().join("logs").join("storm.broker.log");
     broker::fresh_log(&log)?;
     let folder = TempDir::with_prefix("keyway-storm-")?;
@@ -103,7 +100,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         workers: args.workers,
         keys: args.keys,
         rate: args.rate,
-        seed: args.seed.unwrap_or_else(|| u64::from(std::process::id())),
+        seed: random::seed(args.seed),
         python: tools.python_interpreter(),
     };
     match storm.rage(&mut broker).await {

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::machine::{self, Usage};
 use super::table::{Sample, Table};
 use crate::broker::{Broker, Launch};
-use crate::kafka_client::{Acks, Connection};
+use crate::kafka_client::Acks;
 use raw::Shape;
 
 /// One closed loop of a round at 100 percent.
@@ -183,15 +183,4 @@ async fn idle_cpu_percent(broker: &Broker, amount: &Amount) -> anyhow::Result<f6
     let before = broker.cpu()?;
     sleep(time).await;
     Ok(100.0 * broker.cpu()?.saturating_sub(before).as_secs_f64() / time.as_secs_f64())
-}
-
-/// One record into a partition, with a connection that is already there.
-async fn produce_one(
-    connection: &mut Connection,
-    topic: &str,
-    partition: i32,
-    batch: &[u8],
-) -> anyhow::Result<i16> {
-    connection.send_batch(topic, partition, Acks::One, batch).await?;
-    Ok(connection.produced().await?.error_code)
 }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::raw::encoded_batch;
-use super::{Amount, idle_cpu_percent, produce_one};
+use super::{Amount, idle_cpu_percent};
 use crate::bench::table::{Sample, Table};
 use crate::broker::{Broker, Launch};
 use crate::kafka_client::{Acks, Connection};
@@ -76,7 +76,7 @@ async fn ready_to_write(connection: &mut Connection, partitions: i32) -> anyhow:
     let batch = encoded_batch(RECORD_BYTES, RECORD_BYTES);
     let began = Instant::now();
     for partition in 0..partitions {
-        while produce_one(connection, TOPIC, partition, &batch).await? != 0 {
+        while connection.produce(TOPIC, partition, Acks::One, &batch).await? != 0 {
             ensure!(began.elapsed() < SERVE_LIMIT, "partition {partition} cannot be written");
             sleep(Duration::from_millis(20)).await;
         }
