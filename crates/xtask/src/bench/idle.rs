@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::time::sleep;
 
+use super::candidate::Candidate;
 use super::table::{Sample, Table};
-use crate::broker::{Broker, Launch};
+use crate::broker::Launch;
 
 /// A broker at rest is one that has had this long to finish its start.
 const REST: Duration = Duration::from_secs(3);
@@ -21,15 +21,13 @@ pub(crate) async fn measure(
 ) -> anyhow::Result<()> {
     for round in 0..rounds {
         for system in super::kafka::order(systems.len(), round) {
-            let data = TempDir::new_in(folder)?;
-            let log = folder.join(format!("{}.log", systems[system].name()));
-            let mut broker = Broker::start(&systems[system], data.path(), &log).await?;
-            let start_ms = broker.start_to_answer().as_secs_f64() * 1000.0;
+            let candidate = Candidate::start(&systems[system], system, folder).await?;
+            let start_ms = candidate.broker.start_to_answer().as_secs_f64() * 1000.0;
             table.add("start to first answer, empty folder", "ms", system, Sample::of(start_ms));
             sleep(REST).await;
-            let resident_mib = broker.resident_bytes()? as f64 / f64::from(1 << 20);
+            let resident_mib = candidate.broker.resident_bytes()? as f64 / f64::from(1 << 20);
             table.add("resident memory at rest", "MiB", system, Sample::of(resident_mib));
-            broker.kill().await?;
+            candidate.stop().await?;
         }
     }
     Ok(())

@@ -1,13 +1,13 @@
 //! Producing and reading over the Kafka protocol with clients that nobody here wrote.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::machine::{self, Usage};
+use super::meter::{Meter, Reading};
 use super::table::{Sample, Table};
 use crate::broker::{Broker, Launch};
 use crate::process;
@@ -93,19 +93,11 @@ impl Bench<'_> {
         (PAYLOAD_BYTES / size).min(RECORDS_MAX) * self.percent / 100
     }
 
-    /// Runs a client and adds what the broker and others used meanwhile.
-    async fn run(&self, system: usize, command: &mut Command) -> anyhow::Result<(String, Duration, Sample)> {
-        let broker = &self.brokers[system];
-        let flush_us = Some(machine::fdatasync_times(self.folder)?.0.as_micros() as f64);
-        let (before, cpu_before) = (Usage::now()?, broker.cpu()?);
-        let started = Instant::now();
+    /// Runs a client; its last line, and what it cost.
+    async fn run(&self, system: usize, command: &mut Command) -> anyhow::Result<(String, Reading)> {
+        let meter = Meter::start_beside_flushes(&self.brokers[system], self.folder)?;
         let finished = process::succeed(command, &self.folder.join("clients.log"), RUN_LIMIT).await?;
-        let took = started.elapsed();
-        let broker_cpu = broker.cpu()?.saturating_sub(cpu_before);
-        let foreign_cpu = Usage::now()?.foreign_share(&before, broker_cpu)?;
-        let sample =
-            Sample { value: 0.0, broker_cpu: Some(broker_cpu), foreign_cpu: Some(foreign_cpu), flush_us };
-        Ok((finished.summary(), took, sample))
+        Ok((finished.summary(), meter.read()?))
     }
 
     /// `kafka-producer-perf-test`, everything but acks at its default: records/s and MB/s as it reports them.
@@ -121,13 +113,13 @@ impl Bench<'_> {
         command.args(["--num-records", &self.records(size).to_string(), "--record-size", &size.to_string()]);
         command.arg("--producer-props").arg(format!("bootstrap.servers={}", self.brokers[system].kafka()));
         command.arg(format!("acks={acks}"));
-        let (line, _, sample) = self.run(system, &mut command).await?;
+        let (line, reading) = self.run(system, &mut command).await?;
         // "100000 records sent, 50000.0 records/sec (4.77 MB/sec), ..."
         let rates = line.split(", ").nth(1).with_context(|| format!("no rates in {line:?}"))?;
         let numbers: Vec<f64> = rates.split([' ', '(']).filter_map(|word| word.parse().ok()).collect();
         let [records, mebibytes] = numbers[..] else { anyhow::bail!("no rates in {line:?}") };
         let megabytes = mebibytes * f64::from(1 << 20) / 1e6;
-        Ok((Sample { value: records, ..sample }, Sample { value: megabytes, ..sample }))
+        Ok((reading.sample(records), reading.sample(megabytes)))
     }
 
     /// `kafka-consumer-perf-test`: MB/s while fetching, without the time to join the group.
@@ -135,11 +127,11 @@ impl Bench<'_> {
         let mut command = self.tools.apache_kafka()?.main_class("org.apache.kafka.tools.ConsumerPerformance");
         command.args(["--bootstrap-server", &self.brokers[system].kafka().to_string(), "--topic", topic]);
         command.args(["--num-records", &self.records(size).to_string(), "--hide-header"]);
-        let (line, _, sample) = self.run(system, &mut command).await?;
+        let (line, reading) = self.run(system, &mut command).await?;
         let columns: Vec<&str> = line.split(", ").collect();
         let fetched = columns.get(8).with_context(|| format!("no fetch rate in {line:?}"))?;
         let megabytes = fetched.trim().parse::<f64>()? * f64::from(1 << 20) / 1e6;
-        Ok(Sample { value: megabytes, ..sample })
+        Ok(reading.sample(megabytes))
     }
 
     /// librdkafka through kcat, a loop in C: lines of a file out, and back to nowhere; wall time of the process.
@@ -158,33 +150,32 @@ impl Bench<'_> {
                 let first = self.folder.join("first-line");
                 std::fs::write(&first, "first\n")?;
                 self.run(system, &mut produce(&first)?).await?;
-                let (_, took, sample) = self.run(system, &mut produce(&lines)?).await?;
-                let rate = self.records(size) as f64 / took.as_secs_f64();
+                let (_, reading) = self.run(system, &mut produce(&lines)?).await?;
+                let rate = self.records(size) as f64 / reading.took.as_secs_f64();
                 let name = format!("produce, librdkafka, {size} B, acks=all");
-                table.add(&name, "records/s", system, Sample { value: rate, ..sample });
+                table.add(&name, "records/s", system, reading.sample(rate));
                 let megabytes = rate * size as f64 / 1e6;
-                table.add(&name, "MB/s", system, Sample { value: megabytes, ..sample });
-                table.add(&name, CPU_PER_GB, system, self.cpu_per_gigabyte(size, sample));
+                table.add(&name, "MB/s", system, reading.sample(megabytes));
+                table.add(&name, CPU_PER_GB, system, self.cpu_per_gigabyte(size, &reading));
 
                 let mut consume = self.tools.kcat()?;
                 consume.args(["-b", &address, "-C", "-t", &topic, "-o", "beginning", "-e", "-q", "-f", ""]);
                 // The end of the topic is noticed by a fetch that finds nothing: half a second by default.
                 consume.args(["-X", "fetch.wait.max.ms=10"]);
-                let (_, took, sample) = self.run(system, &mut consume).await?;
-                let rate = (self.records(size) * size) as f64 / 1e6 / took.as_secs_f64();
+                let (_, reading) = self.run(system, &mut consume).await?;
+                let rate = (self.records(size) * size) as f64 / 1e6 / reading.took.as_secs_f64();
                 let name = format!("catch-up read, librdkafka, {size} B");
-                table.add(&name, "MB/s", system, Sample { value: rate, ..sample });
-                table.add(&name, CPU_PER_GB, system, self.cpu_per_gigabyte(size, sample));
+                table.add(&name, "MB/s", system, reading.sample(rate));
+                table.add(&name, CPU_PER_GB, system, self.cpu_per_gigabyte(size, &reading));
             }
         }
         Ok(())
     }
 
     /// What a run cost the broker for each 10^9 bytes of values.
-    fn cpu_per_gigabyte(&self, size: usize, sample: Sample) -> Sample {
+    fn cpu_per_gigabyte(&self, size: usize, reading: &Reading) -> Sample {
         let gigabytes = (self.records(size) * size) as f64 / 1e9;
-        let seconds = sample.broker_cpu.unwrap_or_default().as_secs_f64();
-        Sample { value: seconds / gigabytes, ..sample }
+        reading.sample(reading.broker_cpu.as_secs_f64() / gigabytes)
     }
 
     /// A file of `size`-byte lines, written once.

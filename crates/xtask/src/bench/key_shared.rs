@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use danube_client::Producer;
-use tempfile::TempDir;
 use tokio::time::{sleep_until, timeout};
 
-use super::machine::Usage;
+use super::candidate::Candidate;
+use super::meter::Meter;
 use super::table::{Sample, Table};
-use crate::broker::{Broker, Launch};
+use crate::broker::Launch;
 use crate::crew::{self, Crew};
 use crate::produce_bytes;
 
@@ -59,74 +59,44 @@ pub(crate) async fn measure(
         for clients in CLIENTS {
             for keys in KEYS {
                 for system in super::kafka::order(systems.len(), round) {
-                    let mut bench = Bench::start(&systems[system], system, folder).await?;
-                    timeout(ROUND_LIMIT, bench.end_to_end(clients, keys, amount, table)).await??;
-                    bench.stop().await?;
+                    let candidate = Candidate::start(&systems[system], system, folder).await?;
+                    timeout(ROUND_LIMIT, candidate.end_to_end(clients, keys, amount, table)).await??;
+                    candidate.stop().await?;
                 }
             }
         }
         for system in super::kafka::order(systems.len(), round) {
-            let mut bench = Bench::start(&systems[system], system, folder).await?;
-            timeout(ROUND_LIMIT, bench.backlog(amount, table)).await??;
-            bench.stop().await?;
+            let candidate = Candidate::start(&systems[system], system, folder).await?;
+            timeout(ROUND_LIMIT, candidate.backlog(amount, table)).await??;
+            candidate.stop().await?;
         }
     }
     Ok(())
 }
 
-/// One broker, and which column it fills.
-struct Bench {
-    broker: Broker,
-    system: usize,
-    _data: TempDir,
-}
-
-/// Processor time and context switches before a measurement.
-struct Meter {
-    began: Instant,
-    usage: Usage,
-    broker: Duration,
-    broker_switches: u64,
-}
-
-impl Bench {
-    async fn start(launch: &Launch, system: usize, folder: &Path) -> anyhow::Result<Self> {
-        let data = TempDir::new_in(folder)?;
-        let log = folder.join(format!("{}.log", launch.name()));
-        Ok(Self { broker: Broker::start(launch, data.path(), &log).await?, system, _data: data })
-    }
-
-    async fn stop(mut self) -> anyhow::Result<()> {
-        self.broker.check_alive()?;
-        self.broker.kill().await
-    }
-
-    fn meter(&self) -> anyhow::Result<Meter> {
-        let (broker, broker_switches) = (self.broker.cpu()?, self.broker.context_switches()?);
-        Ok(Meter { began: Instant::now(), usage: Usage::now()?, broker, broker_switches })
-    }
-
+impl Candidate {
     /// Adds a rate, and what each message cost on either side; returns the rate.
-    fn add_rate(&self, name: &str, messages: usize, meter: &Meter, table: &mut Table) -> anyhow::Result<f64> {
-        let value = messages as f64 / meter.began.elapsed().as_secs_f64();
-        let broker_cpu = self.broker.cpu()?.saturating_sub(meter.broker);
-        let now = Usage::now()?;
-        let foreign_cpu = now.foreign_share(&meter.usage, broker_cpu)?;
-        let sample =
-            Sample { value, broker_cpu: Some(broker_cpu), foreign_cpu: Some(foreign_cpu), flush_us: None };
-        table.add(name, "messages/s", self.system, sample);
+    fn add_rate(
+        &self,
+        name: &str,
+        messages: usize,
+        meter: &Meter<'_>,
+        table: &mut Table,
+    ) -> anyhow::Result<f64> {
+        let reading = meter.read()?;
+        let rate = messages as f64 / reading.took.as_secs_f64();
+        table.add(name, "messages/s", self.system, reading.sample(rate));
         let per_message = |cpu: Duration| Sample::of(cpu.as_secs_f64() * 1e6 / messages as f64);
-        table.add(name, "us of broker CPU a message", self.system, per_message(broker_cpu));
-        table.add(name, "us of client CPU a message", self.system, per_message(now.own_since(&meter.usage)));
-        let switches = self.broker.context_switches()?.saturating_sub(meter.broker_switches);
-        let switches = Sample::of(switches as f64 / messages as f64);
+        table.add(name, "us of broker CPU a message", self.system, per_message(reading.broker_cpu));
+        table.add(name, "us of client CPU a message", self.system, per_message(reading.own_cpu));
+        let switches = Sample::of(reading.broker_switches as f64 / messages as f64);
         table.add(name, "context switches of the broker a message", self.system, switches);
-        Ok(value)
+        Ok(rate)
     }
 
     /// As fast as it goes, then at half of that rate with the latency of every message.
     async fn end_to_end(
-        &mut self,
+        &self,
         clients: usize,
         keys: usize,
         amount: &Amount,
@@ -147,7 +117,7 @@ impl Bench {
 
         let name = format!("{clients} producers, {clients} consumers, {keys} keys");
         let messages = amount.share(MESSAGES) / clients * clients;
-        let meter = self.meter()?;
+        let meter = Meter::start(&self.broker)?;
         let sends = senders.iter_mut().map(|sender| sender.send_all(messages / clients));
         let sends = futures_util::future::try_join_all(sends);
         let (sent, reached) = tokio::join!(sends, crew.reach(messages as u64, PATIENCE));
@@ -180,7 +150,7 @@ impl Bench {
     }
 
     /// What the consumers can acknowledge when there is nothing else to do, then how they drain a backlog.
-    async fn backlog(&mut self, amount: &Amount, table: &mut Table) -> anyhow::Result<()> {
+    async fn backlog(&self, amount: &Amount, table: &mut Table) -> anyhow::Result<()> {
         let name = format!("acks alone, {BACKLOG_CONSUMERS} consumers");
         let ceiling = self.ceiling(&name, amount.share(CEILING_ACKS), table).await?;
         let url = self.broker.danube_url();
@@ -198,7 +168,7 @@ impl Bench {
         }
         eprintln!("a backlog of {messages} messages in {:.1} s", filled.elapsed().as_secs_f64());
         let mut crew = Crew::new(BACKLOG_KEYS, None);
-        let meter = self.meter()?;
+        let meter = Meter::start(&self.broker)?;
         crew.subscribe(&url, TOPIC, SUBSCRIPTION, BACKLOG_CONSUMERS).await?;
         crew.reach(messages as u64, PATIENCE).await?;
         let name = format!("backlog of {messages}, {BACKLOG_KEYS} keys, {BACKLOG_CONSUMERS} consumers");
@@ -227,7 +197,7 @@ impl Bench {
             let message = timeout(PATIENCE, stream.recv()).await.context("a consumer without a message")?;
             holders.push((consumer, message.context("a stream has ended")?, stream));
         }
-        let meter = self.meter()?;
+        let meter = Meter::start(&self.broker)?;
         let mut tasks = tokio::task::JoinSet::new();
         for (mut consumer, message, stream) in holders {
             tasks.spawn(async move {

@@ -3,11 +3,13 @@
 //! Two noisy cores make single numbers worthless, so every round measures both in an order that alternates, and what
 //! counts is the ratio within a round.
 
+mod candidate;
 mod idle;
 mod kafka;
 mod key_shared;
 mod log;
 mod machine;
+mod meter;
 mod table;
 
 use std::os::unix::process::CommandExt;

@@ -9,11 +9,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::machine::{self, Usage};
-use super::table::{Sample, Table};
+use super::candidate::Candidate;
+use super::machine;
+use super::meter::Meter;
+use super::table::Table;
 use crate::broker::{Broker, Launch};
 use crate::kafka_client::Acks;
 use raw::Shape;
@@ -73,13 +74,13 @@ pub(crate) async fn measure(
     for round in 0..amount.rounds {
         for (name, shape) in SHAPES {
             for system in super::kafka::order(systems.len(), round) {
-                let bench = Bench::start(&systems[system], system, folder, amount).await?;
-                bench.closed_loop(name, shape, amount, table).await?;
+                let candidate = start(&systems[system], system, folder, amount).await?;
+                candidate.closed_loop(name, shape, amount, table).await?;
             }
         }
         for system in super::kafka::order(systems.len(), round) {
-            let bench = Bench::start(&systems[system], system, folder, amount).await?;
-            bench.open_loop(amount, table).await?;
+            let candidate = start(&systems[system], system, folder, amount).await?;
+            candidate.open_loop(amount, table).await?;
         }
         for system in super::kafka::order(systems.len(), round) {
             restart::measure(&systems[system], system, amount, folder, table).await?;
@@ -88,28 +89,15 @@ pub(crate) async fn measure(
     Ok(())
 }
 
-/// A broker on an empty folder.
-struct Bench {
-    broker: Broker,
-    system: usize,
-    folder: TempDir,
+/// Starts a broker, at full size only once the machine has nothing else to do.
+async fn start(launch: &Launch, system: usize, folder: &Path, amount: &Amount) -> anyhow::Result<Candidate> {
+    if amount.percent >= 100 {
+        machine::wait_until_idle().await?;
+    }
+    Candidate::start(launch, system, folder).await
 }
 
-impl Bench {
-    async fn start(launch: &Launch, system: usize, folder: &Path, amount: &Amount) -> anyhow::Result<Self> {
-        if amount.percent >= 100 {
-            machine::wait_until_idle().await?;
-        }
-        let data = TempDir::new_in(folder)?;
-        let log = folder.join(format!("{}.log", launch.name()));
-        Ok(Self { broker: Broker::start(launch, data.path(), &log).await?, system, folder: data })
-    }
-
-    async fn stop(mut self) -> anyhow::Result<()> {
-        self.broker.check_alive()?;
-        self.broker.kill().await
-    }
-
+impl Candidate {
     async fn closed_loop(
         self,
         name: &str,
@@ -119,24 +107,16 @@ impl Bench {
     ) -> anyhow::Result<()> {
         let address = self.broker.kafka();
         raw::run(address, "warm-up", Acks::All, shape, amount.warm_up()).await?;
-        let flush = machine::fdatasync_times(self.folder.path())?;
-        let (usage, cpu) = (Usage::now()?, self.broker.cpu()?);
+        let meter = Meter::start_beside_flushes(&self.broker, self.data.path())?;
         let ran = raw::run(address, "measured", Acks::All, shape, amount.time(LOOP_TIME)).await?;
-        let broker_cpu = self.broker.cpu()?.saturating_sub(cpu);
-        let foreign_cpu = Usage::now()?.foreign_share(&usage, broker_cpu)?;
-        let sample = |value| Sample {
-            value,
-            broker_cpu: Some(broker_cpu),
-            foreign_cpu: Some(foreign_cpu),
-            flush_us: Some(flush.0.as_micros() as f64),
-        };
-        let mut add = |unit, value| table.add(name, unit, self.system, sample(value));
+        let reading = meter.read()?;
+        let mut add = |unit, value| table.add(name, unit, self.system, reading.sample(value));
         if shape.batch_bytes > 0 {
             add("MB/s", ran.megabytes_per_s());
-            add("broker CPU s/GB", broker_cpu.as_secs_f64() / ran.gigabytes());
+            add("broker CPU s/GB", reading.broker_cpu.as_secs_f64() / ran.gigabytes());
         } else {
             add("requests/s", ran.requests_per_s());
-            add("us of broker CPU a request", broker_cpu.as_secs_f64() * 1e6 / ran.requests as f64);
+            add("us of broker CPU a request", reading.broker_cpu.as_secs_f64() * 1e6 / ran.requests as f64);
         }
         percentiles(&ran.latency, &mut add);
         add("peak resident MiB", self.broker.peak_resident_bytes()? as f64 / f64::from(1 << 20));
@@ -155,16 +135,12 @@ impl Bench {
             })
         };
         run(amount.count(OPEN_LOOP_WARM_UP)).await??;
-        let flush = machine::fdatasync_times(self.folder.path())?;
-        let (usage, cpu) = (Usage::now()?, self.broker.cpu()?);
+        let meter = Meter::start_beside_flushes(&self.broker, self.data.path())?;
         let latency = run(amount.count(OPEN_LOOP_REQUESTS)).await??;
-        let broker_cpu = self.broker.cpu()?.saturating_sub(cpu);
-        let foreign_cpu = Usage::now()?.foreign_share(&usage, broker_cpu)?;
+        let reading = meter.read()?;
         let name = format!("open loop, {OPEN_LOOP_RATE}/s, {OPEN_LOOP_RECORD_BYTES} B");
         percentiles(&latency, &mut |unit, value| {
-            let flush_us = Some(flush.0.as_micros() as f64);
-            let (broker_cpu, foreign_cpu) = (Some(broker_cpu), Some(foreign_cpu));
-            table.add(&name, unit, self.system, Sample { value, broker_cpu, foreign_cpu, flush_us });
+            table.add(&name, unit, self.system, reading.sample(value));
         });
         self.stop().await
     }

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::raw::encoded_batch;
 use super::{Amount, idle_cpu_percent};
+use crate::bench::candidate::Candidate;
 use crate::bench::table::{Sample, Table};
 use crate::broker::{Broker, Launch};
 use crate::kafka_client::{Acks, Connection};
@@ -33,9 +33,8 @@ pub(super) async fn measure(
     folder: &Path,
     table: &mut Table,
 ) -> anyhow::Result<()> {
-    let data = TempDir::new_in(folder)?;
-    let log = folder.join(format!("{}.log", launch.name()));
-    let mut broker = Broker::start(launch, data.path(), &log).await?;
+    let mut candidate = Candidate::start(launch, system, folder).await?;
+    let broker = &mut candidate.broker;
     let mut add = |what: &str, unit, value| {
         let name = format!("{what}, {} partitions", amount.partitions);
         table.add(&name, unit, system, Sample::of(value));
@@ -48,14 +47,14 @@ pub(super) async fn measure(
     let bytes = BYTES * u64::from(amount.percent) / 100;
     fill(&mut connection, amount.partitions, bytes).await?;
     sleep(SETTLE).await;
-    add("idle CPU", "% of a core", idle_cpu_percent(&broker, amount).await?);
+    add("idle CPU", "% of a core", idle_cpu_percent(broker, amount).await?);
     add("resident memory", "MiB", broker.resident_bytes()? as f64 / f64::from(1 << 20));
 
     let (took, status) = broker.terminate(STOP_LIMIT).await?;
     // Apache Kafka leaves with 143 after SIGTERM.
     ensure!(status.success() || broker.is_kafka(), "left with {status} after SIGTERM");
     add("clean stop", "ms", took.as_secs_f64() * 1e3);
-    let (answer, record) = start_and_read(&mut broker).await?;
+    let (answer, record) = start_and_read(broker).await?;
     add("clean restart, first answer", "ms", answer);
     add("clean restart, first record", "ms", record);
 
@@ -64,11 +63,10 @@ pub(super) async fn measure(
     ready_to_write(&mut connection, amount.partitions).await?;
     fill(&mut connection, amount.partitions, bytes / 4).await?;
     broker.kill().await?;
-    let (answer, record) = start_and_read(&mut broker).await?;
+    let (answer, record) = start_and_read(broker).await?;
     add("kill -9 restart, first answer", "ms", answer);
     add("kill -9 restart, first record", "ms", record);
-    broker.check_alive()?;
-    broker.kill().await
+    candidate.stop().await
 }
 
 /// Writes one record to each partition; a broker may have answered the creation before they can be written.
