@@ -234,6 +234,14 @@ impl Decoder {
         Ok(Some(elements))
     }
 
+    /// A struct, or null, which a byte in front tells.
+    pub(crate) fn nullable_struct<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, DecodeError> {
+        if self.i8()? < 0 { Ok(None) } else { read(self).map(Some) }
+    }
+
     /// The count of a list whose elements take at least `len_min` bytes each: never more than can be there.
     fn count(&mut self, len_min: usize) -> Result<Option<usize>, DecodeError> {
         assert!(len_min > 0, "an element takes at least one byte");

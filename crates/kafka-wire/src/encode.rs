@@ -148,6 +148,15 @@ impl<'a> Encoder<'a> {
         elements.unwrap_or_default().iter().try_for_each(|element| write(self, element))
     }
 
+    pub(crate) fn nullable_struct<T>(
+        &mut self,
+        value: Option<&T>,
+        write: impl FnOnce(&mut Self, &T) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        self.i8(if value.is_some() { 1 } else { -1 });
+        value.map_or(Ok(()), |value| write(self, value))
+    }
+
     /// The length of bytes or a list; `None` for null.
     pub(crate) fn len(&mut self, len: Option<usize>) -> Result<(), EncodeError> {
         let len = len.map(|len| self.bounded(len, i32::MAX as usize)).transpose()?;

@@ -140,7 +140,7 @@ async fn answer(call: Call<'_>, mut body: Decoder) -> Reply {
         Request::IncrementalAlterConfigs(request) => {
             incremental_alter_configs::handle(&call, request).await.into()
         }
-        Request::Produce(_) | Request::Fetch(_) | Request::SaslHandshake(_) => unreachable!("handled before"),
+        other => unreachable!("{} is handled before, or not advertised", other.api_key().name()),
     };
     match answer {
         Answer::Now(response) => head.reply(&response),

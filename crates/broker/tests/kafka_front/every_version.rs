@@ -66,7 +66,7 @@ fn error_code(response: &Response) -> i16 {
         Response::DeleteGroups(r) => r.results[0].error_code % 69,
         Response::IncrementalAlterConfigs(r) => r.responses[0].error_code,
         Response::DescribeCluster(r) => r.error_code,
-        Response::SaslHandshake(_) => unreachable!("not advertised"),
+        other => unreachable!("{} is not advertised", other.api_key().name()),
     }
 }
 

@@ -48,16 +48,56 @@ pub mod init_producer_id;
 pub use init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 pub mod offset_for_leader_epoch;
 pub use offset_for_leader_epoch::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
+pub mod add_partitions_to_txn;
+pub use add_partitions_to_txn::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse};
+pub mod add_offsets_to_txn;
+pub use add_offsets_to_txn::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
+pub mod end_txn;
+pub use end_txn::{EndTxnRequest, EndTxnResponse};
+pub mod write_txn_markers;
+pub use write_txn_markers::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
+pub mod txn_offset_commit;
+pub use txn_offset_commit::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 pub mod describe_configs;
 pub use describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse};
+pub mod alter_configs;
+pub use alter_configs::{AlterConfigsRequest, AlterConfigsResponse};
+pub mod describe_log_dirs;
+pub use describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 pub mod create_partitions;
 pub use create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
 pub mod delete_groups;
 pub use delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
+pub mod elect_leaders;
+pub use elect_leaders::{ElectLeadersRequest, ElectLeadersResponse};
 pub mod incremental_alter_configs;
 pub use incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+pub mod list_partition_reassignments;
+pub use list_partition_reassignments::{
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
+};
+pub mod offset_delete;
+pub use offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
+pub mod describe_quorum;
+pub use describe_quorum::{DescribeQuorumRequest, DescribeQuorumResponse};
+pub mod update_features;
+pub use update_features::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 pub mod describe_cluster;
 pub use describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
+pub mod describe_producers;
+pub use describe_producers::{DescribeProducersRequest, DescribeProducersResponse};
+pub mod describe_transactions;
+pub use describe_transactions::{DescribeTransactionsRequest, DescribeTransactionsResponse};
+pub mod list_transactions;
+pub use list_transactions::{ListTransactionsRequest, ListTransactionsResponse};
+pub mod consumer_group_heartbeat;
+pub use consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+pub mod consumer_group_describe;
+pub use consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
+pub mod list_config_resources;
+pub use list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse};
+pub mod describe_topic_partitions;
+pub use describe_topic_partitions::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
 pub mod headers;
 pub use headers::{RequestHeader, ResponseHeader};
 
@@ -105,16 +145,54 @@ pub enum Request {
     InitProducerId(InitProducerIdRequest),
     /// OffsetForLeaderEpoch.
     OffsetForLeaderEpoch(OffsetForLeaderEpochRequest),
+    /// AddPartitionsToTxn.
+    AddPartitionsToTxn(AddPartitionsToTxnRequest),
+    /// AddOffsetsToTxn.
+    AddOffsetsToTxn(AddOffsetsToTxnRequest),
+    /// EndTxn.
+    EndTxn(EndTxnRequest),
+    /// WriteTxnMarkers.
+    WriteTxnMarkers(WriteTxnMarkersRequest),
+    /// TxnOffsetCommit.
+    TxnOffsetCommit(TxnOffsetCommitRequest),
     /// DescribeConfigs.
     DescribeConfigs(DescribeConfigsRequest),
+    /// AlterConfigs.
+    AlterConfigs(AlterConfigsRequest),
+    /// DescribeLogDirs.
+    DescribeLogDirs(DescribeLogDirsRequest),
     /// CreatePartitions.
     CreatePartitions(CreatePartitionsRequest),
     /// DeleteGroups.
     DeleteGroups(DeleteGroupsRequest),
+    /// ElectLeaders.
+    ElectLeaders(ElectLeadersRequest),
     /// IncrementalAlterConfigs.
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
+    /// ListPartitionReassignments.
+    ListPartitionReassignments(ListPartitionReassignmentsRequest),
+    /// OffsetDelete.
+    OffsetDelete(OffsetDeleteRequest),
+    /// DescribeQuorum.
+    DescribeQuorum(DescribeQuorumRequest),
+    /// UpdateFeatures.
+    UpdateFeatures(UpdateFeaturesRequest),
     /// DescribeCluster.
     DescribeCluster(DescribeClusterRequest),
+    /// DescribeProducers.
+    DescribeProducers(DescribeProducersRequest),
+    /// DescribeTransactions.
+    DescribeTransactions(DescribeTransactionsRequest),
+    /// ListTransactions.
+    ListTransactions(ListTransactionsRequest),
+    /// ConsumerGroupHeartbeat.
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest),
+    /// ConsumerGroupDescribe.
+    ConsumerGroupDescribe(ConsumerGroupDescribeRequest),
+    /// ListConfigResources.
+    ListConfigResources(ListConfigResourcesRequest),
+    /// DescribeTopicPartitions.
+    DescribeTopicPartitions(DescribeTopicPartitionsRequest),
 }
 
 impl Request {
@@ -145,18 +223,63 @@ impl Request {
             ApiKey::OffsetForLeaderEpoch => {
                 OffsetForLeaderEpochRequest::decode(body, version).map(Self::OffsetForLeaderEpoch)
             }
+            ApiKey::AddPartitionsToTxn => {
+                AddPartitionsToTxnRequest::decode(body, version).map(Self::AddPartitionsToTxn)
+            }
+            ApiKey::AddOffsetsToTxn => {
+                AddOffsetsToTxnRequest::decode(body, version).map(Self::AddOffsetsToTxn)
+            }
+            ApiKey::EndTxn => EndTxnRequest::decode(body, version).map(Self::EndTxn),
+            ApiKey::WriteTxnMarkers => {
+                WriteTxnMarkersRequest::decode(body, version).map(Self::WriteTxnMarkers)
+            }
+            ApiKey::TxnOffsetCommit => {
+                TxnOffsetCommitRequest::decode(body, version).map(Self::TxnOffsetCommit)
+            }
             ApiKey::DescribeConfigs => {
                 DescribeConfigsRequest::decode(body, version).map(Self::DescribeConfigs)
+            }
+            ApiKey::AlterConfigs => AlterConfigsRequest::decode(body, version).map(Self::AlterConfigs),
+            ApiKey::DescribeLogDirs => {
+                DescribeLogDirsRequest::decode(body, version).map(Self::DescribeLogDirs)
             }
             ApiKey::CreatePartitions => {
                 CreatePartitionsRequest::decode(body, version).map(Self::CreatePartitions)
             }
             ApiKey::DeleteGroups => DeleteGroupsRequest::decode(body, version).map(Self::DeleteGroups),
+            ApiKey::ElectLeaders => ElectLeadersRequest::decode(body, version).map(Self::ElectLeaders),
             ApiKey::IncrementalAlterConfigs => {
                 IncrementalAlterConfigsRequest::decode(body, version).map(Self::IncrementalAlterConfigs)
             }
+            ApiKey::ListPartitionReassignments => {
+                ListPartitionReassignmentsRequest::decode(body, version).map(Self::ListPartitionReassignments)
+            }
+            ApiKey::OffsetDelete => OffsetDeleteRequest::decode(body, version).map(Self::OffsetDelete),
+            ApiKey::DescribeQuorum => DescribeQuorumRequest::decode(body, version).map(Self::DescribeQuorum),
+            ApiKey::UpdateFeatures => UpdateFeaturesRequest::decode(body, version).map(Self::UpdateFeatures),
             ApiKey::DescribeCluster => {
                 DescribeClusterRequest::decode(body, version).map(Self::DescribeCluster)
+            }
+            ApiKey::DescribeProducers => {
+                DescribeProducersRequest::decode(body, version).map(Self::DescribeProducers)
+            }
+            ApiKey::DescribeTransactions => {
+                DescribeTransactionsRequest::decode(body, version).map(Self::DescribeTransactions)
+            }
+            ApiKey::ListTransactions => {
+                ListTransactionsRequest::decode(body, version).map(Self::ListTransactions)
+            }
+            ApiKey::ConsumerGroupHeartbeat => {
+                ConsumerGroupHeartbeatRequest::decode(body, version).map(Self::ConsumerGroupHeartbeat)
+            }
+            ApiKey::ConsumerGroupDescribe => {
+                ConsumerGroupDescribeRequest::decode(body, version).map(Self::ConsumerGroupDescribe)
+            }
+            ApiKey::ListConfigResources => {
+                ListConfigResourcesRequest::decode(body, version).map(Self::ListConfigResources)
+            }
+            ApiKey::DescribeTopicPartitions => {
+                DescribeTopicPartitionsRequest::decode(body, version).map(Self::DescribeTopicPartitions)
             }
             _ => Err(DecodeError::Api { api }),
         }
@@ -185,11 +308,30 @@ impl Request {
             Self::DeleteRecords(message) => message.encode(out, version),
             Self::InitProducerId(message) => message.encode(out, version),
             Self::OffsetForLeaderEpoch(message) => message.encode(out, version),
+            Self::AddPartitionsToTxn(message) => message.encode(out, version),
+            Self::AddOffsetsToTxn(message) => message.encode(out, version),
+            Self::EndTxn(message) => message.encode(out, version),
+            Self::WriteTxnMarkers(message) => message.encode(out, version),
+            Self::TxnOffsetCommit(message) => message.encode(out, version),
             Self::DescribeConfigs(message) => message.encode(out, version),
+            Self::AlterConfigs(message) => message.encode(out, version),
+            Self::DescribeLogDirs(message) => message.encode(out, version),
             Self::CreatePartitions(message) => message.encode(out, version),
             Self::DeleteGroups(message) => message.encode(out, version),
+            Self::ElectLeaders(message) => message.encode(out, version),
             Self::IncrementalAlterConfigs(message) => message.encode(out, version),
+            Self::ListPartitionReassignments(message) => message.encode(out, version),
+            Self::OffsetDelete(message) => message.encode(out, version),
+            Self::DescribeQuorum(message) => message.encode(out, version),
+            Self::UpdateFeatures(message) => message.encode(out, version),
             Self::DescribeCluster(message) => message.encode(out, version),
+            Self::DescribeProducers(message) => message.encode(out, version),
+            Self::DescribeTransactions(message) => message.encode(out, version),
+            Self::ListTransactions(message) => message.encode(out, version),
+            Self::ConsumerGroupHeartbeat(message) => message.encode(out, version),
+            Self::ConsumerGroupDescribe(message) => message.encode(out, version),
+            Self::ListConfigResources(message) => message.encode(out, version),
+            Self::DescribeTopicPartitions(message) => message.encode(out, version),
         }
     }
 
@@ -217,11 +359,30 @@ impl Request {
             Self::DeleteRecords(_) => ApiKey::DeleteRecords,
             Self::InitProducerId(_) => ApiKey::InitProducerId,
             Self::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
+            Self::AddPartitionsToTxn(_) => ApiKey::AddPartitionsToTxn,
+            Self::AddOffsetsToTxn(_) => ApiKey::AddOffsetsToTxn,
+            Self::EndTxn(_) => ApiKey::EndTxn,
+            Self::WriteTxnMarkers(_) => ApiKey::WriteTxnMarkers,
+            Self::TxnOffsetCommit(_) => ApiKey::TxnOffsetCommit,
             Self::DescribeConfigs(_) => ApiKey::DescribeConfigs,
+            Self::AlterConfigs(_) => ApiKey::AlterConfigs,
+            Self::DescribeLogDirs(_) => ApiKey::DescribeLogDirs,
             Self::CreatePartitions(_) => ApiKey::CreatePartitions,
             Self::DeleteGroups(_) => ApiKey::DeleteGroups,
+            Self::ElectLeaders(_) => ApiKey::ElectLeaders,
             Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
+            Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
+            Self::OffsetDelete(_) => ApiKey::OffsetDelete,
+            Self::DescribeQuorum(_) => ApiKey::DescribeQuorum,
+            Self::UpdateFeatures(_) => ApiKey::UpdateFeatures,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
+            Self::DescribeProducers(_) => ApiKey::DescribeProducers,
+            Self::DescribeTransactions(_) => ApiKey::DescribeTransactions,
+            Self::ListTransactions(_) => ApiKey::ListTransactions,
+            Self::ConsumerGroupHeartbeat(_) => ApiKey::ConsumerGroupHeartbeat,
+            Self::ConsumerGroupDescribe(_) => ApiKey::ConsumerGroupDescribe,
+            Self::ListConfigResources(_) => ApiKey::ListConfigResources,
+            Self::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
         }
     }
 }
@@ -270,16 +431,54 @@ pub enum Response {
     InitProducerId(InitProducerIdResponse),
     /// OffsetForLeaderEpoch.
     OffsetForLeaderEpoch(OffsetForLeaderEpochResponse),
+    /// AddPartitionsToTxn.
+    AddPartitionsToTxn(AddPartitionsToTxnResponse),
+    /// AddOffsetsToTxn.
+    AddOffsetsToTxn(AddOffsetsToTxnResponse),
+    /// EndTxn.
+    EndTxn(EndTxnResponse),
+    /// WriteTxnMarkers.
+    WriteTxnMarkers(WriteTxnMarkersResponse),
+    /// TxnOffsetCommit.
+    TxnOffsetCommit(TxnOffsetCommitResponse),
     /// DescribeConfigs.
     DescribeConfigs(DescribeConfigsResponse),
+    /// AlterConfigs.
+    AlterConfigs(AlterConfigsResponse),
+    /// DescribeLogDirs.
+    DescribeLogDirs(DescribeLogDirsResponse),
     /// CreatePartitions.
     CreatePartitions(CreatePartitionsResponse),
     /// DeleteGroups.
     DeleteGroups(DeleteGroupsResponse),
+    /// ElectLeaders.
+    ElectLeaders(ElectLeadersResponse),
     /// IncrementalAlterConfigs.
     IncrementalAlterConfigs(IncrementalAlterConfigsResponse),
+    /// ListPartitionReassignments.
+    ListPartitionReassignments(ListPartitionReassignmentsResponse),
+    /// OffsetDelete.
+    OffsetDelete(OffsetDeleteResponse),
+    /// DescribeQuorum.
+    DescribeQuorum(DescribeQuorumResponse),
+    /// UpdateFeatures.
+    UpdateFeatures(UpdateFeaturesResponse),
     /// DescribeCluster.
     DescribeCluster(DescribeClusterResponse),
+    /// DescribeProducers.
+    DescribeProducers(DescribeProducersResponse),
+    /// DescribeTransactions.
+    DescribeTransactions(DescribeTransactionsResponse),
+    /// ListTransactions.
+    ListTransactions(ListTransactionsResponse),
+    /// ConsumerGroupHeartbeat.
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse),
+    /// ConsumerGroupDescribe.
+    ConsumerGroupDescribe(ConsumerGroupDescribeResponse),
+    /// ListConfigResources.
+    ListConfigResources(ListConfigResourcesResponse),
+    /// DescribeTopicPartitions.
+    DescribeTopicPartitions(DescribeTopicPartitionsResponse),
 }
 
 impl Response {
@@ -310,18 +509,62 @@ impl Response {
             ApiKey::OffsetForLeaderEpoch => {
                 OffsetForLeaderEpochResponse::decode(body, version).map(Self::OffsetForLeaderEpoch)
             }
+            ApiKey::AddPartitionsToTxn => {
+                AddPartitionsToTxnResponse::decode(body, version).map(Self::AddPartitionsToTxn)
+            }
+            ApiKey::AddOffsetsToTxn => {
+                AddOffsetsToTxnResponse::decode(body, version).map(Self::AddOffsetsToTxn)
+            }
+            ApiKey::EndTxn => EndTxnResponse::decode(body, version).map(Self::EndTxn),
+            ApiKey::WriteTxnMarkers => {
+                WriteTxnMarkersResponse::decode(body, version).map(Self::WriteTxnMarkers)
+            }
+            ApiKey::TxnOffsetCommit => {
+                TxnOffsetCommitResponse::decode(body, version).map(Self::TxnOffsetCommit)
+            }
             ApiKey::DescribeConfigs => {
                 DescribeConfigsResponse::decode(body, version).map(Self::DescribeConfigs)
+            }
+            ApiKey::AlterConfigs => AlterConfigsResponse::decode(body, version).map(Self::AlterConfigs),
+            ApiKey::DescribeLogDirs => {
+                DescribeLogDirsResponse::decode(body, version).map(Self::DescribeLogDirs)
             }
             ApiKey::CreatePartitions => {
                 CreatePartitionsResponse::decode(body, version).map(Self::CreatePartitions)
             }
             ApiKey::DeleteGroups => DeleteGroupsResponse::decode(body, version).map(Self::DeleteGroups),
+            ApiKey::ElectLeaders => ElectLeadersResponse::decode(body, version).map(Self::ElectLeaders),
             ApiKey::IncrementalAlterConfigs => {
                 IncrementalAlterConfigsResponse::decode(body, version).map(Self::IncrementalAlterConfigs)
             }
+            ApiKey::ListPartitionReassignments => ListPartitionReassignmentsResponse::decode(body, version)
+                .map(Self::ListPartitionReassignments),
+            ApiKey::OffsetDelete => OffsetDeleteResponse::decode(body, version).map(Self::OffsetDelete),
+            ApiKey::DescribeQuorum => DescribeQuorumResponse::decode(body, version).map(Self::DescribeQuorum),
+            ApiKey::UpdateFeatures => UpdateFeaturesResponse::decode(body, version).map(Self::UpdateFeatures),
             ApiKey::DescribeCluster => {
                 DescribeClusterResponse::decode(body, version).map(Self::DescribeCluster)
+            }
+            ApiKey::DescribeProducers => {
+                DescribeProducersResponse::decode(body, version).map(Self::DescribeProducers)
+            }
+            ApiKey::DescribeTransactions => {
+                DescribeTransactionsResponse::decode(body, version).map(Self::DescribeTransactions)
+            }
+            ApiKey::ListTransactions => {
+                ListTransactionsResponse::decode(body, version).map(Self::ListTransactions)
+            }
+            ApiKey::ConsumerGroupHeartbeat => {
+                ConsumerGroupHeartbeatResponse::decode(body, version).map(Self::ConsumerGroupHeartbeat)
+            }
+            ApiKey::ConsumerGroupDescribe => {
+                ConsumerGroupDescribeResponse::decode(body, version).map(Self::ConsumerGroupDescribe)
+            }
+            ApiKey::ListConfigResources => {
+                ListConfigResourcesResponse::decode(body, version).map(Self::ListConfigResources)
+            }
+            ApiKey::DescribeTopicPartitions => {
+                DescribeTopicPartitionsResponse::decode(body, version).map(Self::DescribeTopicPartitions)
             }
             _ => Err(DecodeError::Api { api }),
         }
@@ -350,11 +593,30 @@ impl Response {
             Self::DeleteRecords(message) => message.encode(out, version),
             Self::InitProducerId(message) => message.encode(out, version),
             Self::OffsetForLeaderEpoch(message) => message.encode(out, version),
+            Self::AddPartitionsToTxn(message) => message.encode(out, version),
+            Self::AddOffsetsToTxn(message) => message.encode(out, version),
+            Self::EndTxn(message) => message.encode(out, version),
+            Self::WriteTxnMarkers(message) => message.encode(out, version),
+            Self::TxnOffsetCommit(message) => message.encode(out, version),
             Self::DescribeConfigs(message) => message.encode(out, version),
+            Self::AlterConfigs(message) => message.encode(out, version),
+            Self::DescribeLogDirs(message) => message.encode(out, version),
             Self::CreatePartitions(message) => message.encode(out, version),
             Self::DeleteGroups(message) => message.encode(out, version),
+            Self::ElectLeaders(message) => message.encode(out, version),
             Self::IncrementalAlterConfigs(message) => message.encode(out, version),
+            Self::ListPartitionReassignments(message) => message.encode(out, version),
+            Self::OffsetDelete(message) => message.encode(out, version),
+            Self::DescribeQuorum(message) => message.encode(out, version),
+            Self::UpdateFeatures(message) => message.encode(out, version),
             Self::DescribeCluster(message) => message.encode(out, version),
+            Self::DescribeProducers(message) => message.encode(out, version),
+            Self::DescribeTransactions(message) => message.encode(out, version),
+            Self::ListTransactions(message) => message.encode(out, version),
+            Self::ConsumerGroupHeartbeat(message) => message.encode(out, version),
+            Self::ConsumerGroupDescribe(message) => message.encode(out, version),
+            Self::ListConfigResources(message) => message.encode(out, version),
+            Self::DescribeTopicPartitions(message) => message.encode(out, version),
         }
     }
 
@@ -382,11 +644,30 @@ impl Response {
             Self::DeleteRecords(_) => ApiKey::DeleteRecords,
             Self::InitProducerId(_) => ApiKey::InitProducerId,
             Self::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
+            Self::AddPartitionsToTxn(_) => ApiKey::AddPartitionsToTxn,
+            Self::AddOffsetsToTxn(_) => ApiKey::AddOffsetsToTxn,
+            Self::EndTxn(_) => ApiKey::EndTxn,
+            Self::WriteTxnMarkers(_) => ApiKey::WriteTxnMarkers,
+            Self::TxnOffsetCommit(_) => ApiKey::TxnOffsetCommit,
             Self::DescribeConfigs(_) => ApiKey::DescribeConfigs,
+            Self::AlterConfigs(_) => ApiKey::AlterConfigs,
+            Self::DescribeLogDirs(_) => ApiKey::DescribeLogDirs,
             Self::CreatePartitions(_) => ApiKey::CreatePartitions,
             Self::DeleteGroups(_) => ApiKey::DeleteGroups,
+            Self::ElectLeaders(_) => ApiKey::ElectLeaders,
             Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
+            Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
+            Self::OffsetDelete(_) => ApiKey::OffsetDelete,
+            Self::DescribeQuorum(_) => ApiKey::DescribeQuorum,
+            Self::UpdateFeatures(_) => ApiKey::UpdateFeatures,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
+            Self::DescribeProducers(_) => ApiKey::DescribeProducers,
+            Self::DescribeTransactions(_) => ApiKey::DescribeTransactions,
+            Self::ListTransactions(_) => ApiKey::ListTransactions,
+            Self::ConsumerGroupHeartbeat(_) => ApiKey::ConsumerGroupHeartbeat,
+            Self::ConsumerGroupDescribe(_) => ApiKey::ConsumerGroupDescribe,
+            Self::ListConfigResources(_) => ApiKey::ListConfigResources,
+            Self::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
         }
     }
 }

@@ -15,6 +15,8 @@ enum Value {
     Blob(Option<Vec<u8>>, bool),
     List(Option<Vec<Value>>),
     Struct(Vec<(Option<u32>, Value)>),
+    /// A struct that may be null.
+    Optional(Option<Box<Value>>),
 }
 
 /// The bytes of a random message of `version`. With `unknown_tags`, also tagged fields that no version has.
@@ -62,6 +64,9 @@ fn random_value(rng: &mut Rng, field: &Field, ty: &str, version: i16) -> Value {
             let mut bytes = small.to_be_bytes().repeat(2);
             Value::Fixed(bytes.split_off(16 - fixed_len(ty).expect("checked")))
         }
+        _ if nullable => {
+            Value::Optional((!null).then(|| Box::new(random_struct(rng, &field.fields, version))))
+        }
         _ => random_struct(rng, &field.fields, version),
     }
 }
@@ -81,6 +86,7 @@ fn default(field: &Field, version: i16) -> Value {
         "bytes" => Value::Blob((!null).then(Vec::new), false),
         "bool" => Value::Fixed(vec![u8::from(given == Some("true"))]),
         ty => match fixed_len(ty) {
+            None if null => Value::Optional(None),
             Some(len) => {
                 let number: i128 = given.map_or(0, |number| number.parse().expect("a number"));
                 Value::Fixed(number.to_be_bytes()[16 - len..].to_vec())
@@ -115,6 +121,12 @@ fn write(out: &mut Vec<u8>, value: &Value, flexible: bool, unknown: &mut Option<
         Value::Blob(bytes, short) => {
             write_len(out, bytes.as_ref().map(Vec::len), flexible, *short);
             out.put_slice(bytes.as_deref().unwrap_or_default());
+        }
+        Value::Optional(value) => {
+            out.put_i8(if value.is_some() { 1 } else { -1 });
+            if let Some(value) = value {
+                write(out, value, flexible, unknown);
+            }
         }
         Value::List(elements) => {
             write_len(out, elements.as_ref().map(Vec::len), flexible, false);

@@ -25,6 +25,7 @@ pub(super) struct Api {
 }
 
 /// A request, a response or a header.
+#[derive(Clone)]
 pub(super) struct Message {
     pub(super) kind: String,
     pub(super) name: String,
@@ -34,7 +35,7 @@ pub(super) struct Message {
 }
 
 /// One field, with the fields of its struct if it is one.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) struct Field {
     pub(super) name: String,
     pub(super) ty: String,
@@ -51,6 +52,12 @@ impl Field {
     /// The type of the elements, if the field is an array.
     pub(super) fn element(&self) -> Option<&str> {
         self.ty.strip_prefix("[]")
+    }
+
+    /// Gives the struct that the field, or each of its elements, is another name.
+    pub(super) fn rename_struct(&mut self, name: &str) {
+        let array = if self.element().is_some() { "[]" } else { "" };
+        self.ty = format!("{array}{name}");
     }
 
     /// The name of the struct that the field, or each of its elements, is.

@@ -7,7 +7,7 @@ use super::{
 };
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
-use std::{fmt::Write, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 /// The APIs whose messages we generate.
 const APIS: &[&str] = &[
@@ -31,11 +31,30 @@ const APIS: &[&str] = &[
     "DeleteRecords",
     "InitProducerId",
     "OffsetForLeaderEpoch",
+    "AddPartitionsToTxn",
+    "AddOffsetsToTxn",
+    "EndTxn",
+    "WriteTxnMarkers",
+    "TxnOffsetCommit",
     "DescribeConfigs",
+    "AlterConfigs",
+    "DescribeLogDirs",
     "CreatePartitions",
     "DeleteGroups",
+    "ElectLeaders",
     "IncrementalAlterConfigs",
+    "ListPartitionReassignments",
+    "OffsetDelete",
+    "DescribeQuorum",
+    "UpdateFeatures",
     "DescribeCluster",
+    "DescribeProducers",
+    "DescribeTransactions",
+    "ListTransactions",
+    "ConsumerGroupHeartbeat",
+    "ConsumerGroupDescribe",
+    "ListConfigResources",
+    "DescribeTopicPartitions",
 ];
 
 #[derive(Deserialize)]
@@ -50,12 +69,19 @@ struct JsonMessage {
     #[serde(default)]
     latest_version_unstable: bool,
     #[serde(default)]
-    common_structs: Vec<serde_json::Value>,
+    common_structs: Vec<JsonStruct>,
     #[serde(default)]
     fields: Vec<JsonField>,
 }
 
+/// A struct that fields name without repeating it.
 #[derive(Deserialize)]
+struct JsonStruct {
+    name: String,
+    fields: Vec<JsonField>,
+}
+
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct JsonField {
     name: String,
@@ -122,13 +148,10 @@ fn read(dir: &Path, name: &str) -> anyhow::Result<JsonMessage> {
 }
 
 fn facts(message: JsonMessage) -> anyhow::Result<Message> {
-    ensure!(
-        message.common_structs.is_empty(),
-        "{} has common structs, which no API of ours has",
-        message.name
-    );
     let (valid, flexible) = versions(&message)?;
-    let fields = message.fields.into_iter().map(field).collect::<anyhow::Result<_>>()?;
+    let common = message.common_structs.into_iter().map(|common| (common.name, common.fields)).collect();
+    let fields =
+        message.fields.into_iter().map(|json| field(json, &common)).collect::<anyhow::Result<_>>()?;
     Ok(Message { kind: message.r#type, name: message.name, valid, flexible, fields })
 }
 
@@ -139,7 +162,8 @@ fn versions(message: &JsonMessage) -> anyhow::Result<(Versions, Versions)> {
     Ok((valid, message.flexible_versions.as_deref().unwrap_or("none").parse()?))
 }
 
-fn field(json: JsonField) -> anyhow::Result<Field> {
+/// A field with the fields of its struct, which may be one of the `common` ones.
+fn field(json: JsonField, common: &BTreeMap<String, Vec<JsonField>>) -> anyhow::Result<Field> {
     let versions = |text: &Option<String>| text.as_deref().unwrap_or("none").parse::<Versions>();
     let inflexible = match json.flexible_versions.as_deref() {
         None => false,
@@ -153,6 +177,8 @@ fn field(json: JsonField) -> anyhow::Result<Field> {
         Some(other) => Some(other.to_string()),
     };
     ensure!(default.as_ref().is_none_or(|text| !text.contains(' ')), "a default with a space");
+    let common_fields = common.get(json.r#type.trim_start_matches("[]")).filter(|_| json.fields.is_empty());
+    let fields = common_fields.cloned().unwrap_or(json.fields);
     Ok(Field {
         versions: versions(&json.versions)?,
         nullable: versions(&json.nullable_versions)?,
@@ -160,7 +186,7 @@ fn field(json: JsonField) -> anyhow::Result<Field> {
         default,
         ignorable: json.ignorable,
         inflexible,
-        fields: json.fields.into_iter().map(field).collect::<anyhow::Result<_>>()?,
+        fields: fields.into_iter().map(|json| field(json, common)).collect::<anyhow::Result<_>>()?,
         name: json.name,
         ty: json.r#type,
     })

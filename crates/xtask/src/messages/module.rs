@@ -7,21 +7,24 @@ use super::{
     versions::{Condition, Versions},
 };
 use anyhow::{bail, ensure};
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 /// The Rust file of one API, whose facts come from the file `source`.
 pub(super) fn module(source: &str, api: &Api) -> anyhow::Result<String> {
     let title = api.key.map_or("The two headers".to_owned(), |key| format!("{}, API key {key}", api.name));
     let mut code = String::new();
-    let mut seen = BTreeSet::new();
+    let mut seen: BTreeMap<String, Uses> = BTreeMap::new();
     for message in &api.messages {
-        Structs { message, seen: &mut seen }.write(
-            &mut code,
-            &message.name,
-            &message.fields,
-            message.valid,
-            true,
-        )?;
+        let mut message = message.clone();
+        apart(&mut message.fields, &seen);
+        let mut uses = BTreeMap::new();
+        count(&message.fields, message.valid, &mut uses)?;
+        let mut structs = Structs { message: &message, uses: &uses, written: BTreeSet::new() };
+        structs.write(&mut code, &message.name, &message.fields, message.valid, true)?;
+        seen.extend(uses);
     }
     let has = |word: &str| code.contains(word);
     let uses = [("Bytes>", "Bytes"), ("Bytes,", "Bytes"), ("BytesMut", "BytesMut")];
@@ -38,10 +41,48 @@ use bytes::{{{bytes}}};
     ))
 }
 
+/// A struct as a message uses it.
+struct Uses {
+    fields: Vec<Field>,
+    /// From the first version that has it anywhere to the last.
+    versions: Versions,
+}
+
+/// Renames the structs of a response that the request has another one of the same name of.
+fn apart(fields: &mut [Field], seen: &BTreeMap<String, Uses>) {
+    for field in fields {
+        apart(&mut field.fields, seen);
+        if let Some(name) = field.struct_name().filter(|name| seen.contains_key(*name)) {
+            let name = format!("Response{name}");
+            field.rename_struct(&name);
+        }
+    }
+}
+
+/// Collects the structs below `fields`, which are there in the versions `valid`.
+fn count(fields: &[Field], valid: Versions, uses: &mut BTreeMap<String, Uses>) -> anyhow::Result<()> {
+    for field in fields {
+        let versions = field.versions.and(valid);
+        let Some(name) = field.struct_name().filter(|_| !versions.is_empty()) else { continue };
+        match uses.get_mut(name) {
+            None => {
+                uses.insert(name.to_owned(), Uses { fields: field.fields.clone(), versions });
+            }
+            Some(known) => {
+                ensure!(known.fields == field.fields, "two structs are named {name}");
+                known.versions = known.versions.or(versions);
+            }
+        }
+        count(&field.fields, versions, uses)?;
+    }
+    Ok(())
+}
+
 /// Writes the structs of one message, outermost first.
 struct Structs<'a> {
     message: &'a Message,
-    seen: &'a mut BTreeSet<String>,
+    uses: &'a BTreeMap<String, Uses>,
+    written: BTreeSet<String>,
 }
 
 impl Structs<'_> {
@@ -53,7 +94,9 @@ impl Structs<'_> {
         valid: Versions,
         top: bool,
     ) -> anyhow::Result<()> {
-        ensure!(self.seen.insert(name.to_owned()), "two structs are named {name}");
+        if !self.written.insert(name.to_owned()) {
+            return Ok(());
+        }
         // A field that no version of ours carries is none of ours.
         let fields: Vec<&Field> =
             fields.iter().filter(|field| !field.versions.and(valid).is_empty()).collect();
@@ -130,7 +173,7 @@ impl {name} {{ {public}
         );
         for field in fields {
             if let Some(name) = field.struct_name() {
-                self.write(code, name, &field.fields, field.versions.and(valid), false)?;
+                self.write(code, name, &field.fields, self.uses[name].versions, false)?;
             }
         }
         Ok(())

@@ -24,6 +24,11 @@ impl Versions {
         Self { min: self.min.max(other.min), max: self.max.min(other.max) }
     }
 
+    /// From the first version of either to the last.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self { min: self.min.min(other.min), max: self.max.max(other.max) }
+    }
+
     pub(super) fn is_empty(self) -> bool {
         self.min > self.max
     }

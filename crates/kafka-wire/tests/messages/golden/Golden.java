@@ -19,7 +19,10 @@ public class Golden {
         "FindCoordinator", "JoinGroup", "Heartbeat", "LeaveGroup", "SyncGroup", "DescribeGroups", "ListGroups",
         "SaslHandshake", "ApiVersions", "CreateTopics", "DeleteTopics", "DeleteRecords", "InitProducerId",
         "OffsetForLeaderEpoch", "DescribeConfigs", "CreatePartitions", "DeleteGroups", "IncrementalAlterConfigs",
-        "DescribeCluster");
+        "DescribeCluster", "AddPartitionsToTxn", "AddOffsetsToTxn", "EndTxn", "WriteTxnMarkers", "TxnOffsetCommit",
+        "AlterConfigs", "DescribeLogDirs", "ElectLeaders", "ListPartitionReassignments", "OffsetDelete",
+        "DescribeQuorum", "UpdateFeatures", "DescribeProducers", "DescribeTransactions", "ListTransactions",
+        "ConsumerGroupHeartbeat", "ConsumerGroupDescribe", "ListConfigResources", "DescribeTopicPartitions");
     // Links between elements of a collection, unknown tags, and fields of an unstable version.
     static final Set<String> HIDDEN = Set.of("prev", "next", "_unknownTaggedFields", "enable2Pc", "keepPreparedTxn",
         "ongoingTxnProducerId", "ongoingTxnProducerEpoch");
