@@ -38,6 +38,7 @@ macro_rules! answers {
 }
 
 answers! {
+    AlterConfigs: AlterConfigsResponse,
     ApiVersions: ApiVersionsResponse,
     CreatePartitions: CreatePartitionsResponse,
     CreateTopics: CreateTopicsResponse,

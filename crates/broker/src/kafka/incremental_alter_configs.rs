@@ -1,6 +1,9 @@
 //! IncrementalAlterConfigs: sets and unsets configs of topics.
 
-use super::{call::Call, describe_configs, topic_error};
+use super::{
+    call::Call,
+    config_change::{self, Refused, Resource, invalid, twice},
+};
 use crate::{
     config::Config,
     topics::{
@@ -19,52 +22,33 @@ const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
-type Refused = (ErrorCode, String);
-
 pub(super) async fn handle(
     call: &Call<'_>,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
     let mut responses = Vec::with_capacity(request.resources.len());
-    for resource in request.resources {
-        let (error, error_message) = match alter(call, &resource, request.validate_only).await {
-            Ok(()) => (ErrorCode::None, None),
-            Err((error, message)) => (error, Some(message)),
-        };
+    for AlterConfigsResource { resource_type, resource_name, configs } in request.resources {
+        let resource = Resource { kind: resource_type, name: &resource_name };
+        let altered = |broker: &_, topic: &_| altered(broker, topic, &configs);
+        let (error_code, error_message) =
+            config_change::change(call, resource, request.validate_only, altered).await;
         responses.push(AlterConfigsResourceResponse {
-            error_code: error.code(),
+            error_code,
             error_message,
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name,
+            resource_type,
+            resource_name,
         });
     }
     IncrementalAlterConfigsResponse { responses, ..Default::default() }
 }
 
-async fn alter(call: &Call<'_>, resource: &AlterConfigsResource, validate_only: bool) -> Result<(), Refused> {
-    if resource.resource_type != describe_configs::TOPIC {
-        return Err((ErrorCode::InvalidRequest, "only the configs of topics can be altered".to_owned()));
-    }
-    let Some(topic) = call.node.topics.named(&resource.resource_name) else {
-        let message = format!("topic {:?} does not exist", resource.resource_name);
-        return Err((ErrorCode::UnknownTopicOrPartition, message));
-    };
-    let settings = altered(&call.node.config, &topic, &resource.configs)?;
-    if validate_only || settings == topic.settings {
-        return Ok(());
-    }
-    let changed = call.node.topics.set_settings(&topic.name, settings).await;
-    changed.map(drop).map_err(|error| (topic_error::of_change(&error), error.to_string()))
-}
-
 /// The topic's settings with all changes, or why one of them is refused.
 fn altered(broker: &Config, topic: &Topic, changes: &[AlterableConfig]) -> Result<TopicSettings, Refused> {
-    let invalid = |error: ConfigError| (ErrorCode::InvalidConfig, error.to_string());
     let mut settings = topic.settings.clone();
     let mut seen = BTreeSet::new();
     for change in changes {
         if !seen.insert(&change.name) {
-            return Err((ErrorCode::InvalidRequest, format!("the request changes {} twice", change.name)));
+            return Err(twice(&change.name));
         }
         let unknown = || invalid(ConfigError::Unknown(change.name.clone()));
         let config = TopicConfig::named(&change.name).ok_or_else(unknown)?;
@@ -86,7 +70,6 @@ fn altered(broker: &Config, topic: &Topic, changes: &[AlterableConfig]) -> Resul
         let (name, value) = configs::checked(config.name, value.as_deref()).map_err(invalid)?;
         settings.configs.insert(name, value);
     }
-    configs::check_together(broker, &settings.configs).map_err(invalid)?;
     Ok(settings)
 }
 

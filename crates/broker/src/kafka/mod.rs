@@ -1,9 +1,11 @@
 //! The Kafka front: one file per API, and here the way from a frame to its answer.
 
+mod alter_configs;
 mod api_versions;
 mod authorized_operations;
 mod broker_configs;
 mod call;
+mod config_change;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -137,6 +139,7 @@ async fn answer(call: Call<'_>, mut body: Decoder) -> Reply {
         Request::DeleteTopics(request) => delete_topics::handle(&call, request).await.into(),
         Request::CreatePartitions(request) => create_partitions::handle(&call, request).await.into(),
         Request::DescribeConfigs(request) => describe_configs::handle(&call, request).into(),
+        Request::AlterConfigs(request) => alter_configs::handle(&call, request).await.into(),
         Request::IncrementalAlterConfigs(request) => {
             incremental_alter_configs::handle(&call, request).await.into()
         }

@@ -7,8 +7,9 @@ use crate::{
 };
 use keyway_broker::Config;
 use keyway_kafka_wire::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, IncrementalAlterConfigsRequest, MetadataRequest,
+    AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest, MetadataRequest,
+    alter_configs,
     create_partitions::CreatePartitionsTopic,
     create_topics::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
     delete_topics::DeleteTopicState,
@@ -229,6 +230,68 @@ async fn configs_are_described_with_their_source_and_changed_in_place() {
     assert!(broker_configs.iter().all(|config| config.read_only));
     assert_eq!(call!(client, DescribeConfigs, 4, describe(4, "2", None)).results[0].error_code, 42);
     assert_eq!(call!(client, DescribeConfigs, 4, describe(2, "missing", None)).results[0].error_code, 3);
+}
+
+#[tokio::test]
+async fn all_configs_of_a_topic_are_replaced_at_once() {
+    let broker = TestBroker::start().await;
+    let mut client = broker.connect().await;
+    create_topic(&mut client, "orders", 1).await;
+    let alter = |name: &str, given: &[(&str, &str)], validate_only| AlterConfigsRequest {
+        resources: vec![alter_configs::AlterConfigsResource {
+            resource_type: 2,
+            resource_name: name.to_owned(),
+            configs: given
+                .iter()
+                .map(|(name, value)| alter_configs::AlterableConfig {
+                    name: (*name).to_owned(),
+                    value: Some((*value).to_owned()),
+                })
+                .collect(),
+        }],
+        validate_only,
+    };
+    let described = DescribeConfigsRequest {
+        resources: vec![DescribeConfigsResource {
+            resource_type: 2,
+            resource_name: "orders".to_owned(),
+            configuration_keys: None,
+        }],
+        ..Default::default()
+    };
+    for (name, given, validate_only, code, own) in [
+        (
+            "orders",
+            &[("retention.ms", "5"), ("segment.ms", "7")][..],
+            false,
+            0,
+            &["retention.ms", "segment.ms"][..],
+        ),
+        ("orders", &[("retention.ms", "9")], true, 0, &["retention.ms", "segment.ms"]),
+        (
+            "orders",
+            &[("retention.ms", "9"), ("retention.ms", "8")],
+            false,
+            42,
+            &["retention.ms", "segment.ms"],
+        ),
+        (
+            "orders",
+            &[("min.compaction.lag.ms", "9"), ("max.compaction.lag.ms", "8")],
+            false,
+            40,
+            &["retention.ms", "segment.ms"],
+        ),
+        ("missing", &[], false, 3, &["retention.ms", "segment.ms"]),
+        ("orders", &[("retention.bytes", "9")], false, 0, &["retention.bytes"]),
+        ("orders", &[], false, 0, &[]),
+    ] {
+        let response = call!(client, AlterConfigs, 2, alter(name, given, validate_only));
+        assert_eq!(response.responses[0].error_code, code, "{given:?}");
+        let response = call!(client, DescribeConfigs, 4, described.clone());
+        let set = response.results[0].configs.iter().filter(|config| config.config_source == 1);
+        assert_eq!(set.map(|config| config.name.as_str()).collect::<Vec<_>>(), own, "{given:?}");
+    }
 }
 
 #[tokio::test]

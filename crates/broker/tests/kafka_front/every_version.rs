@@ -64,6 +64,7 @@ fn error_code(response: &Response) -> i16 {
         Response::DescribeConfigs(r) => r.results[0].error_code,
         Response::CreatePartitions(r) => r.results[0].error_code,
         Response::DeleteGroups(r) => r.results[0].error_code % 69,
+        Response::AlterConfigs(r) => r.responses[0].error_code,
         Response::IncrementalAlterConfigs(r) => r.responses[0].error_code,
         Response::DescribeCluster(r) => r.error_code,
         other => unreachable!("{} is not advertised", other.api_key().name()),
@@ -239,6 +240,14 @@ fn request(api: ApiKey, version: i16, id: TopicId) -> Request {
             ..Default::default()
         }),
         ApiKey::DeleteGroups => Request::DeleteGroups(m::DeleteGroupsRequest { groups_names: vec![name()] }),
+        ApiKey::AlterConfigs => Request::AlterConfigs(m::AlterConfigsRequest {
+            resources: vec![m::alter_configs::AlterConfigsResource {
+                resource_type: 2,
+                resource_name: name(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
         ApiKey::IncrementalAlterConfigs => {
             Request::IncrementalAlterConfigs(m::IncrementalAlterConfigsRequest {
                 resources: vec![m::incremental_alter_configs::AlterConfigsResource {
