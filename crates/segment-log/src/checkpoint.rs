@@ -14,8 +14,8 @@ use crate::{
     manifest::{Manifest, ManifestWriteError, PartitionState, SegmentState},
     partition::Log,
     segment::Segment,
-    wal::block::StoreId,
-    write_behind::Unsynced,
+    wal::{Position, block::StoreId},
+    write_behind::{Pending, Unsynced},
 };
 use keyway_record::{Offset, Timestamp};
 use keyway_runtime::{OpenMode, Volume};
@@ -28,13 +28,15 @@ use std::{
 pub(crate) struct Checkpointer {
     store_id: StoreId,
     generation: u64,
-    unsynced: Unsynced,
+    /// Where the write-ahead log begins that recovery would need.
+    position: Position,
+    pub(crate) unsynced: Unsynced,
     volume: Option<Box<dyn Volume>>,
 }
 
 /// Files that are flushed one by one; above it the whole file system is flushed at once. Measured: 32 files take 4 to
 /// 8 ms, a file system with 512 dirty files takes 4 ms where one by one they take 65 to 100.
-const SYNCS_MAX: usize = 32;
+pub(crate) const SYNCS_MAX: usize = 32;
 
 /// A log as it was at step 2.
 struct Snapshot {
@@ -44,8 +46,17 @@ struct Snapshot {
 }
 
 impl Checkpointer {
-    pub(crate) fn new(store_id: StoreId, generation: u64, volume: Option<Box<dyn Volume>>) -> Self {
-        Self { store_id, generation, unsynced: Unsynced::default(), volume }
+    pub(crate) fn new(
+        store_id: StoreId,
+        generation: u64,
+        position: Position,
+        volume: Option<Box<dyn Volume>>,
+    ) -> Self {
+        Self { store_id, generation, position, unsynced: Unsynced::default(), volume }
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        self.position
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -67,19 +78,19 @@ impl Checkpointer {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Has a segment that was written beside this made durable by the next checkpoint.
-    pub(crate) fn note_unsynced(&mut self, segment: &Arc<Segment>) {
+    /// Has the index of a segment that was sealed made durable by the next checkpoint.
+    pub(crate) fn note_sidecar(&mut self, segment: &Segment) {
         self.unsynced.folders.extend(segment.path.parent().map(Path::to_path_buf));
         self.unsynced.sidecars.insert(segment.sidecar_path());
-        self.unsynced.segments.insert(segment.path.clone(), segment.clone());
     }
 
     /// Moves what is durable of one log to its segments.
-    pub(crate) fn write_log(&mut self, log: &Log) -> io::Result<()> {
+    pub(crate) fn write_log(&mut self, log: &Arc<Log>) -> io::Result<()> {
         log.write_behind(Offset(i64::MAX), &mut self.unsynced)
     }
 
     pub(crate) fn checkpoint(&mut self, engine: &Engine) -> Result<(), Failed> {
+        self.retry_offline(engine).map_err(Failed::Stop)?;
         let (position, written) = {
             let committer = engine.committer();
             (committer.wal.position(), committer.wal.written())
@@ -93,18 +104,15 @@ impl Checkpointer {
         engine.commit_all().map_err(Failed::Stop)?;
 
         let garbage = std::mem::take(&mut engine.arena().garbage);
-        let partitions = self.write_segments(snapshots);
-        let partitions = match partitions {
-            Ok(partitions) => partitions,
-            Err(error) => {
-                engine.arena().garbage.extend(garbage);
-                // One log that cannot be written must not keep the others in memory.
-                _ = self.write_behind(engine);
-                return Err(Failed::Retry(error));
-            }
-        };
-        let stop = |action| move |error| Failed::Stop(Failure::new(action, &error));
-        self.sync(engine).map_err(stop("flushing a segment"))?;
+        if let Err(error) = self.write_segments(&snapshots) {
+            engine.arena().garbage.extend(garbage);
+            // One log that cannot be written must not keep the others in memory.
+            _ = self.write_behind(engine);
+            return Err(Failed::Retry(error));
+        }
+        self.sync(engine).map_err(Failed::Stop)?;
+        let kept_bytes = self.keep_offline(engine).map_err(Failed::Stop)?;
+        let partitions: Vec<_> = snapshots.into_iter().filter_map(Snapshot::into_state).collect();
         engine.commit_all().map_err(Failed::Stop)?;
 
         let (store_id, generation) = (self.store_id, self.generation + 1);
@@ -116,11 +124,13 @@ impl Checkpointer {
                 engine.arena().garbage.extend(manifest.garbage);
                 return Err(Failed::Retry(error.into_io()));
             }
-            return Err(stop("writing the manifest")(error.into_io()));
+            return Err(Failed::Stop(Failure::new("writing the manifest", &error.into_io())));
         }
         self.generation = generation;
+        self.position = position;
         let mut committer = engine.committer();
-        committer.wal.recycle(position, written);
+        // What was logged again asks for no checkpoint of its own, which would log it again.
+        committer.wal.recycle(position, written + kept_bytes);
         let live_bytes = committer.wal.live_bytes();
         engine.staging.change(|levels| levels.wal = live_bytes);
         drop(committer);
@@ -129,58 +139,68 @@ impl Checkpointer {
         Ok(())
     }
 
-    fn write_segments(&mut self, snapshots: Vec<Snapshot>) -> io::Result<Vec<PartitionState>> {
-        let mut partitions = Vec::with_capacity(snapshots.len());
-        for Snapshot { log, end, producers } in snapshots {
-            log.write_behind(end, &mut self.unsynced)?;
-            let state = log.state();
-            if state.deleted {
-                continue;
-            }
-            let segments = state.segments.iter().map(|entry| SegmentState {
-                base: entry.segment.base,
-                revision: entry.segment.revision,
-                next: entry.next,
-                len: entry.len,
-                first_timestamp: entry.first_timestamp,
-                max_timestamp: entry.max_timestamp,
-            });
-            partitions.push(PartitionState {
-                log: log.id,
-                partition: log.partition.clone(),
-                // A later trim may have gone past the snapshot; replay repeats it.
-                start: state.start.min(end),
-                next: end,
-                compacted: state.compacted,
-                segments: segments.collect(),
-                producers,
-            });
-        }
-        Ok(partitions)
+    fn write_segments(&mut self, snapshots: &[Snapshot]) -> io::Result<()> {
+        snapshots.iter().try_for_each(|each| each.log.write_behind(each.end, &mut self.unsynced))
     }
 
-    fn sync(&mut self, engine: &Engine) -> io::Result<()> {
-        if let Some(volume) = &self.volume
-            && self.unsynced.segments.len() > SYNCS_MAX
-        {
-            volume.sync_all()?;
-            self.unsynced = Unsynced::default();
+    /// Makes durable what was written. Logs of which that fails are offline afterwards.
+    fn sync(&mut self, engine: &Engine) -> Result<(), Failure> {
+        let unsynced = std::mem::take(&mut self.unsynced);
+        let volume = self.volume.as_ref().filter(|_| unsynced.segments.len() > SYNCS_MAX);
+        let of_all = volume.map(|volume| volume.sync_all());
+        if let Some(Ok(())) = of_all {
+            unsynced.set_durable(|_| true);
             return Ok(());
         }
-        for segment in self.unsynced.segments.values() {
-            engine.files.open(segment, OpenMode::Existing)?.sync()?;
+        let failed = self.sync_each(engine, &unsynced)?;
+        if let (Some(Err(error)), true) = (of_all, failed.is_empty()) {
+            return Err(Failure::new(
+                "flushing the file system, and no file tells that it was the one,",
+                &error,
+            ));
         }
-        for path in &self.unsynced.sidecars {
-            match engine.disk.open(path, OpenMode::Existing) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                opened => opened?.sync()?,
+        failed.iter().try_for_each(|(log, error)| self.take_back(log, error))
+    }
+
+    /// Makes durable what was written, one file after the other; returns the logs of which something could not be.
+    pub(crate) fn sync_each(
+        &self,
+        engine: &Engine,
+        unsynced: &Unsynced,
+    ) -> Result<Vec<(Arc<Log>, io::Error)>, Failure> {
+        let mut failed: Vec<(Arc<Log>, io::Error)> = Vec::new();
+        for Pending { log, segment, file } in unsynced.segments.values() {
+            let synced = match file {
+                Some(file) => file.sync(),
+                None => engine.files.open(segment, OpenMode::Existing).and_then(|file| file.sync()),
+            };
+            if let Err(error) = synced {
+                failed.push((log.clone(), error));
             }
         }
-        for folder in &self.unsynced.folders {
-            engine.disk.sync_folder(folder)?;
+        let mut folders = unsynced.folders.clone();
+        for path in &unsynced.sidecars {
+            let opened = match engine.disk.open(path, OpenMode::Existing) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened,
+            };
+            if let Err(error) = opened.and_then(|file| file.sync()) {
+                tracing::warn!(path = %path.display(), %error, "an index could not be flushed; it is removed, and made when it is needed");
+                engine.disk.remove(path).map_err(|error| Failure::new("removing an index", &error))?;
+                folders.extend(path.parent().map(Path::to_path_buf));
+            }
         }
-        self.unsynced = Unsynced::default();
-        Ok(())
+        for folder in &folders {
+            let Err(error) = engine.disk.sync_folder(folder) else { continue };
+            // Of a log that is deleted meanwhile, nothing has to be durable.
+            match engine.logs().into_iter().find(|log| log.folder() == *folder) {
+                Some(log) => failed.push((log, error)),
+                None if unsynced.segments.values().any(|pending| pending.log.folder() == *folder) => {}
+                None => return Err(Failure::new("flushing a folder", &error)),
+            }
+        }
+        unsynced.set_durable(|log| failed.iter().all(|(other, _)| other.id != log.id));
+        Ok(failed)
     }
 
     /// Removes what the manifest calls garbage. What cannot be removed stays behind, unused.
@@ -212,5 +232,36 @@ impl Snapshot {
         state.producers.expire(now);
         let producers = if state.producers.is_empty() { Vec::new() } else { state.producers.encode() };
         Self { log: log.clone(), end: state.end, producers }
+    }
+
+    /// The log as the manifest states it; `None` if it is deleted.
+    fn into_state(self) -> Option<PartitionState> {
+        let Self { log, end, producers } = self;
+        let state = log.state();
+        if state.deleted {
+            return None;
+        }
+        let segments = state.segments.iter().map(|entry| {
+            assert!(entry.is_durable(), "a manifest states what the device has");
+            SegmentState {
+                base: entry.segment.base,
+                revision: entry.segment.revision,
+                next: entry.next,
+                len: entry.len,
+                first_timestamp: entry.first_timestamp,
+                max_timestamp: entry.max_timestamp,
+            }
+        });
+        Some(PartitionState {
+            log: log.id,
+            partition: log.partition.clone(),
+            // A later trim may have gone past the snapshot; replay repeats it.
+            start: state.start.min(end),
+            next: end,
+            written: if state.offline.is_some() { state.written.min(end) } else { end },
+            compacted: state.compacted,
+            segments: segments.collect(),
+            producers,
+        })
     }
 }

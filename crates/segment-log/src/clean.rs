@@ -16,7 +16,7 @@ impl Engine {
             {
                 let mut checkpointer = self.checkpointer();
                 if let Some(sealed) = log.roll(now) {
-                    checkpointer.note_unsynced(&sealed.segment);
+                    checkpointer.note_sidecar(&sealed.segment);
                 }
                 if log.has_unwritten_surplus() {
                     checkpointer.write_log(&log).map_err(Failed::Retry)?;

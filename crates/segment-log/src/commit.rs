@@ -8,11 +8,18 @@ use crate::{
     engine::Engine,
     partition::Log,
     staging::Staged,
-    wal::{Flush, Wal, block::BlockBuilder, entry::Entry},
+    wal::{
+        Flush, Wal,
+        block::BlockBuilder,
+        entry::{Entry, LogId},
+    },
 };
 use keyway_log::{Durability, Ticket};
-use keyway_record::Offset;
-use std::sync::{Arc, atomic::Ordering};
+use keyway_record::{Offset, RecordBatch};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 
 /// Writes blocks.
 pub(crate) struct Committer {
@@ -78,6 +85,30 @@ impl Committer {
         Ok(true)
     }
 
+    /// Writes batches that were logged before once more, for a log that has them in no segment. They are not flushed.
+    pub(crate) fn write_kept(
+        &mut self,
+        log: LogId,
+        batches: Vec<RecordBatch>,
+        bytes_max: usize,
+    ) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other("an earlier write failed"));
+        }
+        let mut batches = batches.into_iter().peekable();
+        while let Some(batch) = batches.next() {
+            self.block.push(&Entry::Kept { log, batch });
+            let next_len = batches.peek().map(|next| next.bytes().len() as u64);
+            if next_len.is_none_or(|len| self.block.file_len() + len > bytes_max as u64) {
+                self.written_bytes += self.block.file_len();
+                let written = self.wal.write(&mut self.block);
+                self.block.clear(bytes_max.saturating_mul(2));
+                written.inspect_err(|_| self.failed = true)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether blocks wait for a flush.
     pub(crate) fn has_written(&self) -> bool {
         !self.written.is_empty()
@@ -112,14 +143,17 @@ impl Flusher {
         Ok(true)
     }
 
+    /// Flushes what was written behind everyone's back: batches that were logged before.
+    pub(crate) fn flush_kept(&mut self, engine: &Engine) -> Result<(), Failure> {
+        let flush = engine.committer().wal.flush();
+        run(engine, &flush)
+    }
+
     /// Flushes what was written, for a checkpoint: what it knows must not be taken back, whatever was promised.
     pub(crate) fn flush_for_checkpoint(&mut self, engine: &Engine) -> Result<(), Failure> {
         match engine.options.durable_by {
             DurableBy::Fsync => Ok(()),
-            DurableBy::Os => {
-                let flush = engine.committer().wal.flush();
-                run(engine, &flush)
-            }
+            DurableBy::Os => self.flush_kept(engine),
         }
     }
 

@@ -175,18 +175,22 @@ impl Log {
                 return Err(CompactError::Closed);
             }
         }
-        rewritten.iter().for_each(|one| self.engine.seal(&one.entry));
-        Ok(())
+        // Before anything refers to them, so that a disk which fails here costs nothing but the work.
+        for one in rewritten.iter_mut() {
+            self.engine.files.open(&one.entry.segment, OpenMode::Existing)?.sync()?;
+            one.entry.set_durable();
+            self.engine.seal(&one.entry);
+        }
+        Ok(self.engine.disk.sync_folder(&self.folder())?)
     }
 
     fn new_entry(&self, base: Offset) -> io::Result<SegmentEntry> {
         let revision = self.engine.next_revision();
-        let segment = Arc::new(Segment::new(self.id, base, revision, &self.folder()));
+        let entry = SegmentEntry::empty(Segment::new(self.id, base, revision, &self.folder()));
         // A crash may have left a file of the same name that no manifest knows.
-        self.engine.files.open(&segment, OpenMode::Create)?.truncate(0)?;
-        segment.set_cut();
-        let (first_timestamp, max_timestamp) = (Timestamp::NONE, Timestamp(i64::MIN));
-        Ok(SegmentEntry { segment, next: base, len: 0, first_timestamp, max_timestamp })
+        self.engine.files.open(&entry.segment, OpenMode::Create)?.truncate(0)?;
+        entry.segment.set_cut();
+        Ok(entry)
     }
 
     /// Changes over to the new segments; the bytes that went.
@@ -211,7 +215,7 @@ impl Log {
             if entry.len == 0 {
                 gone.push(entry);
             } else {
-                checkpointer.note_unsynced(&entry.segment);
+                checkpointer.note_sidecar(&entry.segment);
             }
         }
         state.compacted = state.compacted.max(until);

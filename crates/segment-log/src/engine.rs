@@ -11,14 +11,14 @@ use crate::{
     checkpoint::Checkpointer,
     commit::{Committer, Flusher},
     open_files::OpenFiles,
-    partition::{Freed, Log, SegmentEntry},
+    partition::{Evicted, Freed, Log, SegmentEntry},
     progress::Progress,
     staging::Staging,
     wal::entry::LogId,
     wall_time::WallTime,
 };
 use keyway_log::{ReadError, StoreError};
-use keyway_record::{Offset, TopicPartition};
+use keyway_record::{Offset, RecordBatch, TopicPartition};
 use keyway_runtime::{Clock, Disk, OpenMode};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -172,8 +172,10 @@ impl Engine {
         while self.staging.levels().memory > self.options.arena_bytes_max {
             let Some((log, next)) = self.arena().oldest.pop_front() else { return };
             match log.evict(next) {
-                Some(freed) => self.free(freed),
-                None => {
+                Evicted::Freed(freed) => self.free(freed),
+                // It is listed again once it is back.
+                Evicted::Offline => {}
+                Evicted::Later => {
                     self.arena().oldest.push_front((log, next));
                     return;
                 }
@@ -197,6 +199,17 @@ impl Engine {
             // None is better than half of one, or that of a life before.
             _ = disk.remove(&entry.segment.sidecar_path());
         }
+    }
+
+    /// Logs batches once more, behind everything that was logged so far. Not flushed.
+    pub(crate) fn log_again(&self, log: &Log, batches: Vec<RecordBatch>) -> Result<(), Failure> {
+        let written = self.committer().write_kept(log.id, batches, self.options.commit_bytes_max);
+        written.map_err(|error| Failure::new("writing the write-ahead log", &error))
+    }
+
+    /// Flushes what was logged again.
+    pub(crate) fn flush_again(&self) -> Result<(), Failure> {
+        self.flusher.lock().expect("no panic under the lock").flush_kept(self)
     }
 
     /// Has the files of segments that were given up removed after the next checkpoint.

@@ -29,6 +29,7 @@ mod compact;
 mod engine;
 mod error;
 mod manifest;
+mod offline;
 mod open_files;
 mod options;
 mod partition;

@@ -6,7 +6,7 @@
 //! | at | part | type |
 //! |---|---|---|
 //! | 0 | magic, `KMAN` | 4 bytes |
-//! | 4 | version, 4 | u16 |
+//! | 4 | version, 5 | u16 |
 //! | 6 | zero | u16 |
 //! | 8 | store id | 16 bytes |
 //! | 24 | generation: +1 for each checkpoint | u64 |
@@ -21,7 +21,7 @@
 //! | number of partitions, then for each: | u32 |
 //! | – log id | u32 |
 //! | – partition index, topic id, topic name | i32, 16 bytes, text |
-//! | – start offset, next offset, offset before which it was compacted | i64, i64, i64 |
+//! | – start offset, next offset, offset before which segments have everything, offset before which it was compacted | i64, i64, i64, i64 |
 //! | – number of segments, then for each: base offset, revision, next offset, bytes, timestamp of the first batch, max timestamp | u32; i64, u64, i64, u64, i64, i64 |
 //! | – producer states ([`keyway_log::producers`]) | u32 length, bytes |
 //! | number of files and folders that await removal, then for each: path inside the data folder | u32; text |
@@ -45,7 +45,7 @@ use std::{
 };
 
 const MAGIC: [u8; 4] = *b"KMAN";
-const VERSION: u16 = 4;
+const VERSION: u16 = 5;
 const HEADER_LEN: usize = 40;
 const CRC_AT: usize = 36;
 
@@ -70,6 +70,8 @@ pub(crate) struct PartitionState {
     pub(crate) partition: TopicPartition,
     pub(crate) start: Offset,
     pub(crate) next: Offset,
+    /// What lies from here to `next` is in the write-ahead log: the log was offline.
+    pub(crate) written: Offset,
     pub(crate) compacted: Offset,
     pub(crate) segments: Vec<SegmentState>,
     pub(crate) producers: Vec<u8>,
@@ -176,6 +178,7 @@ impl Manifest {
             put_text(&mut out, state.partition.topic.as_str());
             out.put_i64(state.start.0);
             out.put_i64(state.next.0);
+            out.put_i64(state.written.0);
             out.put_i64(state.compacted.0);
             put_count(&mut out, state.segments.len());
             for segment in &state.segments {
@@ -263,6 +266,7 @@ fn take_partition(rest: &mut Bytes) -> Option<PartitionState> {
     let partition = TopicPartition { topic, topic_id, partition };
     let start = Offset(rest.try_get_i64().ok()?);
     let next = Offset(rest.try_get_i64().ok()?);
+    let written = Offset(rest.try_get_i64().ok()?);
     let compacted = Offset(rest.try_get_i64().ok()?);
     let mut segments = Vec::new();
     for _ in 0..rest.try_get_u32().ok()? {
@@ -277,7 +281,7 @@ fn take_partition(rest: &mut Bytes) -> Option<PartitionState> {
     }
     let producers_len = rest.try_get_u32().ok()? as usize;
     let producers = (rest.len() >= producers_len).then(|| rest.split_to(producers_len).to_vec())?;
-    Some(PartitionState { log, partition, start, next, compacted, segments, producers })
+    Some(PartitionState { log, partition, start, next, written, compacted, segments, producers })
 }
 
 fn put_count(out: &mut Vec<u8>, count: usize) {
@@ -313,14 +317,15 @@ mod tests {
 
     prop_compose! {
         fn any_partition()(
-            log: u32, topic in "[a-z.]{3,9}", id: [u8; 16], index: i32, start: i64, next: i64, compacted: i64,
+            log: u32, topic in "[a-z.]{3,9}", id: [u8; 16], index: i32, start: i64, next: i64, written: i64, compacted: i64,
             segments in prop::collection::vec(any_segment(), 0..4),
             producers in prop::collection::vec(any::<u8>(), 0..50),
         ) -> PartitionState {
             let topic = TopicName::new(&topic).unwrap();
             let partition = TopicPartition { topic, topic_id: TopicId(id), partition: PartitionId(index) };
-            let (start, next, compacted) = (Offset(start), Offset(next), Offset(compacted));
-            PartitionState { log: LogId(log), partition, start, next, compacted, segments, producers }
+            let (start, next, written) = (Offset(start), Offset(next), Offset(written));
+            let compacted = Offset(compacted);
+            PartitionState { log: LogId(log), partition, start, next, written, compacted, segments, producers }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     engine::Engine,
+    offline::Offline,
     segment::{Segment, Span},
     staging::Staged,
     wal::entry::{Entry, LogId},
@@ -44,8 +45,8 @@ pub(crate) struct State {
     pub(crate) producers: ProducerStates,
     pub(crate) last_ticket: Ticket,
     pub(crate) deleted: bool,
-    /// Why the log's files could not be written the last time.
-    pub(crate) offline: Option<String>,
+    /// Why the log's files could not be written or flushed the last time.
+    pub(crate) offline: Option<Offline>,
     pub(crate) config: LogConfig,
     /// Everything before it was compacted, so offsets may be missing.
     pub(crate) compacted: Offset,
@@ -63,6 +64,18 @@ pub(crate) struct SegmentEntry {
     /// Max timestamp of its first batch.
     pub(crate) first_timestamp: Timestamp,
     pub(crate) max_timestamp: Timestamp,
+    /// As far as the device has it: offset and bytes.
+    pub(crate) durable_next: Offset,
+    pub(crate) durable_len: u64,
+}
+
+/// What can be forgotten of a log.
+pub(crate) enum Evicted {
+    Freed(Freed),
+    /// Not in a segment yet.
+    Later,
+    /// Not before the log is back.
+    Offline,
 }
 
 /// Bytes of memory that came free.
@@ -147,13 +160,13 @@ impl Log {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Forgets batches before `next` that are in the segments; `None` if one of them is not, yet.
-    pub(crate) fn evict(&self, next: Offset) -> Option<Freed> {
+    /// Forgets batches before `next`, all of which must be in the segments.
+    pub(crate) fn evict(&self, next: Offset) -> Evicted {
         let mut state = self.state();
-        if !state.tail.is_empty() && next > state.written {
-            return None;
+        if state.tail.is_empty() || next <= state.written {
+            return Evicted::Freed(state.evict(next));
         }
-        Some(state.evict(next))
+        if state.offline.is_some() { Evicted::Offline } else { Evicted::Later }
     }
 
     fn append(
@@ -172,8 +185,8 @@ impl Log {
             }
             Verdict::Reject(error) => return Err(error.into()),
         }
-        if let Some(reason) = &state.offline {
-            return Err(AppendError::Offline { reason: reason.clone() });
+        if let Some(offline) = &state.offline {
+            return Err(AppendError::Offline { reason: offline.reason.clone() });
         }
         let memory = self.engine.staging.claim(batch.bytes().len(), self.partition.topic.is_internal())?;
         let placed = batch.placed_in(memory, state.end, leader_epoch);
@@ -254,6 +267,40 @@ impl State {
         unwritten.map(|batch| batch.bytes().len()).sum()
     }
 
+    /// Moves the place up to which segments have everything over whole batches that were trimmed before they were there.
+    pub(crate) fn settle_written(&mut self) {
+        let first = self.tail.iter().find(|batch| batch.base_offset() >= self.written);
+        let next = first.map_or(self.end, |batch| batch.base_offset());
+        if next <= self.start {
+            self.written = self.written.max(next);
+        }
+    }
+
+    /// Takes in a batch that is in no segment, though others behind it may be in memory; its bytes, 0 if it is there
+    /// already or not wanted any more.
+    pub(crate) fn put_back(&mut self, batch: RecordBatch) -> usize {
+        let (base, len) = (batch.base_offset(), batch.bytes().len());
+        let place = self.tail.partition_point(|held| held.base_offset() < base);
+        let is_held = self.tail.get(place).is_some_and(|held| held.base_offset() == base);
+        if is_held || base < self.written || batch.next_offset() <= self.start {
+            return 0;
+        }
+        self.tail.insert(place, batch);
+        len
+    }
+
+    /// Whether memory has everything that segments do not.
+    pub(crate) fn is_whole(&self) -> bool {
+        let first = self.tail.partition_point(|batch| batch.base_offset() < self.written);
+        let mut next = self.written;
+        let dense = self.tail.iter().skip(first).all(|batch| {
+            let follows = batch.base_offset() == next;
+            next = batch.next_offset();
+            follows
+        });
+        dense && next == self.end
+    }
+
     /// Takes in a batch that recovery found, durable as it is. `false` if it is there already.
     pub(crate) fn restore(&mut self, batch: RecordBatch, now: Timestamp) -> bool {
         if batch.base_offset() < self.end {
@@ -269,6 +316,29 @@ impl State {
 }
 
 impl SegmentEntry {
+    /// A segment without batches.
+    pub(crate) fn empty(segment: Segment) -> Self {
+        let base = segment.base;
+        Self {
+            segment: Arc::new(segment),
+            next: base,
+            len: 0,
+            first_timestamp: Timestamp::NONE,
+            max_timestamp: Timestamp(i64::MIN),
+            durable_next: base,
+            durable_len: 0,
+        }
+    }
+
+    /// Whether the device has all of it.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable_len == self.len
+    }
+
+    pub(crate) fn set_durable(&mut self) {
+        (self.durable_next, self.durable_len) = (self.next, self.len);
+    }
+
     /// Notes that a batch was written at the end.
     pub(crate) fn grow(&mut self, span: Span) {
         let in_place =

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 use keyway_log::producers::ProducerStates;
-use keyway_record::{RecordBatch, Timestamp};
+use keyway_record::{Offset, RecordBatch, Timestamp};
 use keyway_runtime::{Disk, FolderLock, LOCK_FILE, OpenMode, World};
 use std::{
     collections::BTreeMap,
@@ -54,7 +54,7 @@ pub(crate) fn open(
     let committer = Committer::new(wal);
     // Before anything is written: a failed write is told to those who were there.
     let volume = disk.volume(&folder).map_err(OpenError::io("open", &folder))?;
-    let checkpointer = Checkpointer::new(manifest.store_id, manifest.generation, volume);
+    let checkpointer = Checkpointer::new(manifest.store_id, manifest.generation, manifest.position, volume);
     let (disk, clock) = (disk.clone(), world.clock.clone());
     let engine = Engine::new(disk, clock, folder, options, committer, checkpointer, manifest.next_log);
     let engine = Arc::new(engine);
@@ -133,6 +133,15 @@ impl Recovery {
         committer.wal.replay(engine.options.on_damage, |entry| self.apply(entry))?;
         let wal_bytes = committer.wal.live_bytes();
         drop(committer);
+        for log in self.logs.values() {
+            let mut state = log.state();
+            state.settle_written();
+            if !state.is_whole() {
+                let (written, end) = (state.written, state.end);
+                let reason = format!("records of {} between {written} and {end} are missing", log.partition);
+                return Err(OpenError::Corrupt { path: engine.folder.clone(), position: 0, reason });
+            }
+        }
         let logs = self.logs.into_values().map(|log| (log.partition.clone(), log));
         engine.partitions().logs = logs.collect();
         let levels = engine.staging.change(|levels| levels.wal = wal_bytes);
@@ -159,6 +168,7 @@ impl Recovery {
         match entry {
             Entry::Create { .. } => unreachable!("handled above"),
             Entry::Data { batch, .. } => self.append(&log, &batch),
+            Entry::Kept { batch, .. } => self.put_back(&log, &batch),
             Entry::Delete { .. } => {
                 self.logs.remove(&id);
                 let freed = log.state().give_up();
@@ -196,8 +206,24 @@ impl Recovery {
         if !state.restore(batch, self.now) {
             return Ok(());
         }
-        let newly_dirty = !std::mem::replace(&mut state.dirty, true);
         drop(state);
+        self.note_unwritten(log, next, len)
+    }
+
+    /// Takes in a batch that was logged again because no segment has it.
+    fn put_back(&self, log: &Arc<Log>, batch: &RecordBatch) -> Result<(), String> {
+        let next = batch.next_offset();
+        let mut state = log.state();
+        if next > state.end {
+            return Err(format!("log {} has a batch up to {next} again and ends at {}", log.id, state.end));
+        }
+        let len = state.put_back(batch.placed(batch.base_offset(), batch.leader_epoch()));
+        drop(state);
+        if len == 0 { Ok(()) } else { self.note_unwritten(log, next, len) }
+    }
+
+    fn note_unwritten(&self, log: &Arc<Log>, next: Offset, len: usize) -> Result<(), String> {
+        let newly_dirty = !std::mem::replace(&mut log.state().dirty, true);
         let mut arena = self.engine.arena();
         arena.oldest.push_back((log.clone(), next));
         if newly_dirty {
@@ -237,7 +263,7 @@ fn restore(engine: &Arc<Engine>, stored: PartitionState) -> Result<Arc<Log>, Ope
     state.start = stored.start;
     state.end = stored.next;
     state.high_watermark = stored.next;
-    state.written = stored.next;
+    state.written = stored.written;
     state.compacted = stored.compacted;
     let segments_count = stored.segments.len();
     for (index, segment) in stored.segments.into_iter().enumerate() {
@@ -247,6 +273,8 @@ fn restore(engine: &Arc<Engine>, stored: PartitionState) -> Result<Arc<Log>, Ope
             len: segment.len,
             first_timestamp: segment.first_timestamp,
             max_timestamp: segment.max_timestamp,
+            durable_next: segment.next,
+            durable_len: segment.len,
         };
         if index + 1 < segments_count {
             entry.segment.seal();

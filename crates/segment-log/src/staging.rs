@@ -75,10 +75,20 @@ pub(crate) struct Levels {
     pub(crate) staged: usize,
     /// In memory and not yet in a segment.
     pub(crate) unwritten: usize,
+    /// The part of it that no segment can have at the moment: its logs are offline.
+    pub(crate) held: usize,
     /// In memory at all.
     pub(crate) memory: usize,
     /// Write-ahead log that no checkpoint covers.
     pub(crate) wal: u64,
+}
+
+impl Levels {
+    /// Bytes that wait for a segment which can be written. What cannot be is not counted, as much as memory allows: or
+    /// one log that is offline would keep all others from taking anything in.
+    pub(crate) fn writable(&self, held_max: usize) -> usize {
+        self.unwritten.saturating_sub(self.held.min(held_max))
+    }
 }
 
 impl Staging {
@@ -253,7 +263,7 @@ impl Staged {
     pub(crate) fn batch_len(&self) -> usize {
         match &self.entry {
             Entry::Data { batch, .. } => batch.bytes().len(),
-            Entry::Create { .. } | Entry::Delete { .. } | Entry::Trim { .. } => 0,
+            Entry::Kept { .. } | Entry::Create { .. } | Entry::Delete { .. } | Entry::Trim { .. } => 0,
         }
     }
 }
@@ -261,7 +271,7 @@ impl Staged {
 impl Bounds {
     fn leave_room(&self, levels: &Levels) -> bool {
         levels.staged < self.staged_bytes_max
-            && levels.unwritten < self.unwritten_bytes_max
+            && levels.writable(self.unwritten_bytes_max) < self.unwritten_bytes_max
             && levels.wal < self.wal_bytes_max
     }
 }

@@ -1,16 +1,17 @@
 //! Moving one partition's durable batches from memory to its segments.
 
 use crate::{
+    checkpoint::SYNCS_MAX,
     partition::{Freed, Log, SegmentEntry},
     segment::{Segment, Span},
 };
-use keyway_record::{Offset, RecordBatch, Timestamp};
-use keyway_runtime::OpenMode;
+use keyway_record::{Offset, RecordBatch};
+use keyway_runtime::{File, OpenMode};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, IoSlice},
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 /// Bytes written to a segment at a time.
@@ -19,10 +20,46 @@ const CHUNK_LEN: usize = 1 << 20;
 /// What was written and created since the last checkpoint, and is not durable yet.
 #[derive(Default)]
 pub(crate) struct Unsynced {
-    pub(crate) segments: BTreeMap<PathBuf, Arc<Segment>>,
+    pub(crate) segments: BTreeMap<PathBuf, Pending>,
     pub(crate) folders: BTreeSet<PathBuf>,
     /// Of segments that were sealed; one may have failed to be written.
     pub(crate) sidecars: BTreeSet<PathBuf>,
+}
+
+/// A segment that was written.
+pub(crate) struct Pending {
+    pub(crate) log: Arc<Log>,
+    pub(crate) segment: Arc<Segment>,
+    /// Held open, as far as there are few: the operating system may tell a failed write only to who had the file open.
+    pub(crate) file: Option<Arc<dyn File>>,
+}
+
+impl Unsynced {
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.segments.append(&mut other.segments);
+        self.folders.append(&mut other.folders);
+        self.sidecars.append(&mut other.sidecars);
+    }
+
+    fn note(&mut self, log: &Arc<Log>, segment: &Arc<Segment>, file: Arc<dyn File>) {
+        let is_one_of_few = self.segments.len() < SYNCS_MAX;
+        self.segments.entry(segment.path.clone()).or_insert_with(|| Pending {
+            log: log.clone(),
+            segment: segment.clone(),
+            file: is_one_of_few.then_some(file),
+        });
+    }
+
+    /// Notes that the device has what was written.
+    pub(crate) fn set_durable(&self, is_durable: impl Fn(&Log) -> bool) {
+        for pending in self.segments.values().filter(|pending| is_durable(&pending.log)) {
+            let mut state = pending.log.state();
+            let is_it = |entry: &&mut SegmentEntry| Arc::ptr_eq(&entry.segment, &pending.segment);
+            if let Some(entry) = state.segments.iter_mut().rev().find(is_it) {
+                entry.set_durable();
+            }
+        }
+    }
 }
 
 /// Batches for one segment, in order, and the segment as it is without them.
@@ -35,35 +72,23 @@ struct Chunk {
 impl Log {
     /// Writes what is durable before `until` and is not yet in a segment. One call at a time.
     ///
-    /// A log that cannot be written is offline until it can: it takes nothing more in, and what it has stays in memory
-    /// and in the write-ahead log. A full file system is no reason: that concerns all logs.
-    pub(crate) fn write_behind(&self, until: Offset, unsynced: &mut Unsynced) -> io::Result<()> {
-        let written = self.write_chunks(until, unsynced);
-        let reason = match &written {
-            Ok(()) => None,
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => return written,
-            Err(error) => Some(error.to_string()),
-        };
-        let was_offline = std::mem::replace(&mut self.state().offline, reason).is_some();
-        let offline = &self.engine.counters.offline;
-        match (was_offline, &written) {
-            (false, Err(error)) => {
-                offline.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(
-                    partition = %self.partition, reason = %error,
-                    "offline: its segment cannot be written; what was acknowledged is in the write-ahead log, and it is tried again"
-                );
-            }
-            (true, Ok(())) => {
-                offline.fetch_sub(1, Ordering::Relaxed);
-                tracing::info!(partition = %self.partition, "online: its segment can be written again");
-            }
-            (false, Ok(())) | (true, Err(_)) => {}
+    /// A log that cannot be written is offline from then on, and not written here ([`crate::offline`]). A full file system
+    /// is no reason: that concerns all logs.
+    pub(crate) fn write_behind(self: &Arc<Self>, until: Offset, unsynced: &mut Unsynced) -> io::Result<()> {
+        if self.is_offline() {
+            return Ok(());
         }
-        written
+        match self.write_chunks(until, unsynced) {
+            Err(error) if error.kind() != io::ErrorKind::StorageFull => {
+                self.set_offline("writing a segment", &error);
+                self.engine.count_held();
+                Ok(())
+            }
+            written => written,
+        }
     }
 
-    fn write_chunks(&self, until: Offset, unsynced: &mut Unsynced) -> io::Result<()> {
+    pub(crate) fn write_chunks(self: &Arc<Self>, until: Offset, unsynced: &mut Unsynced) -> io::Result<()> {
         while let Some(chunk) = self.next_chunk(until) {
             self.write_chunk(&chunk, unsynced)?;
             self.note_written(chunk, unsynced);
@@ -79,6 +104,10 @@ impl Log {
         let mut batches =
             state.tail.iter().skip(first).take_while(|batch| batch.next_offset() <= until).peekable();
         let next = batches.peek()?;
+        // Recovery may not have come to what lies before.
+        if next.base_offset() != state.written {
+            return None;
+        }
         let (base, len) = (next.base_offset(), next.bytes().len() as u64);
         let time = next.max_timestamp();
         // A trim may have taken what would come first; a segment has no holes.
@@ -87,13 +116,9 @@ impl Log {
             last.next == base && last.len + len <= segment_bytes && !is_closed
         });
         let is_new = active.is_none();
-        let entry = active.cloned().unwrap_or_else(|| SegmentEntry {
-            segment: Arc::new(Segment::new(self.id, base, 0, &self.folder())),
-            next: base,
-            len: 0,
-            first_timestamp: Timestamp::NONE,
-            max_timestamp: Timestamp(i64::MIN),
-        });
+        let entry = active.cloned();
+        let entry =
+            entry.unwrap_or_else(|| SegmentEntry::empty(Segment::new(self.id, base, 0, &self.folder())));
         let mut chunk_len = 0;
         let fits = |batch: &&RecordBatch| {
             let first = chunk_len == 0;
@@ -104,7 +129,7 @@ impl Log {
         Some(Chunk { entry, is_new, batches })
     }
 
-    fn write_chunk(&self, chunk: &Chunk, unsynced: &mut Unsynced) -> io::Result<()> {
+    fn write_chunk(self: &Arc<Self>, chunk: &Chunk, unsynced: &mut Unsynced) -> io::Result<()> {
         let segment = &chunk.entry.segment;
         if chunk.is_new {
             let folder = self.folder();
@@ -121,7 +146,7 @@ impl Log {
         }
         let pieces: Vec<_> = chunk.batches.iter().map(|batch| IoSlice::new(batch.bytes())).collect();
         file.write_pieces_at(&pieces, chunk.entry.len)?;
-        unsynced.segments.insert(segment.path.clone(), segment.clone());
+        unsynced.note(self, segment, file);
         Ok(())
     }
 

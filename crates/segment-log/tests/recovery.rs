@@ -7,7 +7,7 @@ mod crash;
 
 use crash::{
     disk::{CrashDisk, Ending, Fault},
-    history::{self, History, folder},
+    history::{self, History, Segments, folder},
 };
 use keyway_log::{
     AppendError, Durability, LogStore, ReadError, ReadLimit, Ticket,
@@ -91,7 +91,7 @@ fn a_crash_at_any_operation_loses_nothing_that_was_waited_for() {
 
 /// Every operation of one long life as a crash, each recovered from on a disk of its own; one of eight crashes again
 /// while it recovers. Returns the number of crashes.
-fn crash_everywhere(seed: u64, options: &Options) -> u64 {
+fn crash_everywhere(seed: u64, options: &Options, segments: Segments) -> u64 {
     let mut random = Random::new(seed);
     let disk = CrashDisk::new(seed);
     let mut history = History::default();
@@ -99,7 +99,7 @@ fn crash_everywhere(seed: u64, options: &Options) -> u64 {
     let store = open(&disk).unwrap_or_else(|error| panic!("{error}"));
     let mut choices = Random::new(!seed);
     let mut crashes = 0;
-    history.run_forking(&disk, &store, &mut random, LIFE, |fork, mut history| {
+    history.run_forking(&disk, &store, &mut random, LIFE, segments, |fork, mut history| {
         crashes += 1;
         fork.restart(if choices.below(4) == 0 { Ending::Kill } else { Ending::PowerCut });
         if choices.below(8) == 0 {
@@ -121,7 +121,9 @@ const LIFE: usize = 1_500;
 fn a_crash_at_every_operation_loses_nothing_that_was_waited_for() {
     let mut crashes = 0;
     for seed in seeds(0..CRASH_SEEDS) {
-        match catch_unwind(AssertUnwindSafe(|| crash_everywhere(seed, &history::options()))) {
+        // Of every third life some segments fail now and then.
+        let segments = if seed % 3 == 2 { Segments::Fail } else { Segments::Work };
+        match catch_unwind(AssertUnwindSafe(|| crash_everywhere(seed, &history::options(), segments))) {
             Ok(more) => crashes += more,
             Err(panic) => {
                 eprintln!("KEYWAY_CRASH_SEEDS={seed}..{} repeats it", seed + 1);
@@ -139,8 +141,9 @@ fn a_crash_at_every_operation_loses_nothing_that_was_waited_for() {
 #[test]
 fn the_crash_model_notices_missing_flushes() {
     let options = Options { durable_by: DurableBy::Os, ..history::options() };
-    let lost =
-        (0..5).any(|seed| catch_unwind(AssertUnwindSafe(|| crash_everywhere(seed, &options))).is_err());
+    let lost = (0..5).any(|seed| {
+        catch_unwind(AssertUnwindSafe(|| crash_everywhere(seed, &options, Segments::Work))).is_err()
+    });
     assert!(lost);
 }
 

@@ -3,7 +3,10 @@
 use super::{Engine, FailOnPanic, Failed};
 use crate::staging::Levels;
 use keyway_record::Millis;
-use std::{sync::MutexGuard, time::Duration};
+use std::{
+    sync::{MutexGuard, atomic::Ordering},
+    time::Duration,
+};
 
 /// How often the file system is asked what it has left: bounds how late producers go on after a full disk, ms.
 const SPACE_INTERVAL_MS: u64 = 1_000;
@@ -56,6 +59,7 @@ impl Engine {
                 let waited = self.writer.wait_timeout(duties, Duration::from_millis(left_ms));
                 drop(waited.expect("no panic under the lock"));
                 self.check_space();
+                self.retry_offline();
                 duties = self.duties();
             }
             if duties.stop || self.has_ended() {
@@ -101,6 +105,15 @@ impl Engine {
             });
         }
         done.is_ok()
+    }
+
+    /// Tries what could not be written again.
+    fn retry_offline(&self) {
+        if self.counters.offline.load(Ordering::Relaxed) > 0
+            && let Err(failure) = self.checkpointer().retry_offline(self)
+        {
+            self.fail(failure);
+        }
     }
 
     /// Asks what the file system has left, for those who append.
@@ -153,6 +166,9 @@ impl Engine {
     /// Takes a checkpoint now.
     pub(crate) fn checkpoint(&self) -> Result<(), Failed> {
         let mut checkpointer = self.checkpointer();
+        if let Some(failure) = self.progress.failure() {
+            return Err(Failed::Stop(failure));
+        }
         let done = checkpointer.checkpoint(self);
         drop(checkpointer);
         if let Err(Failed::Stop(failure)) = &done {
@@ -185,7 +201,8 @@ impl Engine {
 
     /// Asks for what the levels ask for.
     pub(crate) fn demand_for(&self, levels: &Levels, prepare: bool) {
-        let write = levels.unwritten >= self.options.arena_bytes_max / 2;
+        let arena_bytes_max = self.options.arena_bytes_max;
+        let write = levels.writable(arena_bytes_max) >= arena_bytes_max / 2;
         let checkpoint = levels.wal >= self.options.checkpoint_bytes;
         if write || checkpoint || prepare {
             self.demand(|duties| {

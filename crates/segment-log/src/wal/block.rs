@@ -96,7 +96,7 @@ impl BlockBuilder {
 
     pub(crate) fn push(&mut self, entry: &Entry) {
         match entry {
-            Entry::Data { batch, .. } if batch.bytes().len() > COPIED_LEN_MAX => {
+            Entry::Data { batch, .. } | Entry::Kept { batch, .. } if batch.bytes().len() > COPIED_LEN_MAX => {
                 entry.encode_head(&mut self.heads);
                 self.batches_len += batch.bytes().len();
                 self.batches.push((self.heads.len(), batch.bytes().clone()));

@@ -2,7 +2,7 @@
 //!
 //! | part | type |
 //! |---|---|
-//! | kind: 1 data, 2 create, 3 delete, 4 trim | u8 |
+//! | kind: 1 data, 2 create, 3 delete, 4 trim, 7 data kept | u8 |
 //! | log id | u32 |
 //! | body length | u32 |
 //! | body | bytes |
@@ -13,6 +13,7 @@
 //! | create | partition index i32, topic id 16 bytes, topic name UTF-8 |
 //! | delete | – |
 //! | trim | new start offset i64 |
+//! | data kept | as data: a batch that was logged before and is in no segment, because its log cannot write one |
 //!
 //! All big-endian. An unknown kind is refused, never skipped: it may hold what someone was promised. A batch that lies
 //! in its segment already will be a kind of its own (its place instead of its bytes).
@@ -37,6 +38,8 @@ pub(crate) enum Entry {
     Data { log: LogId, batch: RecordBatch },
     /// A partition was created.
     Create { log: LogId, partition: TopicPartition },
+    /// Records that were logged before the last checkpoint, and that no segment has.
+    Kept { log: LogId, batch: RecordBatch },
     /// A partition was deleted.
     Delete { log: LogId },
     /// Records before `start` were given up.
@@ -60,6 +63,7 @@ const DATA: u8 = 1;
 const CREATE: u8 = 2;
 const DELETE: u8 = 3;
 const TRIM: u8 = 4;
+const KEPT: u8 = 7;
 
 /// Bytes of an entry before its body.
 pub(crate) const PREFIX_LEN: usize = 9;
@@ -68,6 +72,7 @@ impl Entry {
     pub(crate) fn log(&self) -> LogId {
         match self {
             Self::Data { log, .. }
+            | Self::Kept { log, .. }
             | Self::Create { log, .. }
             | Self::Delete { log }
             | Self::Trim { log, .. } => *log,
@@ -76,7 +81,7 @@ impl Entry {
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         self.encode_head(out);
-        if let Self::Data { batch, .. } = self {
+        if let Self::Data { batch, .. } | Self::Kept { batch, .. } = self {
             out.put_slice(batch.bytes());
         }
     }
@@ -90,6 +95,7 @@ impl Entry {
         };
         match self {
             Self::Data { batch, .. } => prefix(DATA, batch.bytes().len()),
+            Self::Kept { batch, .. } => prefix(KEPT, batch.bytes().len()),
             Self::Create { partition, .. } => {
                 let topic = partition.topic.as_str().as_bytes();
                 prefix(CREATE, 20 + topic.len());
@@ -138,6 +144,7 @@ impl Entry {
         let mut body = payload.split_to(body_len);
         match kind {
             DATA => Ok(Self::Data { log, batch: RecordBatch::parse(body)? }),
+            KEPT => Ok(Self::Kept { log, batch: RecordBatch::parse(body)? }),
             CREATE if body_len > 20 => {
                 let partition = PartitionId(body.get_i32());
                 let mut topic_id = TopicId::ZERO;
@@ -182,6 +189,7 @@ pub(crate) mod tests {
         });
         prop_oneof![
             (log.clone(), any_batch()).prop_map(|(log, batch)| Entry::Data { log, batch }),
+            (log.clone(), any_batch()).prop_map(|(log, batch)| Entry::Kept { log, batch }),
             (log.clone(), partition).prop_map(|(log, partition)| Entry::Create { log, partition }),
             log.clone().prop_map(|log| Entry::Delete { log }),
             (log, any::<i64>()).prop_map(|(log, start)| Entry::Trim { log, start: Offset(start) }),

@@ -89,9 +89,7 @@ impl Wal {
                 let applied = entry.map_err(|error| error.to_string()).and_then(&mut apply);
                 applied.map_err(|reason| self.unreadable(reason))?;
             }
-            self.next.at += header.file_len();
-            self.next.link.sequence += 1;
-            self.next.link.previous = header.crc;
+            self.step_over(&header);
             self.written += header.file_len();
         }
         if let Some(later) = self.later_block()? {
@@ -110,6 +108,27 @@ impl Wal {
         self.flushed.store(self.next.link.sequence, Ordering::Release);
         self.marked = self.written == 0;
         Ok(())
+    }
+
+    fn step_over(&mut self, header: &Header) {
+        self.next.at += header.file_len();
+        self.next.link.sequence += 1;
+        self.next.link.previous = header.crc;
+    }
+
+    /// What was written from `from` on, to be read while commits go on. The caller sees to it that nothing of it is
+    /// recycled meanwhile.
+    pub(crate) fn written_since(&self, from: Position) -> WrittenSince {
+        let files = self.files.iter().map(|file| WalFile { file: file.file.clone(), ..*file });
+        let wal = Self {
+            disk: self.disk.clone(),
+            folder: self.folder.clone(),
+            files: files.collect(),
+            next: from,
+            flushed: Arc::new(AtomicU64::new(from.link.sequence)),
+            ..*self
+        };
+        WrittenSince { wal, until: self.next.link.sequence }
     }
 
     /// The block that continues the chain; moves to the next file if it is there.
@@ -207,6 +226,29 @@ impl Wal {
 
     pub(super) fn path(&self, slot: usize) -> PathBuf {
         self.folder.join(file_name(slot))
+    }
+}
+
+/// Blocks of a write-ahead log in use.
+pub(crate) struct WrittenSince {
+    wal: Wal,
+    /// Sequence of the block after the last one.
+    until: u64,
+}
+
+impl WrittenSince {
+    /// Hands every entry to `visit`, in order.
+    pub(crate) fn each(mut self, mut visit: impl FnMut(Entry)) -> Result<(), OpenError> {
+        while self.wal.next.link.sequence < self.until {
+            let Some((header, payload)) = self.wal.next_block()? else {
+                return Err(self.wal.unreadable("a commit is not as it was written".into()));
+            };
+            for entry in Entry::walk(payload, header.entries_count) {
+                visit(entry.map_err(|error| self.wal.unreadable(error.to_string()))?);
+            }
+            self.wal.step_over(&header);
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@
 //! not durable.
 
 use keyway_log::contract::random::Random;
-use keyway_runtime::{Disk, File, FolderLock, OpenMode, Space};
+use keyway_runtime::{Disk, File, FolderLock, OpenMode, Space, Volume};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, IoSlice},
@@ -35,6 +35,12 @@ struct State {
     space: Option<Space>,
     /// Writes to what lies in here fail.
     broken: Option<PathBuf>,
+    /// Flushes of what lies in here fail, and lose what they should have made durable.
+    unsyncable: Option<PathBuf>,
+    /// The disk can be flushed as a whole.
+    has_volume: bool,
+    /// A flush of the whole tells that something failed, the flush of a file does not.
+    forgets_failures: bool,
     /// The disk as it was at each operation since this was asked for.
     forks: Option<Vec<State>>,
 }
@@ -95,6 +101,9 @@ impl CrashDisk {
             life: 0,
             space: None,
             broken: None,
+            unsyncable: None,
+            has_volume: false,
+            forgets_failures: false,
             forks: None,
         })))
     }
@@ -134,6 +143,41 @@ impl CrashDisk {
     /// Writes to what lies in `folder` fail from now on.
     pub(crate) fn set_broken(&self, folder: Option<PathBuf>) {
         self.state().broken = folder;
+    }
+
+    /// Flushes of what lies in `folder` fail from now on.
+    pub(crate) fn set_unsyncable(&self, folder: Option<PathBuf>) {
+        self.state().unsyncable = folder;
+    }
+
+    /// The disk offers to be flushed as a whole.
+    pub(crate) fn set_volume(&self, has_volume: bool) {
+        self.state().has_volume = has_volume;
+    }
+
+    /// Only the flush of the whole disk tells of a failure from now on.
+    pub(crate) fn forget_failures(&self) {
+        self.state().forgets_failures = true;
+    }
+
+    /// A disk like this one, from now on apart from it.
+    pub(crate) fn fork(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.state().fork())))
+    }
+
+    /// Some segments cannot be written or flushed from now on, others can again.
+    pub(crate) fn fail_at_random(&self, random: &mut Random) {
+        let segments = PathBuf::from("/data/segments");
+        let mut folders: Vec<_> =
+            self.paths().into_iter().filter(|path| path.parent() == Some(&segments)).collect();
+        folders.push(segments);
+        let mut pick = || match random.below(3) {
+            0 => Some(folders[random.below(folders.len() as u64) as usize].clone()),
+            _ => None,
+        };
+        let (broken, unsyncable) = (pick(), pick());
+        let mut state = self.state();
+        (state.broken, state.unsyncable) = (broken, unsyncable);
     }
 
     /// Every file and what is in it.
@@ -224,7 +268,10 @@ impl State {
             random: Random::new(self.random.below(u64::MAX)),
             life: self.life,
             space: self.space,
-            broken: None,
+            broken: self.broken.clone(),
+            unsyncable: self.unsyncable.clone(),
+            has_volume: self.has_volume,
+            forgets_failures: self.forgets_failures,
             forks: None,
         }
     }
@@ -392,6 +439,28 @@ impl Disk for CrashDisk {
         Ok(())
     }
 
+    fn volume(&self, _: &Path) -> io::Result<Option<Box<dyn Volume>>> {
+        struct All(CrashDisk);
+        impl Volume for All {
+            fn sync_all(&self) -> io::Result<()> {
+                let mut state = self.0.state();
+                let life = state.life;
+                state.operation("sync_all", Path::new("/"), life)?;
+                if state.unsyncable.is_some() {
+                    return Err(io::Error::other("input/output error"));
+                }
+                for inode in &mut state.inodes {
+                    for change in std::mem::take(&mut inode.pending) {
+                        change.apply(Arc::make_mut(&mut inode.durable));
+                    }
+                }
+                state.durable_names = state.names.clone();
+                Ok(())
+            }
+        }
+        Ok(self.state().has_volume.then(|| Box::new(All(self.clone())) as Box<dyn Volume>))
+    }
+
     fn space(&self, _: &Path) -> io::Result<Option<Space>> {
         Ok(self.state().space)
     }
@@ -446,7 +515,10 @@ impl File for CrashFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
+        let refused = state.unsyncable.as_ref().is_some_and(|folder| self.path.starts_with(folder));
+        let refused = refused && !state.forgets_failures;
         let done = state.operation("sync", &self.path, self.life);
+        let done = if refused { done.and(Err(io::Error::other("input/output error"))) } else { done };
         let crashed = state.crashed || self.life != state.life;
         let inode = &mut state.inodes[self.inode];
         match &done {

@@ -51,6 +51,14 @@ pub(crate) fn open_with(disk: &CrashDisk, options: Options) -> Result<SegmentSto
     SegmentStore::open(&world, folder(), options)
 }
 
+/// What the disk does with segments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Segments {
+    Work,
+    /// Now and then some of them cannot be written or flushed.
+    Fail,
+}
+
 /// One thing that was done. Each takes one ticket.
 #[derive(Clone, Debug)]
 enum Effect {
@@ -124,10 +132,14 @@ impl History {
         store: &SegmentStore,
         random: &mut Random,
         count: usize,
+        segments: Segments,
         mut visit: impl FnMut(CrashDisk, Self),
     ) {
         disk.keep_forks();
         for _ in 0..count {
+            if segments == Segments::Fail && random.below(20) == 0 {
+                disk.fail_at_random(random);
+            }
             let durable = self.durable;
             assert!(self.act(store, random), "nothing fails here");
             for fork in disk.take_forks() {

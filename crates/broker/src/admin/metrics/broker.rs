@@ -61,7 +61,7 @@ fn log(node: &Node, page: &mut Page) {
     page.gauge("keyway_log_memory_bytes", "Bytes of records in memory").whole(vec![], figures.memory_bytes);
     page.gauge("keyway_log_recovery_bytes", "Bytes that a start after a crash would read back")
         .whole(vec![], figures.recovery_bytes);
-    page.gauge("keyway_log_offline_partitions", "Partitions whose files cannot be written")
+    page.gauge("keyway_log_offline_partitions", "Partitions whose files cannot be written or flushed")
         .whole(vec![], figures.offline_partitions);
     page.gauge("keyway_log_space_low", "1 while producers are refused because the disk is nearly full")
         .whole(vec![], u64::from(figures.is_space_low));
