@@ -10,6 +10,7 @@ use keyway_record::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules<'a> {
     pub(crate) topic: &'a TopicRules,
+    pub(crate) batch_bytes_max: usize,
     /// The wall clock.
     pub(crate) now: Timestamp,
     /// Whether zstd is allowed: Kafka allows it from Produce v7 on.
@@ -88,7 +89,12 @@ impl InvalidBatch {
 /// Checks one produced batch with every record in it; the result is what may be appended.
 pub(crate) fn produced_batch(bytes: bytes::Bytes, rules: Rules<'_>) -> Result<RecordBatch, InvalidBatch> {
     check_len(bytes.len(), rules)?;
-    let batch = RecordBatch::parse(bytes)?;
+    checked_batch(RecordBatch::parse(bytes)?, rules)
+}
+
+/// The same for a batch whose bytes were never a client's.
+pub(crate) fn checked_batch(batch: RecordBatch, rules: Rules<'_>) -> Result<RecordBatch, InvalidBatch> {
+    check_len(batch.bytes().len(), rules)?;
     check_header(&batch, rules)?;
     let section = decompress(batch.compression(), batch.record_section(), limits::DECOMPRESSED_BYTES_MAX)
         .map_err(|error| InvalidBatch::Decompress(error.to_string()))?;
@@ -111,7 +117,7 @@ pub(crate) fn produced_batch(bytes: bytes::Bytes, rules: Rules<'_>) -> Result<Re
 }
 
 fn check_len(given: usize, rules: Rules<'_>) -> Result<(), InvalidBatch> {
-    let max = rules.topic.batch_bytes_max;
+    let max = rules.batch_bytes_max;
     if given > max { Err(InvalidBatch::TooLarge { given, max }) } else { Ok(()) }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     partition::Partition,
     schemas::{SchemaError, ValidationPolicy, Violation},
     topics::{DispatchStrategy, Topic, TopicError, TopicSettings},
+    validate::{self, Rules},
 };
 use keyway_danube_wire::{
     TopicRef, message,
@@ -186,11 +187,17 @@ impl Producers {
     ) -> Result<(), Status> {
         let (timestamp, record) =
             message::to_record(message).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let timestamp =
-            if timestamp == Timestamp(0) { Timestamp(self.node.world.clock.wall_ms()) } else { timestamp };
+        let now = Timestamp(self.node.world.clock.wall_ms());
+        let timestamp = if timestamp == Timestamp(0) { now } else { timestamp };
         let mut batch = BatchBuilder::new(timestamp);
         batch.push(timestamp, record);
-        let appended = self.node.append(partition, &batch.build()).await.map_err(append_status)?;
+        // Danube's clients know their own limit, which is larger than the one that a Kafka broker has by default.
+        let batch_bytes_max = topic.rules.own_batch_bytes_max.unwrap_or(usize::MAX);
+        let rules = Rules { topic: &topic.rules, batch_bytes_max, now, zstd: true };
+        // What the topic's configs refuse stays refused, so the status is one that no client answers by trying again.
+        let batch = validate::checked_batch(batch.build(), rules)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let appended = self.node.append(partition, &batch).await.map_err(append_status)?;
         if topic.settings.dispatch == Some(DispatchStrategy::NonReliable) {
             return Ok(());
         }

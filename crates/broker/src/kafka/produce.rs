@@ -147,7 +147,8 @@ async fn append(
     let partition = topic.partition(PartitionId(data.index));
     let partition = partition.ok_or_else(|| Refusal::of(ErrorCode::UnknownTopicOrPartition))?;
     let now = Timestamp(node.world.clock.wall_ms());
-    let rules = Rules { topic: &topic.rules, now, zstd: version >= ZSTD_FROM };
+    let batch_bytes_max = topic.rules.batch_bytes_max;
+    let rules = Rules { topic: &topic.rules, batch_bytes_max, now, zstd: version >= ZSTD_FROM };
     let batch = validate::produced_batch(data.records.unwrap_or_default(), rules)?;
     if batch.is_transactional() {
         return Err(Refusal::of(ErrorCode::InvalidTxnState));

@@ -126,7 +126,7 @@ const TOPIC_CONFIGS: &[TopicConfig] = &[
     row("unclean.leader.election.enable", Kind::Boolean, "false", "unclean.leader.election.enable"),
 ];
 
-const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+pub(super) const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 
 const COMPRESSION_TYPES: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 

@@ -1,6 +1,6 @@
 //! What a topic's configs mean: for its logs, and for the batches that are produced to it.
 
-use super::configs::Values;
+use super::configs::{MAX_MESSAGE_BYTES, Values};
 use crate::config::Config;
 use keyway_log::{Compaction, LogConfig};
 use keyway_record::Compression;
@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 pub(crate) struct TopicRules {
     /// `max.message.bytes`.
     pub(crate) batch_bytes_max: usize,
+    /// The same if the topic sets it itself.
+    pub(crate) own_batch_bytes_max: Option<usize>,
     /// A compacted topic keeps the newest record of each key, so each record must have one.
     pub(crate) keys_required: bool,
     pub(crate) time: TimeRule,
@@ -62,8 +64,9 @@ impl TopicRules {
             "zstd" => Some(Compression::Zstd),
             _ => None,
         };
-        let batch_bytes_max = usize::try_from(values.number("max.message.bytes")).unwrap_or(usize::MAX);
-        Self { batch_bytes_max, keys_required: has("compact"), time, compression, log }
+        let batch_bytes_max = usize::try_from(values.number(MAX_MESSAGE_BYTES)).unwrap_or(usize::MAX);
+        let own_batch_bytes_max = own.contains_key(MAX_MESSAGE_BYTES).then_some(batch_bytes_max);
+        Self { batch_bytes_max, own_batch_bytes_max, keys_required: has("compact"), time, compression, log }
     }
 }
 

@@ -94,6 +94,24 @@ async fn a_key_of_a_mebibyte_is_a_key_like_any_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_configs_of_a_topic_hold_for_every_client() {
+    let configs = [("log.cleanup.policy", "compact"), ("log.message.timestamp.after.max.ms", "1000")];
+    let topic_defaults = configs.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let config = Config { grpc: free_port(), topic_defaults, ..Config::default() };
+    let broker = TestBroker::start_as(config, Arc::new(MemoryStore::new())).await;
+    let (mut service, id) = producer(&broker).await;
+    let keyless = StreamMessage { routing_key: None, ..message(id, "new") };
+    let refused = service.send_message(keyless).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    assert!(refused.message().contains("key"), "{refused}");
+    let ahead = StreamMessage { publish_time: u64::MAX / 2, ..message(id, "new") };
+    let refused = service.send_message(ahead).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    assert!(refused.message().contains("message.timestamp.after.max.ms"), "{refused}");
+    service.send_message(message(id, "new")).await.expect("sent");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_large_for_every_client_is_refused_for_good() {
     let broker = TestBroker::start().await;
     let (mut service, id) = producer(&broker).await;
