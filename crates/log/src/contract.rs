@@ -132,13 +132,13 @@ fn builder(count: usize, value_len: usize, time: i64) -> BatchBuilder {
     builder
 }
 
-/// The first epoch.
+/// The epoch of a store that never lost anything.
 pub const EPOCH: LeaderEpoch = LeaderEpoch(0);
 
 /// Appends `batch`, as soon as there is room for it.
 pub fn append(store: &dyn LogStore, log: &dyn PartitionLog, batch: &RecordBatch) -> Appended {
     loop {
-        match log.append(batch, EPOCH) {
+        match log.append(batch) {
             Err(AppendError::Full) => block_on(store.room()),
             appended => return appended.expect("an open log takes the batch"),
         }

@@ -12,6 +12,7 @@
 
 pub mod compaction;
 mod config;
+pub mod epochs;
 pub mod memory;
 mod partition;
 pub mod producers;

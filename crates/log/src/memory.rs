@@ -4,6 +4,7 @@ use crate::{
     AppendError, Appended, Bounds, BoxFuture, Cleaned, Durability, LogConfig, LogStore, PartitionLog,
     ReadError, ReadLimit, Slice, StoreError, Ticket,
     compaction::{KEYS_MAX, Kept, KeyOffsets, Tombstones},
+    epochs::{EpochEnd, Epochs},
     producers::{ProducerStates, Verdict},
     waiters::{Place, Waiters},
 };
@@ -27,6 +28,7 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct Shared {
+    leader_epoch: LeaderEpoch,
     last_ticket: AtomicU64,
     closed: AtomicBool,
 }
@@ -43,6 +45,7 @@ struct State {
     start: Offset,
     /// End and high watermark: what is appended is durable.
     end: Offset,
+    epochs: Epochs,
     producers: ProducerStates,
     waiters: Waiters<Offset>,
     last_ticket: Ticket,
@@ -57,6 +60,13 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store whose records have this epoch, as if it had been cut before.
+    #[must_use]
+    pub fn in_epoch(leader_epoch: LeaderEpoch) -> Self {
+        let shared = Shared { leader_epoch, ..Shared::default() };
+        Self { shared: Arc::new(shared), ..Self::default() }
     }
 
     fn partitions(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Arc<MemoryPartition>>> {
@@ -147,8 +157,11 @@ impl Shared {
 
 impl MemoryPartition {
     fn new(shared: Arc<Shared>) -> Self {
+        let mut epochs = Epochs::new();
+        epochs.note(shared.leader_epoch, Offset::ZERO).expect("the first epoch follows none");
         let state = State {
             shared,
+            epochs,
             batches: VecDeque::new(),
             start: Offset::ZERO,
             end: Offset::ZERO,
@@ -187,7 +200,7 @@ impl MemoryPartition {
 }
 
 impl PartitionLog for MemoryPartition {
-    fn append(&self, batch: &RecordBatch, leader_epoch: LeaderEpoch) -> Result<Appended, AppendError> {
+    fn append(&self, batch: &RecordBatch) -> Result<Appended, AppendError> {
         let mut state = self.open_state()?;
         match state.producers.check(batch) {
             Verdict::Append => {}
@@ -196,7 +209,7 @@ impl PartitionLog for MemoryPartition {
             }
             Verdict::Reject(error) => return Err(error.into()),
         }
-        let placed = batch.placed(state.end, leader_epoch);
+        let placed = batch.placed(state.end, state.shared.leader_epoch);
         let (base_offset, last_offset) = (placed.base_offset(), placed.last_offset());
         // Without a clock of its own the store takes the records' time for the time of the append.
         state.producers.record(&placed, placed.max_timestamp());
@@ -263,6 +276,19 @@ impl PartitionLog for MemoryPartition {
         Ok(state.last_ticket)
     }
 
+    fn leader_epoch(&self) -> LeaderEpoch {
+        self.state().shared.leader_epoch
+    }
+
+    fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.state().epochs.epoch_of(offset)
+    }
+
+    fn epoch_end(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
+        let state = self.state();
+        state.epochs.end_of(epoch, state.end)
+    }
+
     fn configure(&self, config: LogConfig) {
         self.state().config = config;
     }
@@ -272,6 +298,7 @@ impl State {
     fn trim(&mut self, before: Offset) {
         self.start = before.min(self.end).max(self.start);
         let start = self.start;
+        self.epochs.trim(start);
         while self.batches.front().is_some_and(|batch| batch.next_offset() <= start) {
             self.batches.pop_front();
         }

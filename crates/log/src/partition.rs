@@ -1,6 +1,6 @@
 //! One partition: append, read, bounds, waiting, trimming.
 
-use crate::{BoxFuture, LogConfig, Ticket, producers::ProducerError};
+use crate::{BoxFuture, LogConfig, Ticket, epochs::EpochEnd, producers::ProducerError};
 use bytes::Bytes;
 use keyway_record::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, RecordBatch, Timestamp};
 
@@ -11,8 +11,9 @@ pub trait PartitionLog: Send + Sync {
     ///
     /// A batch with a producer id is idempotent: one that was appended before is not appended again and is answered
     /// with its first offsets; one that does not continue its producer's sequence is refused. The stored bytes are the
-    /// batch's own but for base offset and leader epoch. `Err` promises that nothing was taken in.
-    fn append(&self, batch: &RecordBatch, leader_epoch: LeaderEpoch) -> Result<Appended, AppendError>;
+    /// batch's own but for base offset and leader epoch, which is [`PartitionLog::leader_epoch`]. `Err` promises that
+    /// nothing was taken in.
+    fn append(&self, batch: &RecordBatch) -> Result<Appended, AppendError>;
 
     /// Whole batches from the one that holds `from` on, up to the high watermark; the first may begin before `from`.
     /// At least one batch if any is readable, then as many as fit [`ReadLimit::bytes_max`]. Empty at the high watermark.
@@ -33,6 +34,16 @@ pub trait PartitionLog: Send + Sync {
     /// Gives up records before `before` (at most up to the high watermark); space is freed at leisure.
     /// The new start is never forgotten once the ticket is durable.
     fn trim(&self, before: Offset) -> Result<Ticket, AppendError>;
+
+    /// The epoch in which records are appended now. It never goes back, and it has moved on whenever records that
+    /// somebody may have read may be lost: what follows at their offsets is of a later epoch.
+    fn leader_epoch(&self) -> LeaderEpoch;
+
+    /// The epoch of the record at `offset`, or of the next one if `offset` is the log's end; `None` if that is not known.
+    fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch>;
+
+    /// Where the records of `epoch` end; see [`crate::epochs::Epochs::end_of`].
+    fn epoch_end(&self, epoch: LeaderEpoch) -> Option<EpochEnd>;
 
     /// Sets what is kept and for how long, from the next [`crate::LogStore::clean`] on. The caller stores it: a log that
     /// was opened anew keeps everything until it is told again.

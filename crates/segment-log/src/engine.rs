@@ -18,7 +18,7 @@ use crate::{
     wall_time::WallTime,
 };
 use keyway_log::{ReadError, StoreError};
-use keyway_record::{Offset, RecordBatch, TopicPartition};
+use keyway_record::{LeaderEpoch, Offset, RecordBatch, TopicPartition};
 use keyway_runtime::{Clock, Disk, OpenMode};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -61,6 +61,8 @@ pub(crate) struct Engine {
 pub(crate) struct Partitions {
     pub(crate) logs: BTreeMap<TopicPartition, Arc<Log>>,
     pub(crate) next_log: LogId,
+    /// The epoch in which every log appends, for as long as the store is open.
+    pub(crate) leader_epoch: LeaderEpoch,
 }
 
 /// Durable batches in memory.
@@ -115,7 +117,11 @@ impl Engine {
             cleaning: Mutex::default(),
             generation,
             revisions: AtomicU64::new(0),
-            partitions: Mutex::new(Partitions { logs: BTreeMap::new(), next_log }),
+            partitions: Mutex::new(Partitions {
+                logs: BTreeMap::new(),
+                next_log,
+                leader_epoch: LeaderEpoch(0),
+            }),
             arena: Mutex::default(),
             duties: Mutex::default(),
             writer: Condvar::new(),

@@ -9,6 +9,7 @@ use crate::{
 };
 use keyway_log::{
     AppendError, Appended, Bounds, BoxFuture, LogConfig, PartitionLog, ReadError, ReadLimit, Slice, Ticket,
+    epochs::{EpochEnd, Epochs, EpochsError},
     producers::{ProducerStates, Verdict},
     waiters::{Place, Waiters},
 };
@@ -42,6 +43,7 @@ pub(crate) struct State {
     /// The newest batches: all from `written` on, and what of the others still is in memory.
     pub(crate) tail: VecDeque<RecordBatch>,
     pub(crate) segments: Vec<SegmentEntry>,
+    pub(crate) epochs: Epochs,
     pub(crate) producers: ProducerStates,
     pub(crate) last_ticket: Ticket,
     pub(crate) deleted: bool,
@@ -87,6 +89,7 @@ pub(crate) struct Freed {
 }
 
 impl Log {
+    /// A log without records; it takes none before it has an epoch.
     pub(crate) fn new(
         id: LogId,
         partition: TopicPartition,
@@ -100,6 +103,7 @@ impl Log {
             written: Offset::ZERO,
             tail: VecDeque::new(),
             segments: Vec::new(),
+            epochs: Epochs::new(),
             producers,
             last_ticket: Ticket::default(),
             deleted: false,
@@ -169,11 +173,7 @@ impl Log {
         if state.offline.is_some() { Evicted::Offline } else { Evicted::Later }
     }
 
-    fn append(
-        self: &Arc<Self>,
-        batch: &RecordBatch,
-        leader_epoch: LeaderEpoch,
-    ) -> Result<Appended, AppendError> {
+    fn append(self: &Arc<Self>, batch: &RecordBatch) -> Result<Appended, AppendError> {
         let mut state = self.state();
         if state.deleted {
             return Err(AppendError::Deleted);
@@ -189,7 +189,7 @@ impl Log {
             return Err(AppendError::Offline { reason: offline.reason.clone() });
         }
         let memory = self.engine.staging.claim(batch.bytes().len(), self.partition.topic.is_internal())?;
-        let placed = batch.placed_in(memory, state.end, leader_epoch);
+        let placed = batch.placed_in(memory, state.end, state.leader_epoch());
         let (base_offset, last_offset) = (placed.base_offset(), placed.last_offset());
         assert!(base_offset == state.end, "offsets are dense");
         let entry = Entry::Data { log: self.id, batch: placed.clone() };
@@ -223,10 +223,16 @@ impl Log {
 }
 
 impl State {
+    /// The epoch of what is appended now; every log that is not being recovered has one.
+    pub(crate) fn leader_epoch(&self) -> LeaderEpoch {
+        self.epochs.current().expect("a log begins with its store's epoch")
+    }
+
     /// Moves the start, and gives up what lies wholly before it.
     pub(crate) fn trim(&mut self, start: Offset) -> (Freed, Vec<SegmentEntry>) {
         assert!(self.start <= start && start <= self.high_watermark);
         self.start = start;
+        self.epochs.trim(start);
         let mut freed = Freed::default();
         while self.tail.front().is_some_and(|batch| batch.next_offset() <= start) {
             let batch = self.tail.pop_front().expect("there is a front");
@@ -302,16 +308,17 @@ impl State {
     }
 
     /// Takes in a batch that recovery found, durable as it is. `false` if it is there already.
-    pub(crate) fn restore(&mut self, batch: RecordBatch, now: Timestamp) -> bool {
+    pub(crate) fn restore(&mut self, batch: RecordBatch, now: Timestamp) -> Result<bool, EpochsError> {
         if batch.base_offset() < self.end {
-            return false;
+            return Ok(false);
         }
         assert!(batch.base_offset() == self.end, "the caller refuses gaps");
+        self.epochs.note(batch.leader_epoch(), batch.base_offset())?;
         self.producers.record(&batch, now);
         self.end = batch.next_offset();
         self.high_watermark = self.end;
         self.tail.push_back(batch);
-        true
+        Ok(true)
     }
 }
 
@@ -357,8 +364,8 @@ impl SegmentEntry {
 pub(crate) struct Handle(pub(crate) Arc<Log>);
 
 impl PartitionLog for Handle {
-    fn append(&self, batch: &RecordBatch, leader_epoch: LeaderEpoch) -> Result<Appended, AppendError> {
-        self.0.append(batch, leader_epoch)
+    fn append(&self, batch: &RecordBatch) -> Result<Appended, AppendError> {
+        self.0.append(batch)
     }
 
     fn read(&self, from: Offset, limit: ReadLimit) -> Result<Slice, ReadError> {
@@ -380,6 +387,19 @@ impl PartitionLog for Handle {
 
     fn trim(&self, before: Offset) -> Result<Ticket, AppendError> {
         self.0.trim(before)
+    }
+
+    fn leader_epoch(&self) -> LeaderEpoch {
+        self.0.state().leader_epoch()
+    }
+
+    fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.0.state().epochs.epoch_of(offset)
+    }
+
+    fn epoch_end(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
+        let state = self.0.state();
+        state.epochs.end_of(epoch, state.end)
     }
 
     fn configure(&self, config: LogConfig) {

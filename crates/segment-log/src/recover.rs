@@ -142,10 +142,26 @@ impl Recovery {
                 return Err(OpenError::Corrupt { path: engine.folder.clone(), position: 0, reason });
             }
         }
+        self.begin_epoch()?;
         let logs = self.logs.into_values().map(|log| (log.partition.clone(), log));
         engine.partitions().logs = logs.collect();
         let levels = engine.staging.change(|levels| levels.wal = wal_bytes);
         engine.demand_for(&levels, false);
+        Ok(())
+    }
+
+    /// Lets every log go on in the store's epoch.
+    fn begin_epoch(&self) -> Result<(), OpenError> {
+        let leader_epoch = self.engine.partitions().leader_epoch;
+        for log in self.logs.values() {
+            let mut state = log.state();
+            let end = state.end;
+            state.epochs.note(leader_epoch, end).map_err(|error| OpenError::Corrupt {
+                path: self.engine.folder.clone(),
+                position: 0,
+                reason: format!("the epochs of {}: {error}", log.partition),
+            })?;
+        }
         Ok(())
     }
 
@@ -203,7 +219,7 @@ impl Recovery {
         // A copy: what was read is a whole block, and must not stay in memory for the sake of one batch.
         let batch = batch.placed(batch.base_offset(), batch.leader_epoch());
         let (len, next) = (batch.bytes().len(), batch.next_offset());
-        if !state.restore(batch, self.now) {
+        if !state.restore(batch, self.now).map_err(|error| format!("log {}: {error}", log.id))? {
             return Ok(());
         }
         drop(state);

@@ -13,7 +13,7 @@ use keyway_log::{
     BoxFuture, Cleaned, Durability, LogFigures, LogStore, PartitionLog, StoreError, Ticket,
     producers::ProducerStates, waiters::Place,
 };
-use keyway_record::{Timestamp, TopicPartition};
+use keyway_record::{Offset, Timestamp, TopicPartition};
 use keyway_runtime::{FolderLock, World};
 use std::{
     path::PathBuf,
@@ -134,6 +134,8 @@ impl LogStore for SegmentStore {
         let producers = ProducerStates::new(self.engine.options.producer_expiration_ms);
         let log = Arc::new(Log::new(id, partition.clone(), self.engine.clone(), producers));
         let entry = Entry::Create { log: id, partition: partition.clone() };
+        let noted = log.state().epochs.note(partitions.leader_epoch, Offset::ZERO);
+        noted.expect("a new log has no epoch yet");
         let staged = Staged { entry, log: log.clone() };
         self.engine.staging.push_control(staged).ok_or(StoreError::Closed)?;
         partitions.next_log = LogId(id.0 + 1);

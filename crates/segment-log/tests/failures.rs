@@ -8,7 +8,7 @@ use crash::{
 };
 use keyway_log::{
     AppendError, LogStore,
-    contract::{EPOCH, append, batch, partition, read_all},
+    contract::{append, batch, partition, read_all},
 };
 use keyway_record::Offset;
 
@@ -22,7 +22,7 @@ fn a_partition_that_cannot_be_written_is_offline_alone_and_loses_nothing() {
     let reason = loop {
         append(&store, sound.as_ref(), &batch(1, 1_000, 5));
         while store.step() {}
-        match broken.append(&batch(1, 1_000, 5), EPOCH) {
+        match broken.append(&batch(1, 1_000, 5)) {
             Ok(_) => acknowledged += 1,
             Err(AppendError::Offline { reason }) => break reason,
             Err(error) => panic!("{error}"),
@@ -58,7 +58,7 @@ fn a_partition_is_back_once_its_files_can_be_written() {
     while store.step() {}
     disk.set_broken(Some(folder().join("segments")));
     store.checkpoint().expect("the write-ahead log has what the segment cannot");
-    assert!(matches!(log.append(&batch(1, 10, 5), EPOCH), Err(AppendError::Offline { .. })));
+    assert!(matches!(log.append(&batch(1, 10, 5)), Err(AppendError::Offline { .. })));
     disk.set_broken(None);
     store.checkpoint().unwrap();
     append(&store, log.as_ref(), &batch(1, 10, 5));
@@ -79,7 +79,7 @@ fn a_full_disk_refuses_producers_and_keeps_room_for_the_brokers_own_state() {
     disk.set_free(1 << 20);
     store.step();
     assert!(store.figures().is_space_low);
-    assert_eq!(data.append(&batch(1, 1_000, 5), EPOCH), Err(AppendError::NoSpace));
+    assert_eq!(data.append(&batch(1, 1_000, 5)), Err(AppendError::NoSpace));
     append(&store, state.as_ref(), &batch(1, 100, 5));
     while store.step() {}
     assert_eq!(read_all(data.as_ref(), Offset(0)).len(), 1, "reads go on");
@@ -99,9 +99,9 @@ fn a_burst_does_not_use_up_what_is_kept() {
     disk.set_free((1 << 20) + 40_000);
     let store = history::open(&disk).unwrap();
     let log = store.create(&partition("a")).unwrap();
-    let taken = (0..100).take_while(|_| log.append(&batch(1, 100, 5), EPOCH).is_ok()).count();
+    let taken = (0..100).take_while(|_| log.append(&batch(1, 100, 5)).is_ok()).count();
     assert_eq!(taken, 9, "each may take a page of the write-ahead log and twice its bytes");
-    assert_eq!(log.append(&batch(1, 100, 5), EPOCH), Err(AppendError::NoSpace));
+    assert_eq!(log.append(&batch(1, 100, 5)), Err(AppendError::NoSpace));
 }
 
 /// What a flush that failed should have made durable is marked as clean by the operating system: it must come from
@@ -122,7 +122,7 @@ fn a_segment_that_cannot_be_flushed_takes_its_partition_offline_and_loses_nothin
         assert!(acknowledged < 80, "no checkpoint");
     }
     assert!(acknowledged > 5, "{acknowledged}: memory holds no more than four of them");
-    match broken.append(&batch(1, 1_000, 5), EPOCH) {
+    match broken.append(&batch(1, 1_000, 5)) {
         Err(AppendError::Offline { reason }) => {
             assert_eq!(reason, "flushing a segment failed: input/output error");
         }

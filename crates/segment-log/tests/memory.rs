@@ -2,7 +2,7 @@
 
 use keyway_log::{
     Durability, LogStore,
-    contract::{EPOCH, batch, block_on, partition},
+    contract::{batch, block_on, partition},
 };
 use keyway_runtime::World;
 use keyway_segment_log::{Drive, Options, SegmentStore};
@@ -29,7 +29,7 @@ fn a_produced_batch_is_copied_once_and_allocates_nothing() {
             for _ in 0..count / GROUP {
                 let mut ticket = Default::default();
                 for _ in 0..GROUP {
-                    ticket = log.append(&sent, EPOCH).unwrap().ticket;
+                    ticket = log.append(&sent).unwrap().ticket;
                 }
                 let mut wait = store.wait(ticket, Durability::Durable);
                 let mut context = std::task::Context::from_waker(std::task::Waker::noop());

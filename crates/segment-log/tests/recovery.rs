@@ -11,7 +11,7 @@ use crash::{
 };
 use keyway_log::{
     AppendError, Durability, LogStore, ReadError, ReadLimit, Ticket,
-    contract::{EPOCH, append, batch, block_on, partition, random::Random, read_all},
+    contract::{append, batch, block_on, partition, random::Random, read_all},
 };
 use keyway_record::{Offset, RecordBatch};
 use keyway_segment_log::{DurableBy, OnDamage, OpenError, Options, SegmentStore};
@@ -169,7 +169,7 @@ fn fail_and_recover(seed: u64, at: u64) -> bool {
         if failed {
             for target in store.list() {
                 let log = store.open(&target).unwrap();
-                assert!(matches!(log.append(&batch(1, 10, 5), EPOCH), Err(AppendError::Closed)));
+                assert!(matches!(log.append(&batch(1, 10, 5)), Err(AppendError::Closed)));
                 block_on(log.wait_past(Offset(i64::MAX)));
             }
             block_on(store.room());

@@ -79,7 +79,7 @@ fn waiters_of_many_partitions_share_flushes() {
             scope.spawn(move || {
                 for _ in 0..APPENDS {
                     barrier.wait();
-                    let ticket = log.append(&batch(1, 100, 5), EPOCH).unwrap().ticket;
+                    let ticket = log.append(&batch(1, 100, 5)).unwrap().ticket;
                     block_on(store.wait(ticket, Durability::Durable)).unwrap();
                     assert_eq!(log.bounds().high_watermark, log.bounds().end);
                 }

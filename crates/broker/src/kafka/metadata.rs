@@ -106,7 +106,7 @@ fn described_partition(partition: &Partition) -> MetadataResponsePartition {
     MetadataResponsePartition {
         partition_index: partition.id.partition.0,
         leader_id: NODE_ID,
-        leader_epoch: partition.leader_epoch.0,
+        leader_epoch: partition.leader_epoch().0,
         replica_nodes: vec![NODE_ID],
         isr_nodes: vec![NODE_ID],
         ..Default::default()

@@ -39,7 +39,7 @@ fn answer(topic: Option<&Topic>, asked: &OffsetForLeaderPartition) -> EpochEndOf
 /// The newest epoch up to `epoch`, and the offset after its last record that readers see; -1 and -1 if unknown.
 fn end(partition: &Partition, epoch: i32) -> (i32, i64) {
     // All records of this broker have one epoch: it never takes back what anyone has read.
-    if epoch == partition.leader_epoch.0 {
+    if epoch == partition.leader_epoch().0 {
         (epoch, partition.log.bounds().high_watermark.0)
     } else {
         (-1, -1)

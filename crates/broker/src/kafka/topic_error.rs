@@ -49,8 +49,8 @@ pub(super) fn of_internal(error: &InternalTopicError) -> ErrorCode {
 pub(super) fn check_epoch(partition: &Partition, known: i32) -> Result<(), ErrorCode> {
     match known {
         ..0 => Ok(()),
-        _ if known < partition.leader_epoch.0 => Err(ErrorCode::FencedLeaderEpoch),
-        _ if known > partition.leader_epoch.0 => Err(ErrorCode::UnknownLeaderEpoch),
+        _ if known < partition.leader_epoch().0 => Err(ErrorCode::FencedLeaderEpoch),
+        _ if known > partition.leader_epoch().0 => Err(ErrorCode::UnknownLeaderEpoch),
         _ => Ok(()),
     }
 }

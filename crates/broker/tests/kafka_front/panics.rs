@@ -8,7 +8,7 @@ use keyway_broker::Config;
 use keyway_kafka_wire::messages::Request;
 use keyway_log::{
     AppendError, Appended, Bounds, BoxFuture, Cleaned, Durability, LogConfig, LogStore, MemoryStore,
-    PartitionLog, ReadError, ReadLimit, Slice, StoreError, Ticket,
+    PartitionLog, ReadError, ReadLimit, Slice, StoreError, Ticket, epochs::EpochEnd,
 };
 use keyway_record::{LeaderEpoch, Offset, RecordBatch, Timestamp, TopicPartition};
 use std::sync::Arc;
@@ -55,8 +55,8 @@ impl LogStore for Store {
 }
 
 impl PartitionLog for Log {
-    fn append(&self, batch: &RecordBatch, leader_epoch: LeaderEpoch) -> Result<Appended, AppendError> {
-        self.0.append(batch, leader_epoch)
+    fn append(&self, batch: &RecordBatch) -> Result<Appended, AppendError> {
+        self.0.append(batch)
     }
 
     fn read(&self, from: Offset, limit: ReadLimit) -> Result<Slice, ReadError> {
@@ -78,6 +78,18 @@ impl PartitionLog for Log {
 
     fn trim(&self, before: Offset) -> Result<Ticket, AppendError> {
         self.0.trim(before)
+    }
+
+    fn leader_epoch(&self) -> LeaderEpoch {
+        self.0.leader_epoch()
+    }
+
+    fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.0.epoch_of(offset)
+    }
+
+    fn epoch_end(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
+        self.0.epoch_end(epoch)
     }
 
     fn configure(&self, config: LogConfig) {

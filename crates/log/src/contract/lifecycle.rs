@@ -1,6 +1,6 @@
 //! Creating, deleting, closing.
 
-use super::{EPOCH, Home, batch, batch_of, durable, fill, partition, read_all};
+use super::{Home, batch, batch_of, durable, fill, partition, read_all};
 use crate::{AppendError, Bounds, PartitionLog, ReadError, ReadLimit, StoreError};
 use keyway_record::{Offset, PartitionId, Timestamp};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub fn a_deleted_partition_refuses_everything(home: &Home) {
     let log = store.create(&partition("a")).unwrap();
     fill(store.as_ref(), log.as_ref(), [1, 2]);
     store.delete(&partition("a")).unwrap();
-    assert!(matches!(log.append(&batch(1, 10, 5), EPOCH), Err(AppendError::Deleted)));
+    assert!(matches!(log.append(&batch(1, 10, 5)), Err(AppendError::Deleted)));
     assert!(matches!(log.trim(Offset(1)), Err(AppendError::Deleted)));
     assert!(matches!(log.read(Offset(0), ALL), Err(ReadError::Deleted)));
     assert!(matches!(log.find(Timestamp(0)), Err(ReadError::Deleted)));
@@ -44,11 +44,11 @@ pub fn a_deleted_partition_refuses_everything(home: &Home) {
 pub fn a_new_life_starts_empty(home: &Home) {
     let store = home();
     let first = store.create(&partition("a")).unwrap();
-    first.append(&batch_of(7, 3, 5, 2), EPOCH).unwrap();
+    first.append(&batch_of(7, 3, 5, 2)).unwrap();
     store.delete(&partition("a")).unwrap();
     let second = store.create(&partition("a")).unwrap();
     assert_eq!(second.bounds(), Bounds::default());
-    let appended = second.append(&batch_of(7, 0, 0, 1), EPOCH).unwrap();
+    let appended = second.append(&batch_of(7, 0, 0, 1)).unwrap();
     assert_eq!((appended.base_offset, appended.duplicate), (Offset(0), false));
     durable(store.as_ref(), appended.ticket);
     assert_eq!(read_all(second.as_ref(), Offset(0)).len(), 1);
@@ -59,10 +59,10 @@ pub fn a_new_life_starts_empty(home: &Home) {
 pub fn a_closed_store_takes_nothing_in(home: &Home) {
     let store = home();
     let log = store.create(&partition("a")).unwrap();
-    let ticket = log.append(&batch(2, 10, 5), EPOCH).unwrap().ticket;
+    let ticket = log.append(&batch(2, 10, 5)).unwrap().ticket;
     store.close().unwrap();
     durable(store.as_ref(), ticket);
-    assert!(matches!(log.append(&batch(1, 10, 5), EPOCH), Err(AppendError::Closed)));
+    assert!(matches!(log.append(&batch(1, 10, 5)), Err(AppendError::Closed)));
     assert!(matches!(log.trim(Offset(1)), Err(AppendError::Closed)));
     assert!(matches!(store.create(&partition("b")), Err(StoreError::Closed)));
     assert!(matches!(store.delete(&partition("a")), Err(StoreError::Closed)));

@@ -122,7 +122,7 @@ fn append(model: &mut Model, log: &Arc<dyn PartitionLog>, store: &dyn LogStore, 
     model.end += count as i64;
     model.batches.push(sent.placed(appended.base_offset, EPOCH));
     if sent.producer_id().0 >= 0 && random.below(4) == 0 {
-        let again = log.append(&sent, EPOCH).unwrap();
+        let again = log.append(&sent).unwrap();
         assert_eq!((again.base_offset, again.duplicate), (appended.base_offset, true));
     }
 }

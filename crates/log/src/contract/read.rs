@@ -1,6 +1,6 @@
 //! What a read returns, finding by time, trimming.
 
-use super::{EPOCH, Home, batch, durable, fill, partition, read_all};
+use super::{Home, batch, durable, fill, partition, read_all};
 use crate::{Bounds, ReadError, ReadLimit};
 use keyway_record::{Offset, Timestamp};
 
@@ -12,7 +12,7 @@ pub fn a_read_begins_with_the_batch_that_holds_the_offset(home: &Home) {
     let log = store.create(&partition("a")).unwrap();
     let mut last = Default::default();
     for _ in 0..4 {
-        last = log.append(&batch(3, 10, 5), EPOCH).unwrap().ticket;
+        last = log.append(&batch(3, 10, 5)).unwrap().ticket;
     }
     durable(store.as_ref(), last);
     for from in 0..12 {
@@ -71,7 +71,7 @@ pub fn trimmed_records_are_gone(home: &Home) {
     let log = store.create(&partition("a")).unwrap();
     let mut last = Default::default();
     for time in [10, 20, 30] {
-        last = log.append(&batch(4, 10, time), EPOCH).unwrap().ticket;
+        last = log.append(&batch(4, 10, time)).unwrap().ticket;
     }
     durable(store.as_ref(), last);
     let ticket = log.trim(Offset(6)).unwrap();
@@ -89,7 +89,7 @@ pub fn trimmed_records_are_gone(home: &Home) {
     assert_eq!(log.bounds(), bounds(12, 12));
     assert!(log.read(Offset(12), ALL).unwrap().is_empty());
     assert_eq!(log.find(Timestamp(0)).unwrap(), None);
-    let appended = log.append(&batch(1, 10, 40), EPOCH).unwrap();
+    let appended = log.append(&batch(1, 10, 40)).unwrap();
     durable(store.as_ref(), appended.ticket);
     assert_eq!(appended.base_offset, Offset(12));
     assert_eq!(read_all(log.as_ref(), Offset(12)).len(), 1);

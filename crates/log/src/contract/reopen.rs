@@ -49,7 +49,7 @@ pub fn producers_are_remembered(home: &Home) {
         let sequence = i32::try_from(base.0).unwrap();
         let batches = [batch_of(7, 0, sequence, 2), batch_of(7, 0, sequence + 2, 2)];
         for batch in &batches {
-            durable(store.as_ref(), log.append(batch, EPOCH).unwrap().ticket);
+            durable(store.as_ref(), log.append(batch).unwrap().ticket);
         }
         if close {
             store.close().unwrap();
@@ -58,11 +58,11 @@ pub fn producers_are_remembered(home: &Home) {
         let store = home();
         let log = store.open(&partition("a")).unwrap();
         for (index, batch) in batches.iter().enumerate() {
-            let again = log.append(batch, EPOCH).unwrap();
+            let again = log.append(batch).unwrap();
             assert_eq!((again.base_offset, again.duplicate), (base.plus(index as i64 * 2), true));
             durable(store.as_ref(), again.ticket);
         }
-        assert!(log.append(&batch_of(7, 0, sequence + 9, 1), EPOCH).is_err());
+        assert!(log.append(&batch_of(7, 0, sequence + 9, 1)).is_err());
         assert_eq!(log.bounds().end, base.plus(4));
     }
 }

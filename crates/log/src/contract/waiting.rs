@@ -1,6 +1,6 @@
 //! Tickets, high watermarks and wake-ups.
 
-use super::{EPOCH, Home, WakeCount, batch, block_on, durable, fill, partition};
+use super::{Home, WakeCount, batch, block_on, durable, fill, partition};
 use crate::{Durability, ReadLimit, Ticket};
 use keyway_record::Offset;
 use std::task::{Context, Poll};
@@ -10,7 +10,7 @@ pub fn only_durable_records_are_readable(home: &Home) {
     let store = home();
     let log = store.create(&partition("a")).unwrap();
     for count in 1..100 {
-        let appended = log.append(&batch(1, 50, 5), EPOCH).unwrap();
+        let appended = log.append(&batch(1, 50, 5)).unwrap();
         let slice = log.read(Offset(0), ReadLimit { bytes_max: 1 << 20 }).unwrap();
         let bounds = log.bounds();
         assert!(slice.next <= bounds.high_watermark && bounds.high_watermark <= bounds.end);
@@ -31,7 +31,7 @@ pub fn tickets_cover_all_partitions(home: &Home) {
     let logs: Vec<_> = (0..10).map(|index| store.create(&partition(&format!("t{index}"))).unwrap()).collect();
     let mut last = Ticket::default();
     for index in 0..100 {
-        let ticket = logs[index * 7 % 10].append(&batch(1, 10, 5), EPOCH).unwrap().ticket;
+        let ticket = logs[index * 7 % 10].append(&batch(1, 10, 5)).unwrap().ticket;
         assert!(ticket > last);
         last = ticket;
     }
@@ -46,7 +46,7 @@ pub fn tickets_cover_all_partitions(home: &Home) {
 pub fn a_reached_ticket_is_ready_at_once(home: &Home) {
     let store = home();
     let log = store.create(&partition("a")).unwrap();
-    let ticket = log.append(&batch(1, 10, 5), EPOCH).unwrap().ticket;
+    let ticket = log.append(&batch(1, 10, 5)).unwrap().ticket;
     durable(store.as_ref(), ticket);
     let (count, waker) = WakeCount::new();
     for durability in [Durability::Written, Durability::Durable] {

@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use keyway_log::{AppendError, LogStore, PartitionLog, Ticket, contract::block_on};
 use keyway_record::{
-    LeaderEpoch, PartitionId, Record, RecordBatch, Timestamp, TopicId, TopicName, TopicPartition,
-    batch::BatchBuilder,
+    PartitionId, Record, RecordBatch, Timestamp, TopicId, TopicName, TopicPartition, batch::BatchBuilder,
 };
 use keyway_runtime::World;
 use keyway_segment_log::{Options, SegmentStore};
@@ -29,7 +28,7 @@ pub(crate) fn batch(len: usize) -> RecordBatch {
 /// Appends, waiting for room if there is none.
 pub(crate) fn append(store: &SegmentStore, log: &dyn PartitionLog, batch: &RecordBatch) -> Ticket {
     loop {
-        match log.append(batch, LeaderEpoch(0)) {
+        match log.append(batch) {
             Ok(appended) => return appended.ticket,
             Err(AppendError::Full) => block_on(store.room()),
             Err(error) => panic!("{error}"),

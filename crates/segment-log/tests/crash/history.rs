@@ -201,7 +201,7 @@ impl History {
                 } else {
                     batch_of(5, 0, self.sequences[&target], count)
                 };
-                match log.append(&sent, EPOCH) {
+                match log.append(&sent) {
                     Ok(appended) => {
                         assert!(!appended.duplicate);
                         assert_eq!(appended.ticket, Ticket(self.effects.len() as u64 + 1));
@@ -296,12 +296,9 @@ impl Expected {
     fn check_producer(&self, store: &SegmentStore, target: &TopicPartition) {
         let log = store.open(target).unwrap();
         let Some(last) = &self.last_numbered else { return };
-        let again = log.append(last, EPOCH).unwrap();
+        let again = log.append(last).unwrap();
         assert_eq!((again.base_offset, again.duplicate), (last.base_offset(), true), "{target}: a retry");
         let gap = batch_of(5, 0, last.base_sequence() + last.record_count() as i32 + 3, 1);
-        assert!(
-            matches!(log.append(&gap, EPOCH), Err(AppendError::OutOfOrderSequence { .. })),
-            "{target}: a gap"
-        );
+        assert!(matches!(log.append(&gap), Err(AppendError::OutOfOrderSequence { .. })), "{target}: a gap");
     }
 }

@@ -2,7 +2,7 @@
 
 use keyway_log::{
     AppendError, Appended, Bounds, Cleaned, Durability, LogConfig, LogStore, MemoryStore, PartitionLog,
-    ReadError, ReadLimit, Slice, StoreError, Ticket,
+    ReadError, ReadLimit, Slice, StoreError, Ticket, epochs::EpochEnd,
 };
 use keyway_record::{LeaderEpoch, Offset, RecordBatch, Timestamp, TopicPartition};
 use keyway_runtime::BoxFuture;
@@ -88,11 +88,11 @@ impl LogStore for FlakyStore {
 }
 
 impl PartitionLog for FlakyLog {
-    fn append(&self, batch: &RecordBatch, leader_epoch: LeaderEpoch) -> Result<Appended, AppendError> {
+    fn append(&self, batch: &RecordBatch) -> Result<Appended, AppendError> {
         if self.refusals.refuses() {
             return Err(AppendError::Closed);
         }
-        self.inner.append(batch, leader_epoch)
+        self.inner.append(batch)
     }
 
     fn read(&self, from: Offset, limit: ReadLimit) -> Result<Slice, ReadError> {
@@ -113,6 +113,18 @@ impl PartitionLog for FlakyLog {
 
     fn trim(&self, before: Offset) -> Result<Ticket, AppendError> {
         self.inner.trim(before)
+    }
+
+    fn leader_epoch(&self) -> LeaderEpoch {
+        self.inner.leader_epoch()
+    }
+
+    fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.inner.epoch_of(offset)
+    }
+
+    fn epoch_end(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
+        self.inner.epoch_end(epoch)
     }
 
     fn configure(&self, config: LogConfig) {
