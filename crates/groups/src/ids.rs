@@ -80,6 +80,11 @@ name! {
     InstanceId
 }
 
+name! {
+    /// A producer's `transactional.id`, which outlives its producer ids. Cheap to clone.
+    TransactionalId
+}
+
 impl MemberId {
     /// A new id for a member called `name`, from 16 random bytes (as a version 4 UUID).
     pub(crate) fn fresh(name: &str, mut random: [u8; 16]) -> Self {

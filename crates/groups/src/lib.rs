@@ -1,4 +1,4 @@
-//! Consumer-group membership, offsets and producer ids as pure state machines.
+//! Consumer-group membership, offsets, producer ids and transactions as pure state machines.
 //!
 //! A [`Group`] takes an [`Input`] at a time that its owner states, and answers with [`Output`]s: replies to callers,
 //! and records to make durable. Whatever a client may not see undone by a crash waits for [`Input::Persisted`].
@@ -12,10 +12,11 @@ mod offsets;
 mod producer_ids;
 mod recovery;
 mod stored;
+pub mod transaction;
 
 pub use config::GroupConfig;
 pub use group::Group;
-pub use ids::{CallerId, Generation, GroupId, InstanceId, MemberId, Millis, PersistId};
+pub use ids::{CallerId, Generation, GroupId, InstanceId, MemberId, Millis, PersistId, TransactionalId};
 pub use message::{
     Commit, Description, Heartbeat, Input, Join, Joined, JoinedMember, Leaving, MemberDescription, Output,
     Protocol, Refused, Reply, State, Sync, Synced,

@@ -348,11 +348,11 @@ fn decode_committed(mut value: &[u8]) -> Result<Committed, GroupRecordError> {
     Ok(Committed { offset, leader_epoch, metadata, committed_at })
 }
 
-fn put_count(out: &mut Vec<u8>, count: usize) {
+pub(crate) fn put_count(out: &mut Vec<u8>, count: usize) {
     out.put_u32(u32::try_from(count).expect("bounded far below 4 Gi by the request that brought it"));
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_count(out, bytes.len());
     out.put_slice(bytes);
 }
@@ -364,39 +364,39 @@ fn put_optional_text(out: &mut Vec<u8>, text: Option<&str>) {
     }
 }
 
-fn version(value: &mut &[u8]) -> Result<(), GroupRecordError> {
+pub(crate) fn version(value: &mut &[u8]) -> Result<(), GroupRecordError> {
     match take_u8(value)? {
         VERSION => Ok(()),
         version => Err(GroupRecordError::Version { version }),
     }
 }
 
-fn at_end(rest: &[u8]) -> Result<(), GroupRecordError> {
+pub(crate) fn at_end(rest: &[u8]) -> Result<(), GroupRecordError> {
     match rest.len() {
         0 => Ok(()),
         bytes => Err(GroupRecordError::Trailing { bytes }),
     }
 }
 
-fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], GroupRecordError> {
+pub(crate) fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], GroupRecordError> {
     let (head, tail) = rest.split_first_chunk().ok_or(GroupRecordError::Truncated)?;
     *rest = tail;
     Ok(*head)
 }
 
-fn take_u8(rest: &mut &[u8]) -> Result<u8, GroupRecordError> {
+pub(crate) fn take_u8(rest: &mut &[u8]) -> Result<u8, GroupRecordError> {
     take(rest).map(u8::from_be_bytes)
 }
 
-fn take_u32(rest: &mut &[u8]) -> Result<u32, GroupRecordError> {
+pub(crate) fn take_u32(rest: &mut &[u8]) -> Result<u32, GroupRecordError> {
     take(rest).map(u32::from_be_bytes)
 }
 
-fn take_i32(rest: &mut &[u8]) -> Result<i32, GroupRecordError> {
+pub(crate) fn take_i32(rest: &mut &[u8]) -> Result<i32, GroupRecordError> {
     take(rest).map(i32::from_be_bytes)
 }
 
-fn take_i64(rest: &mut &[u8]) -> Result<i64, GroupRecordError> {
+pub(crate) fn take_i64(rest: &mut &[u8]) -> Result<i64, GroupRecordError> {
     take(rest).map(i64::from_be_bytes)
 }
 
@@ -407,12 +407,12 @@ fn take_bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], GroupRecordError> {
     Ok(head)
 }
 
-fn take_text(rest: &mut &[u8]) -> Result<Arc<str>, GroupRecordError> {
+pub(crate) fn take_text(rest: &mut &[u8]) -> Result<Arc<str>, GroupRecordError> {
     let text = str::from_utf8(take_bytes(rest)?).map_err(|_| GroupRecordError::Field)?;
     Ok(text.into())
 }
 
-fn take_optional<T>(
+pub(crate) fn take_optional<T>(
     rest: &mut &[u8],
     take: impl FnOnce(&mut &[u8]) -> Result<T, GroupRecordError>,
 ) -> Result<Option<T>, GroupRecordError> {
