@@ -143,6 +143,17 @@ impl RecordBatch {
         Ok(batch)
     }
 
+    /// The batch that begins with `header`, without its records: offsets, times, leader epoch and producer stay. For who
+    /// keeps the records elsewhere, and believes the header.
+    pub fn without_records(header: &[u8]) -> Result<Self, BatchError> {
+        Self::stated_len(header)?;
+        let mut bytes = BytesMut::from(&header[..HEADER_LEN]);
+        bytes[8..PREFIX_LEN].copy_from_slice(&((HEADER_LEN - PREFIX_LEN) as i32).to_be_bytes());
+        bytes[57..HEADER_LEN].fill(0);
+        seal(&mut bytes);
+        Self::parse_first(&bytes.freeze())
+    }
+
     /// Bytes of the batch at the front of `bytes`, header included; checks its length and format only.
     pub fn stated_len(bytes: &[u8]) -> Result<usize, BatchError> {
         if bytes.len() < HEADER_LEN {

@@ -15,7 +15,7 @@ use crate::{
     partition::Log,
     segment::Segment,
     wal::{Position, block::StoreId},
-    write_behind::{Pending, Unsynced},
+    write_behind::{Pass, Pending, Unsynced},
 };
 use keyway_record::{Offset, Timestamp};
 use keyway_runtime::{OpenMode, Volume};
@@ -43,6 +43,8 @@ struct Snapshot {
     log: Arc<Log>,
     end: Offset,
     producers: Vec<u8>,
+    /// Up to where the manifest knows its segments, once it does.
+    known: Offset,
 }
 
 impl Checkpointer {
@@ -64,12 +66,12 @@ impl Checkpointer {
     }
 
     /// Moves everything durable to the segments. Not durable there before the next checkpoint.
-    pub(crate) fn write_behind(&mut self, engine: &Engine) -> io::Result<()> {
+    pub(crate) fn write_behind(&mut self, engine: &Engine, pass: Pass) -> io::Result<()> {
         let dirty = std::mem::take(&mut engine.arena().dirty);
         let mut failed = None;
         for log in dirty {
             log.state().dirty = false;
-            if let Err(error) = log.write_behind(Offset(i64::MAX), &mut self.unsynced) {
+            if let Err(error) = log.write_behind(pass, &mut self.unsynced) {
                 log.state().dirty = true;
                 engine.arena().dirty.push(log);
                 failed = Some(error);
@@ -86,7 +88,7 @@ impl Checkpointer {
 
     /// Moves what is durable of one log to its segments.
     pub(crate) fn write_log(&mut self, log: &Arc<Log>) -> io::Result<()> {
-        log.write_behind(Offset(i64::MAX), &mut self.unsynced)
+        log.write_behind(Pass::Behind(Offset(i64::MAX)), &mut self.unsynced)
     }
 
     pub(crate) fn checkpoint(&mut self, engine: &Engine) -> Result<(), Failed> {
@@ -95,7 +97,7 @@ impl Checkpointer {
             let committer = engine.committer();
             (committer.wal.position(), committer.wal.written())
         };
-        let (next_log, snapshots) = {
+        let (next_log, mut snapshots) = {
             let partitions = engine.partitions();
             let now = Timestamp(engine.clock.wall_ms());
             let snapshots: Vec<_> = partitions.logs.values().map(|log| Snapshot::take(log, now)).collect();
@@ -107,12 +109,12 @@ impl Checkpointer {
         if let Err(error) = self.write_segments(&snapshots) {
             engine.arena().garbage.extend(garbage);
             // One log that cannot be written must not keep the others in memory.
-            _ = self.write_behind(engine);
+            _ = self.write_behind(engine, Pass::Behind(Offset(i64::MAX)));
             return Err(Failed::Retry(error));
         }
         self.sync(engine).map_err(Failed::Stop)?;
         let kept_bytes = self.keep_offline(engine).map_err(Failed::Stop)?;
-        let partitions: Vec<_> = snapshots.into_iter().filter_map(Snapshot::into_state).collect();
+        let partitions: Vec<_> = snapshots.iter_mut().filter_map(Snapshot::take_state).collect();
         engine.commit_all().map_err(Failed::Stop)?;
 
         let (store_id, generation) = (self.store_id, self.generation + 1);
@@ -128,6 +130,10 @@ impl Checkpointer {
         }
         self.generation = generation;
         self.position = position;
+        for Snapshot { log, known, .. } in &snapshots {
+            let mut state = log.state();
+            state.logged = state.logged.max(*known);
+        }
         let mut committer = engine.committer();
         // What was logged again asks for no checkpoint of its own, which would log it again.
         committer.wal.recycle(position, written + kept_bytes);
@@ -140,7 +146,9 @@ impl Checkpointer {
     }
 
     fn write_segments(&mut self, snapshots: &[Snapshot]) -> io::Result<()> {
-        snapshots.iter().try_for_each(|each| each.log.write_behind(each.end, &mut self.unsynced))
+        snapshots
+            .iter()
+            .try_for_each(|each| each.log.write_behind(Pass::Behind(each.end), &mut self.unsynced))
     }
 
     /// Makes durable what was written. Logs of which that fails are offline afterwards.
@@ -231,37 +239,31 @@ impl Snapshot {
         let mut state = log.state();
         state.producers.expire(now);
         let producers = if state.producers.is_empty() { Vec::new() } else { state.producers.encode() };
-        Self { log: log.clone(), end: state.end, producers }
+        Self { log: log.clone(), end: state.end, producers, known: Offset::ZERO }
     }
 
     /// The log as the manifest states it; `None` if it is deleted.
-    fn into_state(self) -> Option<PartitionState> {
-        let Self { log, end, producers } = self;
-        let state = log.state();
+    fn take_state(&mut self) -> Option<PartitionState> {
+        let Self { log, end, producers, known } = self;
+        let (state, end) = (log.state(), *end);
         if state.deleted {
             return None;
         }
         let segments = state.segments.iter().map(|entry| {
             assert!(entry.is_durable(), "a manifest states what the device has");
-            SegmentState {
-                base: entry.segment.base,
-                revision: entry.segment.revision,
-                next: entry.next,
-                len: entry.len,
-                first_timestamp: entry.first_timestamp,
-                max_timestamp: entry.max_timestamp,
-            }
+            SegmentState::of(entry)
         });
+        *known = if state.offline.is_some() { state.written.min(end) } else { end };
         Some(PartitionState {
             log: log.id,
             partition: log.partition.clone(),
             // A later trim may have gone past the snapshot; replay repeats it.
             start: state.start.min(end),
             next: end,
-            written: if state.offline.is_some() { state.written.min(end) } else { end },
+            written: *known,
             compacted: state.compacted,
             segments: segments.collect(),
-            producers,
+            producers: std::mem::take(producers),
         })
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::{
     DurableBy, Failure,
+    bypass::Bypassed,
     engine::Engine,
     partition::Log,
     staging::Staged,
@@ -27,6 +28,8 @@ pub(crate) struct Committer {
     block: BlockBuilder,
     /// Taken from staging for the block under way.
     taken: Vec<Staged>,
+    /// What of the staged batches is in its segments.
+    bypassed: Vec<Bypassed>,
     /// In blocks that nobody began to flush.
     written: Vec<Staged>,
     written_ticket: Ticket,
@@ -57,6 +60,7 @@ impl Committer {
             wal,
             block: BlockBuilder::new(),
             taken: Vec::new(),
+            bypassed: Vec::new(),
             written: Vec::new(),
             written_ticket: Ticket::default(),
             written_bytes: 0,
@@ -71,7 +75,7 @@ impl Committer {
         }
         let bytes_max = engine.options.commit_bytes_max;
         let Some(ticket) = engine.staging.take(bytes_max, &mut self.taken) else { return Ok(false) };
-        self.taken.iter().for_each(|staged| self.block.push(&staged.entry));
+        self.fill_block();
         self.written_bytes += self.block.file_len();
         if let Err(error) = self.wal.write(&mut self.block) {
             self.failed = true;
@@ -109,6 +113,35 @@ impl Committer {
         Ok(())
     }
 
+    /// Has the batches that are in segments referred to, in the blocks that take them.
+    fn note_bypassed(&mut self, bypassed: Vec<Bypassed>) {
+        self.bypassed.retain(|each| !each.is_past());
+        self.bypassed.extend(bypassed);
+    }
+
+    fn fill_block(&mut self) {
+        if self.bypassed.is_empty() {
+            return self.taken.iter().for_each(|staged| self.block.push(&staged.entry));
+        }
+        // For each of `bypassed`, once its first batch was met: whether the block refers to its batches.
+        let mut refers = vec![None; self.bypassed.len()];
+        for (index, staged) in self.taken.iter().enumerate() {
+            let of = self.bypassed.iter().position(|each| each.holds(staged));
+            let is_referred_to = of.is_some_and(|of| {
+                *refers[of].get_or_insert_with(|| {
+                    let reference = self.bypassed[of].refer_to(&self.taken[index..]);
+                    reference.is_some_and(|entry| {
+                        self.block.push(&entry);
+                        true
+                    })
+                })
+            });
+            if !is_referred_to {
+                self.block.push(&staged.entry);
+            }
+        }
+    }
+
     /// Whether blocks wait for a flush.
     pub(crate) fn has_written(&self) -> bool {
         !self.written.is_empty()
@@ -127,8 +160,10 @@ impl Flusher {
     /// nothing. After an error nothing may be flushed any more: a flush that is tried again may succeed without having
     /// written anything.
     pub(crate) fn step(&mut self, engine: &Engine) -> Result<bool, Failure> {
+        let bypassed = engine.bypass()?;
         let flight = {
             let mut committer = engine.committer();
+            committer.note_bypassed(bypassed);
             committer.write(engine)?;
             committer.take_flight(&mut self.flying)
         };

@@ -99,7 +99,8 @@ impl Log {
     fn plan(&self, now: Timestamp) -> Option<Plan> {
         let state = self.state();
         let compaction = state.config.compaction.filter(|_| !state.deleted)?;
-        let sealed = state.segments.iter().filter(|entry| entry.segment.is_sealed());
+        let durable = |entry: &&SegmentEntry| entry.next <= state.high_watermark;
+        let sealed = state.segments.iter().filter(|entry| entry.segment.is_sealed()).take_while(durable);
         let old = sealed.take_while(|entry| {
             entry.segment.base < state.compacted || compaction.allows(entry.max_timestamp, now)
         });

@@ -24,7 +24,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     path::PathBuf,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard,
+        Arc, Condvar, Mutex, MutexGuard, TryLockResult,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -84,6 +84,9 @@ pub(crate) struct Counters {
     /// Time that they took together, us.
     pub(crate) flush_us: AtomicU64,
     pub(crate) committed_bytes: AtomicU64,
+    /// Of batches that went straight to their segments, and the flushes of those.
+    pub(crate) bypassed_bytes: AtomicU64,
+    pub(crate) segment_flushes: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
     /// Logs that cannot be written at the moment.
     pub(crate) offline: AtomicU64,
@@ -191,6 +194,11 @@ impl Engine {
 
     pub(crate) fn checkpointer(&self) -> MutexGuard<'_, Checkpointer> {
         self.checkpointer.lock().expect("no panic under the lock")
+    }
+
+    /// As [`Engine::checkpointer`], unless somebody has it: for who holds a lock that comes after it.
+    pub(crate) fn try_checkpointer(&self) -> TryLockResult<MutexGuard<'_, Checkpointer>> {
+        self.checkpointer.try_lock()
     }
 
     /// Closes a segment for good and writes its index beside it, for the next checkpoint to sync: what a manifest calls

@@ -18,10 +18,13 @@
 //! | `segments/*/*.idx` | a sealed segment's index | `segment::sidecar` |
 //!
 //! **Invariant**: nobody is told that a record is safe, and nobody sees it, before the block that holds it is flushed.
-//! **Invariant**: appending does no I/O and waits for nobody; segments are never written or flushed on the way to an ack.
+//! **Invariant**: appending does no I/O and waits for nobody; segments are not written or flushed on the way to an ack, but
+//! for a commit so large that the write-ahead log refers to what is in them (`bypass`).
+//! **Invariant**: a block refers to nothing that was not flushed before it was written.
 //! **Invariant**: a write or flush of the write-ahead log that failed is never tried again.
 //! **Invariant**: recovery reads the manifest and the write-ahead log, and no segment.
 
+mod bypass;
 mod checkpoint;
 mod clean;
 mod commit;

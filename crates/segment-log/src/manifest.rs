@@ -30,6 +30,7 @@
 
 use crate::{
     OpenError,
+    partition::SegmentEntry,
     wal::{
         Position,
         block::{Link, StoreId},
@@ -86,6 +87,43 @@ pub(crate) struct SegmentState {
     pub(crate) len: u64,
     pub(crate) first_timestamp: Timestamp,
     pub(crate) max_timestamp: Timestamp,
+}
+
+impl SegmentState {
+    /// Bytes of one.
+    pub(crate) const LEN: usize = 48;
+
+    pub(crate) fn of(entry: &SegmentEntry) -> Self {
+        Self {
+            base: entry.segment.base,
+            revision: entry.segment.revision,
+            next: entry.next,
+            len: entry.len,
+            first_timestamp: entry.first_timestamp,
+            max_timestamp: entry.max_timestamp,
+        }
+    }
+
+    /// Writes it as the manifest's table says.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        out.put_i64(self.base.0);
+        out.put_u64(self.revision);
+        out.put_i64(self.next.0);
+        out.put_u64(self.len);
+        out.put_i64(self.first_timestamp.0);
+        out.put_i64(self.max_timestamp.0);
+    }
+
+    pub(crate) fn take(rest: &mut Bytes) -> Option<Self> {
+        Some(Self {
+            base: Offset(rest.try_get_i64().ok()?),
+            revision: rest.try_get_u64().ok()?,
+            next: Offset(rest.try_get_i64().ok()?),
+            len: rest.try_get_u64().ok()?,
+            first_timestamp: Timestamp(rest.try_get_i64().ok()?),
+            max_timestamp: Timestamp(rest.try_get_i64().ok()?),
+        })
+    }
 }
 
 /// Why bytes are not a manifest.
@@ -182,12 +220,7 @@ impl Manifest {
             out.put_i64(state.compacted.0);
             put_count(&mut out, state.segments.len());
             for segment in &state.segments {
-                out.put_i64(segment.base.0);
-                out.put_u64(segment.revision);
-                out.put_i64(segment.next.0);
-                out.put_u64(segment.len);
-                out.put_i64(segment.first_timestamp.0);
-                out.put_i64(segment.max_timestamp.0);
+                segment.put(&mut out);
             }
             put_count(&mut out, state.producers.len());
             out.put_slice(&state.producers);
@@ -270,14 +303,7 @@ fn take_partition(rest: &mut Bytes) -> Option<PartitionState> {
     let compacted = Offset(rest.try_get_i64().ok()?);
     let mut segments = Vec::new();
     for _ in 0..rest.try_get_u32().ok()? {
-        segments.push(SegmentState {
-            base: Offset(rest.try_get_i64().ok()?),
-            revision: rest.try_get_u64().ok()?,
-            next: Offset(rest.try_get_i64().ok()?),
-            len: rest.try_get_u64().ok()?,
-            first_timestamp: Timestamp(rest.try_get_i64().ok()?),
-            max_timestamp: Timestamp(rest.try_get_i64().ok()?),
-        });
+        segments.push(SegmentState::take(rest)?);
     }
     let producers_len = rest.try_get_u32().ok()? as usize;
     let producers = (rest.len() >= producers_len).then(|| rest.split_to(producers_len).to_vec())?;
@@ -304,12 +330,12 @@ fn path(folder: &Path, slot: u64) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
     prop_compose! {
-        fn any_segment()(base: i64, revision: u64, next: i64, len: u64, first: i64, max: i64) -> SegmentState {
+        pub(crate) fn any_segment()(base: i64, revision: u64, next: i64, len: u64, first: i64, max: i64) -> SegmentState {
             let (first_timestamp, max_timestamp) = (Timestamp(first), Timestamp(max));
             SegmentState { base: Offset(base), revision, next: Offset(next), len, first_timestamp, max_timestamp }
         }

@@ -14,7 +14,7 @@ use crate::{
     partition::{Log, SegmentEntry},
     segment::Segment,
     wal::entry::Entry,
-    write_behind::Unsynced,
+    write_behind::{Pass, Unsynced},
 };
 use keyway_record::{Offset, RecordBatch};
 use std::{
@@ -194,7 +194,9 @@ impl Checkpointer {
         }
         for log in engine.logs().iter().filter(|log| log.is_offline()) {
             let mut unsynced = Unsynced::default();
-            let written = log.remove_stale().and_then(|()| log.write_chunks(Offset(i64::MAX), &mut unsynced));
+            let written = log
+                .remove_stale()
+                .and_then(|()| log.write_chunks(Pass::Behind(Offset(i64::MAX)), &mut unsynced));
             match written {
                 Ok(()) => {
                     let failed = self.sync_each(engine, &unsynced)?;

@@ -13,6 +13,9 @@ pub struct Options {
     /// Most bytes in one commit; one larger batch goes alone. Default 2 MiB: beyond 1 MiB the disk's bandwidth
     /// decides, and everyone in the commit waits for all of it.
     pub commit_bytes_max: usize,
+    /// When a partition has this much staged, its batches go straight to its segment, and the commit refers to them there
+    /// instead of holding them. Default 256 KiB.
+    pub bypass_bytes_min: usize,
     /// Length of a write-ahead log file. Default 16 MiB.
     pub wal_file_bytes: u64,
     /// Write-ahead log written since the last checkpoint that starts the next one; bounds the time that recovery takes.
@@ -85,6 +88,7 @@ impl Default for Options {
             arena_bytes_max: 64 << 20,
             staging_bytes_max: 16 << 20,
             commit_bytes_max: 2 << 20,
+            bypass_bytes_min: 256 << 10,
             wal_file_bytes: 16 << 20,
             checkpoint_bytes: 64 << 20,
             wal_bytes_max: 256 << 20,

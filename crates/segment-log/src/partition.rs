@@ -2,6 +2,7 @@
 
 use crate::{
     engine::Engine,
+    manifest::SegmentState,
     offline::Offline,
     segment::{Segment, Span},
     staging::Staged,
@@ -18,7 +19,10 @@ use std::{
     collections::VecDeque,
     path::PathBuf,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -26,6 +30,8 @@ pub(crate) struct Log {
     pub(crate) id: LogId,
     pub(crate) partition: TopicPartition,
     pub(crate) engine: Arc<Engine>,
+    /// Bytes of its batches in staging, counted under staging's lock.
+    pub(crate) staged_bytes: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -38,8 +44,11 @@ pub(crate) struct State {
     pub(crate) start: Offset,
     pub(crate) end: Offset,
     pub(crate) high_watermark: Offset,
-    /// Everything before this offset is in the segments, or was trimmed.
+    /// Everything before this offset is in the segments, or was trimmed. What went there straight is, before it is durable
+    /// as a whole: then this is past the high watermark.
     pub(crate) written: Offset,
+    /// What recovery would know of the segments, from the manifest and references, ends with this offset.
+    pub(crate) logged: Offset,
     /// The newest batches: all from `written` on, and what of the others still is in memory.
     pub(crate) tail: VecDeque<RecordBatch>,
     pub(crate) segments: Vec<SegmentEntry>,
@@ -101,6 +110,7 @@ impl Log {
             end: Offset::ZERO,
             high_watermark: Offset::ZERO,
             written: Offset::ZERO,
+            logged: Offset::ZERO,
             tail: VecDeque::new(),
             segments: Vec::new(),
             epochs: Epochs::new(),
@@ -113,7 +123,7 @@ impl Log {
             dirty: false,
             waiters: Waiters::new(),
         };
-        Self { id, partition, engine, state: Mutex::new(state) }
+        Self { id, partition, engine, staged_bytes: AtomicUsize::new(0), state: Mutex::new(state) }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -134,8 +144,8 @@ impl Log {
         assert!(state.high_watermark <= high_watermark && high_watermark <= state.end);
         state.high_watermark = high_watermark;
         let wakers = state.waiters.take_below(high_watermark);
-        let newly_dirty = !state.dirty;
-        state.dirty = true;
+        let newly_dirty = !state.dirty && state.written < high_watermark;
+        state.dirty |= newly_dirty;
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         newly_dirty
@@ -313,12 +323,18 @@ impl State {
             return Ok(false);
         }
         assert!(batch.base_offset() == self.end, "the caller refuses gaps");
-        self.epochs.note(batch.leader_epoch(), batch.base_offset())?;
-        self.producers.record(&batch, now);
-        self.end = batch.next_offset();
-        self.high_watermark = self.end;
+        self.follow(&batch, now)?;
         self.tail.push_back(batch);
         Ok(true)
+    }
+
+    /// Goes on behind a batch that recovery found.
+    pub(crate) fn follow(&mut self, batch: &RecordBatch, now: Timestamp) -> Result<(), EpochsError> {
+        self.epochs.note(batch.leader_epoch(), batch.base_offset())?;
+        self.producers.record(batch, now);
+        self.end = batch.next_offset();
+        self.high_watermark = self.end;
+        Ok(())
     }
 }
 
@@ -344,6 +360,19 @@ impl SegmentEntry {
 
     pub(crate) fn set_durable(&mut self) {
         (self.durable_next, self.durable_len) = (self.next, self.len);
+    }
+
+    /// A segment as the manifest or a reference states it.
+    pub(crate) fn restored(segment: Arc<Segment>, stated: &SegmentState) -> Self {
+        Self {
+            segment,
+            next: stated.next,
+            len: stated.len,
+            first_timestamp: stated.first_timestamp,
+            max_timestamp: stated.max_timestamp,
+            durable_next: stated.next,
+            durable_len: stated.len,
+        }
     }
 
     /// Notes that a batch was written at the end.

@@ -91,7 +91,7 @@ impl Log {
 
     /// As [`keyway_log::PartitionLog::find`].
     pub(crate) fn find(&self, time: Timestamp) -> Result<Option<Offset>, ReadError> {
-        let (start, segments, in_tail) = {
+        let (start, high_watermark, segments, in_tail) = {
             let state = self.state();
             if state.deleted {
                 return Err(ReadError::Deleted);
@@ -104,11 +104,13 @@ impl Log {
             let earlier =
                 |entry: &&SegmentEntry| entry.segment.base < tail_base && entry.max_timestamp >= time;
             let segments: Vec<_> = state.segments.iter().filter(earlier).cloned().collect();
-            (state.start, segments, in_tail)
+            (state.start, state.high_watermark, segments, in_tail)
         };
         for entry in segments {
             let file = self.engine.files.open(&entry.segment, OpenMode::Existing)?;
-            if let Some(found) = entry.segment.find(file.as_ref(), entry.len, start, time)? {
+            // A segment may hold what is not durable as a whole.
+            let found = entry.segment.find(file.as_ref(), entry.len, start, time)?;
+            if let Some(found) = found.filter(|found| *found < high_watermark) {
                 return Ok(Some(found.max(start)));
             }
         }

@@ -13,6 +13,7 @@ use crate::{
         block::StoreId,
         entry::{Entry, LogId},
     },
+    write_behind::Pass,
 };
 use keyway_log::producers::ProducerStates;
 use keyway_record::{Offset, RecordBatch, Timestamp};
@@ -141,6 +142,7 @@ impl Recovery {
                 let reason = format!("records of {} between {written} and {end} are missing", log.partition);
                 return Err(OpenError::Corrupt { path: engine.folder.clone(), position: 0, reason });
             }
+            state.segments.iter().rev().skip(1).for_each(|entry| entry.segment.seal());
         }
         self.begin_epoch()?;
         let logs = self.logs.into_values().map(|log| (log.partition.clone(), log));
@@ -185,6 +187,12 @@ impl Recovery {
             Entry::Create { .. } => unreachable!("handled above"),
             Entry::Data { batch, .. } => self.append(&log, &batch),
             Entry::Kept { batch, .. } => self.put_back(&log, &batch),
+            Entry::Reference { segments, batches, .. } => {
+                let (freed, replaced) = log.state().follow_reference(&log, &segments, &batches, self.now)?;
+                self.engine.free(freed);
+                self.engine.discard_segments(&replaced);
+                Ok(())
+            }
             Entry::Delete { .. } => {
                 self.logs.remove(&id);
                 let freed = log.state().give_up();
@@ -253,7 +261,7 @@ impl Recovery {
         if levels.unwritten > self.engine.options.arena_bytes_max {
             let mut checkpointer = self.engine.checkpointer();
             checkpointer
-                .write_behind(&self.engine)
+                .write_behind(&self.engine, Pass::Replay)
                 .map_err(|error| format!("a segment cannot be written: {error}"))?;
             self.engine.forget_oldest();
         }
@@ -280,22 +288,11 @@ fn restore(engine: &Arc<Engine>, stored: PartitionState) -> Result<Arc<Log>, Ope
     state.end = stored.next;
     state.high_watermark = stored.next;
     state.written = stored.written;
+    state.logged = stored.written;
     state.compacted = stored.compacted;
-    let segments_count = stored.segments.len();
-    for (index, segment) in stored.segments.into_iter().enumerate() {
-        let entry = SegmentEntry {
-            segment: Arc::new(Segment::new(stored.log, segment.base, segment.revision, &folder)),
-            next: segment.next,
-            len: segment.len,
-            first_timestamp: segment.first_timestamp,
-            max_timestamp: segment.max_timestamp,
-            durable_next: segment.next,
-            durable_len: segment.len,
-        };
-        if index + 1 < segments_count {
-            entry.segment.seal();
-        }
-        state.segments.push(entry);
+    for segment in stored.segments {
+        let file = Arc::new(Segment::new(stored.log, segment.base, segment.revision, &folder));
+        state.segments.push(SegmentEntry::restored(file, &segment));
     }
     drop(state);
     Ok(Arc::new(log))

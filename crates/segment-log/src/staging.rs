@@ -12,11 +12,12 @@ use keyway_log::{
     AppendError, BoxFuture, Ticket,
     waiters::{Place, Waiters},
 };
+use keyway_record::RecordBatch;
 use keyway_runtime::Space;
 use std::{
     collections::VecDeque,
     pin::Pin,
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::{Arc, Condvar, Mutex, MutexGuard, atomic::Ordering},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -39,11 +40,14 @@ struct Bounds {
     unwritten_bytes_max: usize,
     wal_bytes_max: u64,
     wal_file_bytes: u64,
+    bypass_bytes_min: usize,
 }
 
 #[derive(Default)]
 struct Queue {
     staged: VecDeque<Staged>,
+    /// Logs of which so much was staged that it may go straight to their segments.
+    large: Vec<Arc<Log>>,
     last_ticket: u64,
     slabs: Slabs,
     space: SpaceLeft,
@@ -98,6 +102,7 @@ impl Staging {
             unwritten_bytes_max: options.arena_bytes_max,
             wal_bytes_max: options.wal_bytes_max,
             wal_file_bytes: options.wal_file_bytes,
+            bypass_bytes_min: options.bypass_bytes_min,
         };
         let queue = Queue { slabs: Slabs::new(options.arena_bytes_max), ..Queue::default() };
         Self { queue: Mutex::new(queue), committer: Condvar::new(), bounds }
@@ -128,6 +133,11 @@ impl Staging {
         queue.levels.staged += len;
         queue.levels.unwritten += len;
         queue.levels.memory += len;
+        let before = staged.log.staged_bytes.fetch_add(len, Ordering::Relaxed);
+        let crosses = before < self.bounds.bypass_bytes_min && before + len >= self.bounds.bypass_bytes_min;
+        if crosses && !queue.large.iter().any(|log| Arc::ptr_eq(log, &staged.log)) {
+            queue.large.push(staged.log.clone());
+        }
         Ok(self.push(queue, staged))
     }
 
@@ -158,9 +168,18 @@ impl Staging {
             if bytes > bytes_max && !taken.is_empty() {
                 break;
             }
+            staged.log.staged_bytes.fetch_sub(staged.batch_len(), Ordering::Relaxed);
             taken.extend(queue.staged.pop_front());
         }
         (!taken.is_empty()).then(|| Ticket(queue.last_ticket - queue.staged.len() as u64))
+    }
+
+    /// Logs of which much is staged, each with its bytes.
+    pub(crate) fn large(&self) -> Vec<(Arc<Log>, usize)> {
+        let mut queue = self.queue();
+        let bytes_min = self.bounds.bypass_bytes_min;
+        queue.large.retain(|log| log.staged_bytes.load(Ordering::Relaxed) >= bytes_min);
+        queue.large.iter().map(|log| (log.clone(), log.staged_bytes.load(Ordering::Relaxed))).collect()
     }
 
     /// Notes what the file system has left. `true` if it has just become too little for user data.
@@ -260,11 +279,19 @@ impl Staging {
 }
 
 impl Staged {
-    pub(crate) fn batch_len(&self) -> usize {
+    pub(crate) fn batch(&self) -> Option<&RecordBatch> {
         match &self.entry {
-            Entry::Data { batch, .. } => batch.bytes().len(),
-            Entry::Kept { .. } | Entry::Create { .. } | Entry::Delete { .. } | Entry::Trim { .. } => 0,
+            Entry::Data { batch, .. } => Some(batch),
+            Entry::Kept { .. }
+            | Entry::Create { .. }
+            | Entry::Delete { .. }
+            | Entry::Trim { .. }
+            | Entry::Reference { .. } => None,
         }
+    }
+
+    pub(crate) fn batch_len(&self) -> usize {
+        self.batch().map_or(0, |batch| batch.bytes().len())
     }
 }
 

@@ -46,6 +46,10 @@ pub struct Stats {
     pub flushes: u64,
     /// Bytes of commits, padding included.
     pub committed_bytes: u64,
+    /// Bytes of batches that went straight to their segments.
+    pub bypassed_bytes: u64,
+    /// Flushes of segments that such batches waited for.
+    pub segment_flushes: u64,
     /// Checkpoints.
     pub checkpoints: u64,
     /// Bytes taken in and not yet durable.
@@ -96,6 +100,8 @@ impl SegmentStore {
             commits: counters.commits.load(Ordering::Relaxed),
             flushes: counters.flushes.load(Ordering::Relaxed),
             committed_bytes: counters.committed_bytes.load(Ordering::Relaxed),
+            bypassed_bytes: counters.bypassed_bytes.load(Ordering::Relaxed),
+            segment_flushes: counters.segment_flushes.load(Ordering::Relaxed),
             checkpoints: counters.checkpoints.load(Ordering::Relaxed),
             staged_bytes: levels.staged,
             unwritten_bytes: levels.unwritten,

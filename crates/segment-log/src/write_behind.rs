@@ -50,6 +50,18 @@ impl Unsynced {
         });
     }
 
+    /// Takes out what concerns a log.
+    pub(crate) fn split_off(&mut self, log: &Log) -> Self {
+        let folder = log.folder();
+        let of_log = self.segments.range(folder.clone()..).map(|(path, _)| path);
+        let paths: Vec<_> = of_log.take_while(|path| path.starts_with(&folder)).cloned().collect();
+        let segments = paths.iter().filter_map(|path| self.segments.remove_entry(path)).collect();
+        let sidecars = self.sidecars.extract_if(.., |path| path.starts_with(&folder)).collect();
+        let folders = [log.engine.segments_folder(), folder];
+        let folders = folders.into_iter().filter(|folder| self.folders.remove(folder)).collect();
+        Self { segments, folders, sidecars }
+    }
+
     /// Notes that the device has what was written.
     pub(crate) fn set_durable(&self, is_durable: impl Fn(&Log) -> bool) {
         for pending in self.segments.values().filter(|pending| is_durable(&pending.log)) {
@@ -62,6 +74,17 @@ impl Unsynced {
     }
 }
 
+/// Which batches a pass over a log writes, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pass {
+    /// What is durable before an offset.
+    Behind(Offset),
+    /// Everything before an offset, durable or not: no commit holds some of it yet.
+    Ahead(Offset),
+    /// What recovery has found so far. What lies behind it in the files stays: a later reference may be to that.
+    Replay,
+}
+
 /// Batches for one segment, in order, and the segment as it is without them.
 struct Chunk {
     entry: SegmentEntry,
@@ -70,15 +93,15 @@ struct Chunk {
 }
 
 impl Log {
-    /// Writes what is durable before `until` and is not yet in a segment. One call at a time.
+    /// Writes what is not yet in a segment. One call at a time.
     ///
     /// A log that cannot be written is offline from then on, and not written here ([`crate::offline`]). A full file system
     /// is no reason: that concerns all logs.
-    pub(crate) fn write_behind(self: &Arc<Self>, until: Offset, unsynced: &mut Unsynced) -> io::Result<()> {
+    pub(crate) fn write_behind(self: &Arc<Self>, pass: Pass, unsynced: &mut Unsynced) -> io::Result<()> {
         if self.is_offline() {
             return Ok(());
         }
-        match self.write_chunks(until, unsynced) {
+        match self.write_chunks(pass, unsynced) {
             Err(error) if error.kind() != io::ErrorKind::StorageFull => {
                 self.set_offline("writing a segment", &error);
                 self.engine.count_held();
@@ -88,17 +111,21 @@ impl Log {
         }
     }
 
-    pub(crate) fn write_chunks(self: &Arc<Self>, until: Offset, unsynced: &mut Unsynced) -> io::Result<()> {
-        while let Some(chunk) = self.next_chunk(until) {
-            self.write_chunk(&chunk, unsynced)?;
-            self.note_written(chunk, unsynced);
+    pub(crate) fn write_chunks(self: &Arc<Self>, pass: Pass, unsynced: &mut Unsynced) -> io::Result<()> {
+        while let Some(chunk) = self.next_chunk(pass) {
+            self.write_chunk(&chunk, pass, unsynced)?;
+            self.note_written(chunk, pass, unsynced);
         }
         Ok(())
     }
 
-    fn next_chunk(&self, until: Offset) -> Option<Chunk> {
+    fn next_chunk(&self, pass: Pass) -> Option<Chunk> {
         let state = self.state();
-        let until = until.min(state.high_watermark);
+        let until = match pass {
+            Pass::Behind(until) => until.min(state.high_watermark),
+            Pass::Ahead(until) => until,
+            Pass::Replay => state.end,
+        };
         let segment_bytes = state.config.segment_bytes.unwrap_or(self.engine.options.segment_bytes);
         let first = state.tail.partition_point(|batch| batch.base_offset() < state.written);
         let mut batches =
@@ -113,7 +140,9 @@ impl Log {
         // A trim may have taken what would come first; a segment has no holes.
         let active = state.segments.last().filter(|last| {
             let is_closed = last.segment.is_sealed() || state.config.closes(last.first_timestamp, time);
-            last.next == base && last.len + len <= segment_bytes && !is_closed
+            // What is known of a segment is left as it is until all references to it are.
+            let is_known = pass == Pass::Replay && last.next == state.logged;
+            last.next == base && last.len + len <= segment_bytes && !is_closed && !is_known
         });
         let is_new = active.is_none();
         let entry = active.cloned();
@@ -129,7 +158,7 @@ impl Log {
         Some(Chunk { entry, is_new, batches })
     }
 
-    fn write_chunk(self: &Arc<Self>, chunk: &Chunk, unsynced: &mut Unsynced) -> io::Result<()> {
+    fn write_chunk(self: &Arc<Self>, chunk: &Chunk, pass: Pass, unsynced: &mut Unsynced) -> io::Result<()> {
         let segment = &chunk.entry.segment;
         if chunk.is_new {
             let folder = self.folder();
@@ -139,7 +168,7 @@ impl Log {
         }
         let mode = if chunk.is_new { OpenMode::Create } else { OpenMode::Existing };
         let file = self.engine.files.open(segment, mode)?;
-        if !segment.is_cut() {
+        if !segment.is_cut() && pass != Pass::Replay {
             // What a crash left behind the part that the manifest states is written again.
             file.truncate(chunk.entry.len)?;
             segment.set_cut();
@@ -150,7 +179,7 @@ impl Log {
         Ok(())
     }
 
-    fn note_written(&self, chunk: Chunk, unsynced: &mut Unsynced) {
+    fn note_written(&self, chunk: Chunk, pass: Pass, unsynced: &mut Unsynced) {
         let Chunk { mut entry, is_new, batches } = chunk;
         let position = entry.len;
         batches.iter().for_each(|batch| entry.grow(Span::of(batch)));
@@ -177,7 +206,8 @@ impl Log {
         state.written = state.written.max(next);
         drop(state);
         segment.note_written(position, batches.iter().map(Span::of));
-        if let Some(sealed) = sealed.filter(|entry| !entry.segment.is_sealed()) {
+        let sealed = sealed.filter(|entry| pass != Pass::Replay && !entry.segment.is_sealed());
+        if let Some(sealed) = sealed {
             self.engine.seal(&sealed);
             unsynced.sidecars.insert(sealed.segment.sidecar_path());
         }

@@ -46,8 +46,10 @@ fn a_produced_batch_is_copied_once_and_allocates_nothing() {
         let allocations = (change.allocations + change.reallocations) as f64 / batches as f64;
         let bytes = change.bytes_allocated / batches;
         println!("{len} B: {allocations:.3} allocations a batch, {bytes} bytes allocated a batch");
-        // A commit of 100 batches, its waiter and the writing behind take a few.
-        assert!(allocations < 0.6, "{len} B: {allocations} allocations a batch");
+        // A commit of 100 batches, its waiter and the writing behind take a few; one of 35 that go straight to their segment
+        // takes as many.
+        let allowed = if len < 10_000 { 0.6 } else { 1.2 };
+        assert!(allocations < allowed, "{len} B: {allocations} allocations a batch");
         // A copy that does not go into a slab that was there already would be allocated.
         assert!(bytes < 500 + len / 2, "{len} B: {bytes} bytes allocated a batch");
         let stats = store.stats();

@@ -1,8 +1,8 @@
 //! The writer thread: segments, checkpoints, files for the write-ahead log, and what is no longer kept.
 
 use super::{Engine, FailOnPanic, Failed};
-use crate::staging::Levels;
-use keyway_record::Millis;
+use crate::{staging::Levels, write_behind::Pass};
+use keyway_record::{Millis, Offset};
 use std::{
     sync::{MutexGuard, atomic::Ordering},
     time::Duration,
@@ -181,7 +181,7 @@ impl Engine {
     /// Moves everything durable to the segments.
     fn write_behind(&self) -> Result<(), Failed> {
         let mut checkpointer = self.checkpointer();
-        let done = checkpointer.write_behind(self);
+        let done = checkpointer.write_behind(self, Pass::Behind(Offset(i64::MAX)));
         drop(checkpointer);
         self.forget_oldest();
         done.map_err(Failed::Retry)

@@ -3,7 +3,7 @@
 //! | at | part | type |
 //! |---|---|---|
 //! | 0 | magic, `KWAL` | 4 bytes |
-//! | 4 | version, 2 | u16 |
+//! | 4 | version, 3 | u16 |
 //! | 6 | zero | u16 |
 //! | 8 | store id | 16 bytes |
 //! | 24 | file epoch: +1 each time the log moves to another file | u64 |
@@ -31,7 +31,7 @@ pub(crate) const HEADER_LEN: usize = 64;
 pub(crate) const ALIGNMENT: u64 = 4096;
 
 const MAGIC: [u8; 4] = *b"KWAL";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 const CRC_AT: usize = 60;
 
 /// Identity of one data folder: 16 random bytes.

@@ -2,7 +2,7 @@
 //!
 //! | part | type |
 //! |---|---|
-//! | kind: 1 data, 2 create, 3 delete, 4 trim, 7 data kept | u8 |
+//! | kind: 1 data, 2 create, 3 delete, 4 trim, 5 reference, 7 data kept | u8 |
 //! | log id | u32 |
 //! | body length | u32 |
 //! | body | bytes |
@@ -13,13 +13,20 @@
 //! | create | partition index i32, topic id 16 bytes, topic name UTF-8 |
 //! | delete | – |
 //! | trim | new start offset i64 |
+//! | reference | number of segments u32, then each as [`crate::manifest`] says; the headers of its batches, 61 bytes each |
 //! | data kept | as data: a batch that was logged before and is in no segment, because its log cannot write one |
 //!
-//! All big-endian. An unknown kind is refused, never skipped: it may hold what someone was promised. A batch that lies
-//! in its segment already will be a kind of its own (its place instead of its bytes).
+//! A reference stands for batches that were durable in their segments before it was written. Its segments are those that
+//! grew or began since the manifest or the log's last reference, as they are with its batches and without any later one.
+//! Read back, its batches have no records.
+//!
+//! All big-endian. An unknown kind is refused, never skipped: it may hold what someone was promised.
 
+use crate::manifest::SegmentState;
 use bytes::{Buf, BufMut, Bytes};
-use keyway_record::{BatchError, Offset, PartitionId, RecordBatch, TopicId, TopicName, TopicPartition};
+use keyway_record::{
+    BatchError, Offset, PartitionId, RecordBatch, TopicId, TopicName, TopicPartition, batch::HEADER_LEN,
+};
 use std::fmt;
 
 /// Number of a partition in this store; never given twice, so two lives of one partition differ in it.
@@ -44,6 +51,8 @@ pub(crate) enum Entry {
     Delete { log: LogId },
     /// Records before `start` were given up.
     Trim { log: LogId, start: Offset },
+    /// Records were appended that are in their segments: how those are with them, and the headers of the batches.
+    Reference { log: LogId, segments: Vec<SegmentState>, batches: Vec<RecordBatch> },
 }
 
 /// Why an entry of a block with a right checksum cannot be read.
@@ -63,6 +72,7 @@ const DATA: u8 = 1;
 const CREATE: u8 = 2;
 const DELETE: u8 = 3;
 const TRIM: u8 = 4;
+const REFERENCE: u8 = 5;
 const KEPT: u8 = 7;
 
 /// Bytes of an entry before its body.
@@ -75,7 +85,8 @@ impl Entry {
             | Self::Kept { log, .. }
             | Self::Create { log, .. }
             | Self::Delete { log }
-            | Self::Trim { log, .. } => *log,
+            | Self::Trim { log, .. }
+            | Self::Reference { log, .. } => *log,
         }
     }
 
@@ -107,6 +118,12 @@ impl Entry {
             Self::Trim { start, .. } => {
                 prefix(TRIM, 8);
                 out.put_i64(start.0);
+            }
+            Self::Reference { segments, batches, .. } => {
+                prefix(REFERENCE, 4 + segments.len() * SegmentState::LEN + batches.len() * HEADER_LEN);
+                out.put_u32(u32::try_from(segments.len()).expect("few segments"));
+                segments.iter().for_each(|segment| segment.put(out));
+                batches.iter().for_each(|batch| out.put_slice(&batch.bytes()[..HEADER_LEN]));
             }
         }
     }
@@ -155,15 +172,30 @@ impl Entry {
             }
             DELETE if body_len == 0 => Ok(Self::Delete { log }),
             TRIM if body_len == 8 => Ok(Self::Trim { log, start: Offset(body.get_i64()) }),
+            REFERENCE => {
+                let (segments, batches) = take_reference(body)?;
+                Ok(Self::Reference { log, segments, batches })
+            }
             CREATE | DELETE | TRIM => Err(EntryError::Length),
             unknown => Err(EntryError::Kind(unknown)),
         }
     }
 }
 
+fn take_reference(mut body: Bytes) -> Result<(Vec<SegmentState>, Vec<RecordBatch>), EntryError> {
+    let count = body.try_get_u32().map_err(|_| EntryError::Length)? as usize;
+    if count > body.len() / SegmentState::LEN {
+        return Err(EntryError::Length);
+    }
+    let segments = (0..count).map_while(|_| SegmentState::take(&mut body)).collect();
+    let batches: Result<Vec<_>, _> = body.chunks(HEADER_LEN).map(RecordBatch::without_records).collect();
+    Ok((segments, batches?))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::manifest::tests::any_segment;
     use keyway_record::{LeaderEpoch, Record, Timestamp, batch::BatchBuilder};
     use proptest::prelude::*;
 
@@ -192,7 +224,12 @@ pub(crate) mod tests {
             (log.clone(), any_batch()).prop_map(|(log, batch)| Entry::Kept { log, batch }),
             (log.clone(), partition).prop_map(|(log, partition)| Entry::Create { log, partition }),
             log.clone().prop_map(|log| Entry::Delete { log }),
-            (log, any::<i64>()).prop_map(|(log, start)| Entry::Trim { log, start: Offset(start) }),
+            (log.clone(), any::<i64>()).prop_map(|(log, start)| Entry::Trim { log, start: Offset(start) }),
+            (log, prop::collection::vec(any_segment(), 0..4), prop::collection::vec(any_batch(), 0..4))
+                .prop_map(|(log, segments, batches)| {
+                    let without = |batch: RecordBatch| RecordBatch::without_records(batch.bytes()).unwrap();
+                    Entry::Reference { log, segments, batches: batches.into_iter().map(without).collect() }
+                }),
         ]
     }
 

@@ -41,6 +41,7 @@ struct State {
     has_volume: bool,
     /// A flush of the whole tells that something failed, the flush of a file does not.
     forgets_failures: bool,
+    counts: Counts,
     /// The disk as it was at each operation since this was asked for.
     forks: Option<Vec<State>>,
 }
@@ -62,6 +63,15 @@ struct Inode {
 enum Change {
     Write { at: usize, bytes: Vec<u8> },
     Truncate { len: usize },
+}
+
+/// What was asked of the disk.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Counts {
+    pub written_bytes: u64,
+    pub syncs: u64,
+    /// Reads of record batches in segments.
+    pub segment_reads: u64,
 }
 
 /// What happens at an operation, counted from 0.
@@ -104,6 +114,7 @@ impl CrashDisk {
             unsyncable: None,
             has_volume: false,
             forgets_failures: false,
+            counts: Counts::default(),
             forks: None,
         })))
     }
@@ -133,6 +144,10 @@ impl CrashDisk {
     /// How many operations there were.
     pub(crate) fn operations(&self) -> u64 {
         self.state().operations
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.state().counts
     }
 
     /// What the disk says that it has left.
@@ -272,6 +287,7 @@ impl State {
             unsyncable: self.unsyncable.clone(),
             has_volume: self.has_volume,
             forgets_failures: self.forgets_failures,
+            counts: Counts::default(),
             forks: None,
         }
     }
@@ -486,6 +502,9 @@ impl CrashFile {
             return Err(io::Error::other("input/output error"));
         }
         let done = state.operation(operation, &self.path, self.life);
+        if let Change::Write { bytes, .. } = &change {
+            state.counts.written_bytes += bytes.len() as u64;
+        }
         // What fails may have happened, in part or whole.
         if done.is_ok() || (state.at_fault && state.random.below(2) == 0) {
             state.apply(self.inode, change);
@@ -496,7 +515,8 @@ impl CrashFile {
 
 impl File for CrashFile {
     fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<usize> {
-        let state = self.disk.state();
+        let mut state = self.disk.state();
+        state.counts.segment_reads += u64::from(self.path.extension().is_some_and(|it| it == "log"));
         let content = &state.inodes[self.inode].current;
         let at = usize::try_from(at).unwrap().min(content.len());
         let count = bytes.len().min(content.len() - at);
@@ -515,6 +535,7 @@ impl File for CrashFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
+        state.counts.syncs += 1;
         let refused = state.unsyncable.as_ref().is_some_and(|folder| self.path.starts_with(folder));
         let refused = refused && !state.forgets_failures;
         let done = state.operation("sync", &self.path, self.life);

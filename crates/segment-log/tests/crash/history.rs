@@ -17,6 +17,7 @@ pub(crate) fn options() -> Options {
         arena_bytes_max: 12_000,
         staging_bytes_max: 8_000,
         commit_bytes_max: 4_000,
+        bypass_bytes_min: 1_500,
         wal_file_bytes: 16 << 10,
         checkpoint_bytes: 40_000,
         wal_bytes_max: 80_000,

@@ -1,0 +1,232 @@
+//! Large commits bypass the write-ahead log: their batches go straight to the segment, which is flushed, and the commit
+//! holds a reference to them instead of their bytes. A disk that is slow to write then writes them once.
+//!
+//! The segment comes first. Before the commit takes them, staged batches are written behind what the log's segments have,
+//! and all of these are made durable; only then a block refers to them. So a reference is always to what is there, replay
+//! need not look, and what is in a segment and in no block is cut off as after any crash. If the segment cannot be
+//! written, the batches are still staged, and the commit holds them as it holds any others.
+//!
+//! A reference states what recovery does not know of the log's segments, up to its last batch. Where that is not simply
+//! the next part of them, because they were compacted or trimmed since, the commit holds the batches.
+
+use crate::{
+    DurableBy, Failure,
+    checkpoint::Checkpointer,
+    engine::Engine,
+    manifest::SegmentState,
+    partition::{Freed, Log, SegmentEntry, State},
+    segment::Segment,
+    staging::Staged,
+    wal::entry::Entry,
+    write_behind::Pass,
+};
+use keyway_record::{Offset, RecordBatch, Timestamp, batch::HEADER_LEN};
+use std::sync::{Arc, TryLockError, atomic::Ordering};
+
+/// Partitions that bypass the write-ahead log in one commit: each costs a flush of its own.
+const LOGS_MAX: usize = 4;
+
+/// A reference holds a header for each batch. Batches that are shorter than this many headers on average are held whole.
+const HEADERS_PER_BATCH: usize = 8;
+
+/// Staged batches that are durable in their log's segments.
+pub(crate) struct Bypassed {
+    pub(crate) log: Arc<Log>,
+    until: Offset,
+}
+
+impl Engine {
+    /// Brings batches of which many are staged to their segments, durably.
+    pub(crate) fn bypass(&self) -> Result<Vec<Bypassed>, Failure> {
+        let mut bypassed = Vec::new();
+        if self.options.durable_by == DurableBy::Os {
+            // A flush is what this mode is chosen to avoid, and a reference to what is not flushed may be to nothing.
+            return Ok(bypassed);
+        }
+        let large = self.staging.large();
+        if large.is_empty() {
+            return Ok(bypassed);
+        }
+        // Whoever has the segments may wait for this very commit.
+        let mut checkpointer = match self.try_checkpointer() {
+            Ok(checkpointer) => checkpointer,
+            Err(TryLockError::WouldBlock) => return Ok(bypassed),
+            Err(TryLockError::Poisoned(_)) => panic!("no panic under the lock"),
+        };
+        let mut bytes_left = self.options.commit_bytes_max;
+        for (log, staged_bytes) in large.into_iter().take(LOGS_MAX) {
+            let Some((until, bytes)) =
+                log.state().to_bypass(staged_bytes, self.options.bypass_bytes_min, bytes_left)
+            else {
+                continue;
+            };
+            if checkpointer.write_through(self, &log, until)? {
+                self.counters.bypassed_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+                bytes_left = bytes_left.saturating_sub(bytes);
+                bypassed.push(Bypassed { log, until });
+            }
+        }
+        Ok(bypassed)
+    }
+}
+
+impl Bypassed {
+    /// Whether it is one of them.
+    pub(crate) fn holds(&self, staged: &Staged) -> bool {
+        Arc::ptr_eq(&self.log, &staged.log)
+            && staged.batch().is_some_and(|batch| batch.next_offset() <= self.until)
+    }
+
+    /// Whether all of them were committed, or nobody wants them any more.
+    pub(crate) fn is_past(&self) -> bool {
+        let state = self.log.state();
+        state.deleted || self.until <= state.high_watermark
+    }
+
+    /// An entry for those of `taken` that are among them, the first of which is the first that no block has. `None` if
+    /// recovery would not know what comes before.
+    pub(crate) fn refer_to(&self, taken: &[Staged]) -> Option<Entry> {
+        let held = taken.iter().filter(|staged| self.holds(staged));
+        let batches: Vec<_> = held.filter_map(Staged::batch).cloned().collect();
+        let next = batches.last()?.next_offset();
+        let segments = self.log.state().refer_up_to(next)?;
+        Some(Entry::Reference { log: self.log.id, segments, batches })
+    }
+}
+
+impl Checkpointer {
+    /// Writes what is before `until` to the log's segments, and makes all of these durable. `false` if that was not to be
+    /// had: then nothing is lost.
+    fn write_through(&mut self, engine: &Engine, log: &Arc<Log>, until: Offset) -> Result<bool, Failure> {
+        if log.write_behind(Pass::Ahead(until), &mut self.unsynced).is_err() {
+            return Ok(false);
+        }
+        let unsynced = self.unsynced.split_off(log);
+        engine.counters.segment_flushes.fetch_add(unsynced.segments.len() as u64, Ordering::Relaxed);
+        let failed = self.sync_each(engine, &unsynced)?;
+        failed.iter().try_for_each(|(log, error)| self.take_back(log, error))?;
+        let state = log.state();
+        Ok(state.offline.is_none() && state.written >= until)
+    }
+}
+
+impl State {
+    /// Up to where staged batches may go straight to the segments, and their bytes. `staged_bytes` of the newest batches
+    /// are staged.
+    fn to_bypass(&self, staged_bytes: usize, bytes_min: usize, bytes_max: usize) -> Option<(Offset, usize)> {
+        if self.deleted || self.offline.is_some() || self.beyond_logged().is_none() {
+            return None;
+        }
+        let (mut first, mut bytes) = (self.tail.len(), 0);
+        while bytes < staged_bytes && first > 0 && self.tail[first - 1].base_offset() >= self.high_watermark {
+            first -= 1;
+            bytes += self.tail[first].bytes().len();
+        }
+        let (mut until, mut bytes, mut count) = (None, 0, 0);
+        for batch in self.tail.range(first..) {
+            let len = batch.bytes().len();
+            if bytes + len > bytes_max && until.is_some() {
+                break;
+            }
+            bytes += len;
+            count += 1;
+            until = Some(batch.next_offset());
+        }
+        let is_worth_it = bytes >= bytes_min && bytes >= HEADERS_PER_BATCH * HEADER_LEN * count;
+        until.filter(|_| is_worth_it).map(|until| (until, bytes))
+    }
+
+    /// The segments that recovery does not know, or not whole; `None` if they are not just the next part of the log.
+    fn beyond_logged(&self) -> Option<&[SegmentEntry]> {
+        let first = self.segments.partition_point(|entry| entry.next <= self.logged);
+        let beyond = &self.segments[first..];
+        let mut known_until = self.logged;
+        for (index, entry) in beyond.iter().enumerate() {
+            let follows = if index == 0 {
+                entry.segment.base <= known_until
+            } else {
+                entry.segment.base == known_until
+            };
+            if !follows || entry.segment.revision != 0 {
+                return None;
+            }
+            known_until = entry.next;
+        }
+        Some(beyond)
+    }
+
+    /// What recovery does not know of the segments, as they are without the batches from `next` on. It will know it from
+    /// the block under way.
+    fn refer_up_to(&mut self, next: Offset) -> Option<Vec<SegmentState>> {
+        let beyond = self.beyond_logged().filter(|_| !self.deleted)?;
+        let beyond = beyond.iter().take_while(|entry| entry.segment.base < next);
+        if beyond.clone().any(|entry| entry.durable_next < entry.next.min(next)) {
+            return None;
+        }
+        let mut segments: Vec<_> = beyond.map(SegmentState::of).collect();
+        let last = segments.last_mut().filter(|last| last.next >= next)?;
+        let later =
+            self.tail.iter().filter(|batch| batch.base_offset() >= next && batch.next_offset() <= last.next);
+        last.len -= later.map(|batch| batch.bytes().len() as u64).sum::<u64>();
+        last.next = next;
+        self.logged = next;
+        Some(segments)
+    }
+
+    /// Takes in what a reference tells, as recovery meets it: the memory that came free, and the segments that this replay
+    /// began and that are in nobody's way any more.
+    pub(crate) fn follow_reference(
+        &mut self,
+        log: &Log,
+        segments: &[SegmentState],
+        batches: &[RecordBatch],
+        now: Timestamp,
+    ) -> Result<(Freed, Vec<SegmentEntry>), String> {
+        let (Some(first), Some(last), Some(newest)) = (segments.first(), segments.last(), batches.last())
+        else {
+            return Err(format!("a reference of log {} is to nothing", log.id));
+        };
+        let next = newest.next_offset();
+        if next <= self.end {
+            return Ok((Freed::default(), Vec::new()));
+        }
+        if first.base > self.logged || last.next != next {
+            let (base, logged) = (first.base, self.logged);
+            return Err(format!(
+                "log {} has a segment from {base} on where {logged} is known, up to {next}",
+                log.id
+            ));
+        }
+        let before = Freed {
+            memory: self.tail.iter().map(|batch| batch.bytes().len()).sum(),
+            unwritten: self.unwritten_bytes(self.end),
+        };
+        for batch in batches {
+            if batch.next_offset() <= self.end {
+                continue;
+            }
+            if batch.base_offset() != self.end {
+                let (base, end) = (batch.base_offset(), self.end);
+                return Err(format!("log {} goes on at {base} and ends at {end}", log.id));
+            }
+            self.follow(batch, now).map_err(|error| format!("log {}: {error}", log.id))?;
+        }
+        self.tail.clear();
+        let known = self.segments.partition_point(|entry| entry.segment.base < first.base);
+        if self.segments[..known].last().is_some_and(|last| last.next > first.base) {
+            return Err(format!("log {} has a segment from {} on inside another one", log.id, first.base));
+        }
+        let mut replaced = self.segments.split_off(known);
+        let start = self.start;
+        for stated in segments.iter().filter(|stated| stated.next > start) {
+            let held = replaced.iter().position(|entry| entry.segment.base == stated.base);
+            let segment = match held {
+                Some(held) => replaced.swap_remove(held).segment,
+                None => Arc::new(Segment::new(log.id, stated.base, stated.revision, &log.folder())),
+            };
+            self.segments.push(SegmentEntry::restored(segment, stated));
+        }
+        (self.written, self.logged) = (next, next);
+        Ok((before, replaced))
+    }
+}
