@@ -27,6 +27,7 @@ pub use end::End;
 pub use init::Init;
 
 use crate::ids::{GroupId, TransactionalId};
+pub use keyway_record::Outcome;
 use keyway_record::{ProducerEpoch, ProducerId, Timestamp, TopicPartition};
 use std::collections::BTreeSet;
 
@@ -40,15 +41,6 @@ pub struct Producer {
     pub id: ProducerId,
     /// Which of those that had the id.
     pub epoch: ProducerEpoch,
-}
-
-/// How a transaction ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// Everything counts.
-    Commit,
-    /// Nothing counts.
-    Abort,
 }
 
 /// Which rules a client follows.

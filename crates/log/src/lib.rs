@@ -17,6 +17,7 @@ pub mod memory;
 mod partition;
 pub mod producers;
 mod store;
+pub mod transactions;
 pub mod waiters;
 
 #[cfg(any(test, feature = "contract"))]

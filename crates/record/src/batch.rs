@@ -35,6 +35,8 @@ const ATTRIBUTES_AT: usize = 21;
 /// Bits of the attributes.
 const CODEC: i16 = 7;
 const APPEND_TIME: i16 = 1 << 3;
+const TRANSACTIONAL: i16 = 1 << 4;
+const CONTROL: i16 = 1 << 5;
 const DELETE_HORIZON: i16 = 1 << 6;
 
 /// One whole record batch with a valid header and checksum. Cheap to clone.
@@ -347,13 +349,13 @@ impl RecordBatch {
     /// Whether the batch belongs to a transaction.
     #[must_use]
     pub fn is_transactional(&self) -> bool {
-        self.attributes() & 1 << 4 != 0
+        self.attributes() & TRANSACTIONAL != 0
     }
 
     /// Whether the batch holds transaction markers instead of records.
     #[must_use]
     pub fn is_control(&self) -> bool {
-        self.attributes() & 1 << 5 != 0
+        self.attributes() & CONTROL != 0
     }
 
     fn attributes(&self) -> i16 {
@@ -443,7 +445,33 @@ impl BatchBuilder {
 
     /// The finished batch of an idempotent producer. Panics if it is empty.
     #[must_use]
-    pub fn build_for(mut self, id: ProducerId, epoch: ProducerEpoch, base_sequence: i32) -> RecordBatch {
+    pub fn build_for(self, id: ProducerId, epoch: ProducerEpoch, base_sequence: i32) -> RecordBatch {
+        self.finish(0, id, epoch, base_sequence)
+    }
+
+    /// The finished batch of a producer's transaction. Panics if it is empty.
+    #[must_use]
+    pub fn build_transactional(
+        self,
+        id: ProducerId,
+        epoch: ProducerEpoch,
+        base_sequence: i32,
+    ) -> RecordBatch {
+        self.finish(TRANSACTIONAL, id, epoch, base_sequence)
+    }
+
+    /// The finished batch as a transaction's marker; its record says how the transaction ends.
+    pub(crate) fn build_marker(self, id: ProducerId, epoch: ProducerEpoch) -> RecordBatch {
+        self.finish(TRANSACTIONAL | CONTROL, id, epoch, -1)
+    }
+
+    fn finish(
+        mut self,
+        attributes: i16,
+        id: ProducerId,
+        epoch: ProducerEpoch,
+        base_sequence: i32,
+    ) -> RecordBatch {
         assert!(self.count > 0, "a batch holds at least one record");
         let length = i32::try_from(self.records.len() - PREFIX_LEN).expect("a batch stays below 2 GiB");
         let mut header = &mut self.records[..HEADER_LEN];
@@ -452,7 +480,7 @@ impl BatchBuilder {
         header.put_i32(-1);
         header.put_i8(2);
         header.put_u32(0);
-        header.put_i16(0);
+        header.put_i16(attributes);
         header.put_i32(self.count - 1);
         header.put_i64(self.base_timestamp.0);
         header.put_i64(self.max_timestamp.0);

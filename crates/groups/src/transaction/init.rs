@@ -1,7 +1,6 @@
 //! `InitProducerId`: a producer begins, or goes on after an error, and everyone before it is fenced.
 
-use super::{Producer, State, Transaction, Version};
-use crate::transaction::Outcome;
+use super::{Outcome, Producer, State, Transaction, Version};
 use keyway_record::{ErrorCode, ProducerEpoch, ProducerId, Timestamp};
 
 /// What has to be made durable for a producer that begins.
