@@ -22,6 +22,10 @@ pub struct GroupConfig {
     pub offset_metadata_bytes_max: usize,
     /// `offsets.retention.minutes`, as ms: how long offsets outlive the group's last member.
     pub offsets_retention_ms: i64,
+    /// `group.consumer.session.timeout.ms`: silence after which a member of a consumer group is expelled.
+    pub consumer_session_timeout_ms: i32,
+    /// `group.consumer.heartbeat.interval.ms`: how often members of a consumer group are told to be heard of.
+    pub consumer_heartbeat_interval_ms: i32,
 }
 
 impl Default for GroupConfig {
@@ -39,6 +43,8 @@ impl Default for GroupConfig {
             group_record_bytes_max: 1_000 * 1024,
             offset_metadata_bytes_max: 4096,
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1000,
+            consumer_session_timeout_ms: 45_000,
+            consumer_heartbeat_interval_ms: 5_000,
         }
     }
 }

@@ -13,14 +13,20 @@
 //! deadline. The times are the owner's: an input is judged by what the state is, not by what a clock would make of it,
 //! and only [`Input::Tick`] makes deadlines pass.
 
+mod classic_consumer;
 mod commit;
+mod consumer_heartbeat;
+#[cfg(test)]
+mod consumer_histories;
 mod durable;
+mod fence;
 mod heartbeat;
 #[cfg(test)]
 mod histories;
 mod join;
 mod leave;
 mod member;
+mod migrate;
 mod rebalance;
 mod sync;
 #[cfg(test)]
@@ -28,11 +34,18 @@ mod tests;
 mod timers;
 
 use crate::{
+    catalog::Catalog,
     config::GroupConfig,
-    ids::{Generation, GroupId, InstanceId, MemberId, Millis},
-    message::{Description, Input, MemberDescription, Output, State},
+    consumer::Consumers,
+    consumer_protocol,
+    ids::{Generation, GroupId, InstanceId, MemberId, Millis, after},
+    message::{
+        ConsumerDescription, ConsumerMemberDescription, Description, GroupKind, Input, MemberDescription,
+        Output, State,
+    },
     offsets::Offsets,
-    stored::{GroupRecord, StoredGroup},
+    recovery::Image,
+    stored::{StoredConsumers, StoredGroup},
 };
 use bytes::Bytes;
 use durable::Durable;
@@ -61,6 +74,10 @@ pub struct Group {
     /// Since when [`Input::ExpireOffsets`] finds the group empty.
     empty_since: Option<Timestamp>,
     offsets: Offsets,
+    /// The members, of a group that uses the consumer protocol; it has none in `members` then, and is in
+    /// [`Phase::Empty`] or [`Phase::Dead`].
+    consumers: Option<Box<Consumers>>,
+    catalog: Arc<Catalog>,
     durable: Durable,
 }
 
@@ -110,22 +127,25 @@ impl Group {
             pending: BTreeMap::new(),
             empty_since: None,
             offsets: Offsets::default(),
+            consumers: None,
+            catalog: Arc::default(),
             durable: Durable::default(),
         }
     }
 
     /// The group that the records of an earlier life describe; see [`crate::Recovery`].
-    pub(crate) fn recover(
-        id: GroupId,
-        config: GroupConfig,
-        now: Millis,
-        stored: Option<StoredGroup>,
-        offsets: Offsets,
-    ) -> Self {
+    pub(crate) fn recover(id: GroupId, config: GroupConfig, now: Millis, image: Image) -> Self {
         let mut group = Self::new(id, config);
-        group.offsets = offsets;
-        group.durable.stored = stored.is_some();
-        let Some(stored) = stored else { return group };
+        group.offsets = image.offsets;
+        group.durable.stored = image.stored.is_some() || image.consumers.is_some();
+        if let Some(StoredConsumers { epoch, empty_since }) = image.consumers {
+            let default_ms = group.config.consumer_session_timeout_ms;
+            let session_ends = |session_ms: Option<i32>| after(now, session_ms.unwrap_or(default_ms));
+            group.consumers = Some(Consumers::recover(epoch, image.members, session_ends).into());
+            group.empty_since = empty_since;
+            return group;
+        }
+        let Some(stored) = image.stored else { return group };
         group.generation = stored.generation;
         group.protocol_type = stored.protocol_type;
         group.leader = stored.leader;
@@ -143,10 +163,30 @@ impl Group {
     /// Takes one input at time `now`, which never goes back, and appends what is to be done to `out`.
     pub fn step(&mut self, now: Millis, input: Input, out: &mut Vec<Output>) {
         match input {
-            Input::Join { caller, join } => self.join(now, caller, &join, out),
+            Input::Join { caller, join } if self.has_consumers() => {
+                self.join_consumers(now, caller, &join, out)
+            }
+            Input::Join { caller, join } => {
+                self.forget_consumer_protocol(out);
+                self.join(now, caller, &join, out);
+            }
+            Input::Sync { caller, sync } if self.has_consumers() => {
+                self.sync_consumer(now, caller, &sync, out)
+            }
             Input::Sync { caller, sync } => self.sync(now, caller, sync, out),
+            Input::Heartbeat { caller, heartbeat } if self.has_consumers() => {
+                self.heartbeat_consumer(now, caller, &heartbeat, out);
+            }
             Input::Heartbeat { caller, heartbeat } => self.heartbeat(now, caller, &heartbeat, out),
+            Input::Leave { caller, leaving } if self.has_consumers() => {
+                self.leave_consumers(now, caller, leaving, out);
+            }
             Input::Leave { caller, leaving } => self.leave(now, caller, leaving, out),
+            Input::ConsumerHeartbeat { caller, heartbeat } => {
+                self.consumer_heartbeat(now, caller, &heartbeat, out);
+            }
+            Input::Topics { catalog } => self.topics(catalog, out),
+            Input::DeleteOffsets { caller, partitions } => self.delete_offsets(caller, partitions, out),
             Input::Commit { caller, commit } => self.commit(now, caller, commit, out),
             Input::Delete { caller } => self.delete(caller, out),
             Input::TopicDeleted { topic } => self.topic_deleted(&topic, out),
@@ -166,7 +206,8 @@ impl Group {
             Phase::Empty | Phase::Dead => None,
         };
         let members = self.members.values().filter_map(Member::expires);
-        members.chain(self.pending.values().copied()).chain(phase).min()
+        let consumers = self.consumers.as_ref().and_then(|consumers| consumers.next_deadline());
+        members.chain(self.pending.values().copied()).chain(phase).chain(consumers).min()
     }
 
     /// The group's id.
@@ -179,12 +220,19 @@ impl Group {
     #[must_use]
     pub fn state(&self) -> State {
         match self.phase {
+            Phase::Empty if self.has_consumers() => self.consumers.as_ref().expect("checked").state(),
             Phase::Empty => State::Empty,
             Phase::Preparing { .. } => State::PreparingRebalance,
             Phase::Completing { .. } => State::CompletingRebalance,
             Phase::Stable { .. } => State::Stable,
             Phase::Dead => State::Dead,
         }
+    }
+
+    /// The protocol that the group uses, or used last.
+    #[must_use]
+    pub fn kind(&self) -> GroupKind {
+        if self.consumers.is_some() { GroupKind::Consumer } else { GroupKind::Classic }
     }
 
     /// The committed offsets that are durable, for `OffsetFetch`.
@@ -200,9 +248,35 @@ impl Group {
         let unused = self.pending.is_empty() && self.offsets.is_empty() && !self.durable.stored;
         match self.phase {
             Phase::Dead => self.durable.is_idle(),
-            Phase::Empty => self.durable.is_idle() && unused,
+            Phase::Empty => self.durable.is_idle() && unused && !self.has_consumers(),
             Phase::Preparing { .. } | Phase::Completing { .. } | Phase::Stable { .. } => false,
         }
+    }
+
+    /// The group for `ConsumerGroupDescribe`, if it uses the consumer protocol.
+    #[must_use]
+    pub fn describe_consumers(&self) -> Option<ConsumerDescription> {
+        let consumers = self.consumers.as_ref()?;
+        let member =
+            |(id, member): (&MemberId, &crate::consumer::member::Member)| ConsumerMemberDescription {
+                member_id: id.clone(),
+                instance_id: member.instance_id.clone(),
+                rack_id: member.rack_id.clone(),
+                epoch: member.holding.epoch,
+                client_id: member.client_id.clone(),
+                client_host: member.client_host.clone(),
+                topic_names: member.subscription.names.iter().cloned().collect(),
+                topic_pattern: member.subscription.pattern.clone(),
+                assignment: member.holding.assigned.keys().copied().collect(),
+                target: consumers.target(id).clone(),
+                kind: if member.classic.is_some() { GroupKind::Classic } else { GroupKind::Consumer },
+            };
+        Some(ConsumerDescription {
+            state: self.state(),
+            epoch: consumers.epoch(),
+            assignor: consumers.assignor(),
+            members: consumers.members().iter().map(member).collect(),
+        })
     }
 
     /// The group for `DescribeGroups` and `ListGroups`.
@@ -218,9 +292,13 @@ impl Group {
             metadata: protocol.map_or_else(Bytes::new, |protocol| member.metadata(protocol)),
             assignment: if stable { member.assignment.clone() } else { Bytes::new() },
         };
+        let protocol_type = match self.kind() {
+            GroupKind::Classic => self.protocol_type.clone(),
+            GroupKind::Consumer => consumer_protocol::PROTOCOL_TYPE.into(),
+        };
         Description {
             state: self.state(),
-            protocol_type: self.protocol_type.clone(),
+            protocol_type,
             protocol: protocol.cloned().unwrap_or_default(),
             members: self.members.iter().map(member).collect(),
         }
@@ -286,6 +364,17 @@ impl Group {
             Phase::Preparing { .. } | Phase::Empty | Phase::Dead => {}
         }
         self.durable.check();
+        if let Some(consumers) = &self.consumers {
+            let classic = !self.members.is_empty() || !self.pending.is_empty();
+            assert!(!classic && matches!(self.phase, Phase::Empty | Phase::Dead), "one protocol at a time");
+            assert!(consumers.len() <= self.config.members_max);
+            consumers.check();
+        }
+    }
+
+    /// Whether members are there under the consumer protocol.
+    fn has_consumers(&self) -> bool {
+        self.consumers.as_ref().is_some_and(|consumers| !consumers.is_empty())
     }
 
     /// Whether a request that states this member and instance comes from a member.
@@ -320,9 +409,5 @@ impl Group {
             empty_since: self.empty_since,
             members: self.members.iter().map(|(id, member)| member.store(id)).collect(),
         }
-    }
-
-    fn record(&self, stored: StoredGroup) -> GroupRecord {
-        GroupRecord::Group { group: self.id.clone(), stored }
     }
 }

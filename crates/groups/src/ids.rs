@@ -31,6 +31,28 @@ impl Generation {
     }
 }
 
+/// How far a member of a consumer group has come (KIP-848), and in the group itself how often its members, their
+/// subscriptions or their topics have changed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct MemberEpoch(pub i32);
+
+impl MemberEpoch {
+    /// Stated by a member that joins, or joins again without partitions.
+    pub const JOIN: Self = Self(0);
+
+    /// Stated by a member that leaves.
+    pub const LEAVE: Self = Self(-1);
+
+    /// Stated by a static member that leaves and means to come back; meanwhile it is the member's epoch.
+    pub const LEAVE_FOR_A_WHILE: Self = Self(-2);
+
+    /// The epoch after this one, always above [`MemberEpoch::JOIN`].
+    #[must_use]
+    pub(crate) fn next(self) -> Self {
+        Self(self.0.checked_add(1).unwrap_or(1))
+    }
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

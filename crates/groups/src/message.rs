@@ -1,7 +1,9 @@
 //! What goes into a group and what comes out of it.
 
 use crate::{
-    ids::{CallerId, Generation, InstanceId, MemberId, PersistId},
+    assignor::Assignor,
+    catalog::{Assignment, Catalog},
+    ids::{CallerId, Generation, InstanceId, MemberEpoch, MemberId, PersistId},
     offsets::Committed,
     stored::GroupRecord,
 };
@@ -40,12 +42,31 @@ pub enum Input {
         /// Who is to leave.
         leaving: Vec<Leaving>,
     },
+    /// `ConsumerGroupHeartbeat`: a member joins, goes on or leaves under the consumer protocol.
+    ConsumerHeartbeat {
+        /// Who waits.
+        caller: CallerId,
+        /// The request.
+        heartbeat: ConsumerHeartbeat,
+    },
+    /// The topics are these now. Comes before anything that asks for partitions, after a restart too.
+    Topics {
+        /// All of them.
+        catalog: Arc<Catalog>,
+    },
     /// `OffsetCommit`, of topics that exist.
     Commit {
         /// Who waits.
         caller: CallerId,
         /// The request.
         commit: Commit,
+    },
+    /// `OffsetDelete`.
+    DeleteOffsets {
+        /// Who waits.
+        caller: CallerId,
+        /// Which ones.
+        partitions: Vec<(TopicName, PartitionId)>,
     },
     /// `DeleteGroups`.
     Delete {
@@ -174,8 +195,37 @@ pub struct Commit {
     pub instance_id: Option<InstanceId>,
     /// The generation, or [`Generation::NONE`] outside of membership.
     pub generation: Generation,
+    /// Version 9 and later: the client knows member epochs.
+    pub knows_member_epochs: bool,
     /// What to remember.
     pub offsets: Vec<(TopicName, PartitionId, Committed)>,
+}
+
+/// A `ConsumerGroupHeartbeat` request; what is `None` is as it was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerHeartbeat {
+    /// The id that the client gave itself.
+    pub member_id: MemberId,
+    /// How far the member has come, or one of the special epochs.
+    pub member_epoch: MemberEpoch,
+    /// Static membership.
+    pub instance_id: Option<InstanceId>,
+    /// Where the client is.
+    pub rack_id: Option<Arc<str>>,
+    /// The request header's client id.
+    pub client_id: Arc<str>,
+    /// The client's address, for people.
+    pub client_host: Arc<str>,
+    /// How long the member may take to give partitions up, ms.
+    pub rebalance_timeout_ms: Option<i32>,
+    /// The names of topics that it wants.
+    pub topic_names: Option<Vec<Arc<str>>>,
+    /// The regular expression of topics that it wants, empty for none.
+    pub topic_pattern: Option<Arc<str>>,
+    /// The assignor that it asks for.
+    pub assignor: Option<Assignor>,
+    /// What it uses.
+    pub owned: Option<Assignment>,
 }
 
 /// The answer to one caller.
@@ -191,8 +241,25 @@ pub enum Reply {
     Leave(Result<Vec<(Leaving, ErrorCode)>, ErrorCode>),
     /// To [`Input::Commit`], in the order of its offsets.
     Commit(Vec<(TopicName, PartitionId, ErrorCode)>),
+    /// To [`Input::ConsumerHeartbeat`].
+    ConsumerHeartbeat(Result<ConsumerBeat, ErrorCode>),
+    /// To [`Input::DeleteOffsets`], in the order of its partitions.
+    DeleteOffsets(Result<Vec<(TopicName, PartitionId, ErrorCode)>, ErrorCode>),
     /// To [`Input::Delete`].
     Delete(ErrorCode),
+}
+
+/// A successful `ConsumerGroupHeartbeat`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerBeat {
+    /// The member.
+    pub member_id: MemberId,
+    /// Its epoch now.
+    pub member_epoch: MemberEpoch,
+    /// When it is to be heard of again, ms.
+    pub heartbeat_interval_ms: i32,
+    /// What it may use, if that is new or it asked.
+    pub assignment: Option<Assignment>,
 }
 
 /// A successful `JoinGroup`.
@@ -256,14 +323,22 @@ pub enum State {
     CompletingRebalance,
     /// Everyone has, or can have, an assignment.
     Stable,
+    /// Members move towards what they are to have; only under the consumer protocol.
+    Reconciling,
     /// Deleted; the owner drops the group.
     Dead,
 }
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 5] =
-        [Self::Empty, Self::PreparingRebalance, Self::CompletingRebalance, Self::Stable, Self::Dead];
+    pub const ALL: [Self; 6] = [
+        Self::Empty,
+        Self::PreparingRebalance,
+        Self::CompletingRebalance,
+        Self::Stable,
+        Self::Reconciling,
+        Self::Dead,
+    ];
 
     /// Kafka's name of the state.
     #[must_use]
@@ -273,9 +348,70 @@ impl State {
             Self::PreparingRebalance => "PreparingRebalance",
             Self::CompletingRebalance => "CompletingRebalance",
             Self::Stable => "Stable",
+            Self::Reconciling => "Reconciling",
             Self::Dead => "Dead",
         }
     }
+}
+
+/// The protocol of a group.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum GroupKind {
+    /// Its leader assigns.
+    Classic,
+    /// The broker assigns (KIP-848); single members may speak the classic protocol.
+    Consumer,
+}
+
+impl GroupKind {
+    /// Kafka's name of the kind.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "Classic",
+            Self::Consumer => "Consumer",
+        }
+    }
+}
+
+/// A group for `ConsumerGroupDescribe`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerDescription {
+    /// The state.
+    pub state: State,
+    /// The group's epoch, and that of its assignment.
+    pub epoch: MemberEpoch,
+    /// The assignor.
+    pub assignor: Assignor,
+    /// Everyone, by member id.
+    pub members: Vec<ConsumerMemberDescription>,
+}
+
+/// One member of a [`ConsumerDescription`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerMemberDescription {
+    /// The member.
+    pub member_id: MemberId,
+    /// Static membership.
+    pub instance_id: Option<InstanceId>,
+    /// Where the client is.
+    pub rack_id: Option<Arc<str>>,
+    /// How far it has come.
+    pub epoch: MemberEpoch,
+    /// The client's name for itself.
+    pub client_id: Arc<str>,
+    /// The client's address.
+    pub client_host: Arc<str>,
+    /// What it is subscribed to by name.
+    pub topic_names: Vec<Arc<str>>,
+    /// And by expression.
+    pub topic_pattern: Option<Arc<str>>,
+    /// What it may use.
+    pub assignment: Assignment,
+    /// What it is to have.
+    pub target: Assignment,
+    /// The protocol that it speaks.
+    pub kind: GroupKind,
 }
 
 /// A group for `DescribeGroups` and `ListGroups`.

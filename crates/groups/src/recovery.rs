@@ -2,10 +2,11 @@
 
 use crate::{
     config::GroupConfig,
+    consumer::stored::StoredConsumer,
     group::Group,
-    ids::{GroupId, Millis},
+    ids::{GroupId, MemberId, Millis},
     offsets::Offsets,
-    stored::{GroupRecord, StoredGroup},
+    stored::{GroupRecord, StoredConsumers, StoredGroup},
 };
 use std::collections::BTreeMap;
 
@@ -15,10 +16,13 @@ pub struct Recovery {
     groups: BTreeMap<GroupId, Image>,
 }
 
+/// What the log has of one group. Members without a group are what a crash left of its end.
 #[derive(Clone, Debug, Default)]
-struct Image {
-    stored: Option<StoredGroup>,
-    offsets: Offsets,
+pub(crate) struct Image {
+    pub(crate) stored: Option<StoredGroup>,
+    pub(crate) consumers: Option<StoredConsumers>,
+    pub(crate) members: BTreeMap<MemberId, StoredConsumer>,
+    pub(crate) offsets: Offsets,
 }
 
 impl Recovery {
@@ -38,14 +42,21 @@ impl Recovery {
             GroupRecord::OffsetTombstone { topic, partition, .. } => image.offsets.remove(&topic, partition),
             GroupRecord::Group { stored, .. } => image.stored = Some(stored),
             GroupRecord::GroupTombstone { .. } => image.stored = None,
+            GroupRecord::ConsumerGroup { stored, .. } => image.consumers = Some(stored),
+            GroupRecord::ConsumerGroupTombstone { .. } => image.consumers = None,
+            GroupRecord::Consumer { member_id, stored, .. } => {
+                image.members.insert(member_id, stored);
+            }
+            GroupRecord::ConsumerTombstone { member_id, .. } => _ = image.members.remove(&member_id),
         }
     }
 
     /// The groups that are left. Their members are as they were, and have a whole session from `now` on to come back.
     #[must_use]
     pub fn into_groups(self, now: Millis, config: &GroupConfig) -> Vec<Group> {
-        let something = |image: &Image| image.stored.is_some() || !image.offsets.is_empty();
+        let something =
+            |image: &Image| image.stored.is_some() || image.consumers.is_some() || !image.offsets.is_empty();
         let left = self.groups.into_iter().filter(|(_, image)| something(image));
-        left.map(|(id, image)| Group::recover(id, config.clone(), now, image.stored, image.offsets)).collect()
+        left.map(|(id, image)| Group::recover(id, config.clone(), now, image)).collect()
     }
 }

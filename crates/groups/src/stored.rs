@@ -6,10 +6,11 @@
 //!
 //! | key | type |
 //! |---|---|
-//! | kind: 1 offset, 2 group | u8 |
+//! | kind: 1 offset, 2 group, 3 consumer group, 4 consumer member | u8 |
 //! | group id | text |
 //! | of an offset: topic name | text |
 //! | – partition | i32 |
+//! | of a consumer member: member id | text |
 //!
 //! | value of an offset | type |
 //! |---|---|
@@ -33,19 +34,32 @@
 //! | – number of protocols | u32 |
 //! | – per protocol: name, metadata | text, bytes |
 //! | – assignment | bytes |
+//!
+//! | value of a consumer group | type |
+//! |---|---|
+//! | version, 1 | u8 |
+//! | epoch | i32 |
+//! | wall-clock time since when it is known to be empty, ms | optional i64 |
+//!
+//! The value of a consumer member is in `consumer/stored.rs`.
+
+pub(crate) mod codec;
 
 use crate::{
-    ids::{Generation, GroupId, InstanceId, MemberId},
+    consumer::stored::StoredConsumer,
+    ids::{Generation, GroupId, InstanceId, MemberEpoch, MemberId},
     message::Protocol,
     offsets::Committed,
 };
 use bytes::{BufMut, Bytes};
+use codec::*;
 use keyway_record::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicName};
 use std::{collections::BTreeSet, sync::Arc};
 
-const VERSION: u8 = 1;
 const KIND_OFFSET: u8 = 1;
 const KIND_GROUP: u8 = 2;
+const KIND_CONSUMER_GROUP: u8 = 3;
+const KIND_CONSUMER: u8 = 4;
 
 /// One change of a group's durable state.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,6 +96,43 @@ pub enum GroupRecord {
         /// The group.
         group: GroupId,
     },
+    /// The group uses the consumer protocol; its members have records of their own.
+    ConsumerGroup {
+        /// The group.
+        group: GroupId,
+        /// How far it has come.
+        stored: StoredConsumers,
+    },
+    /// The group does not use the consumer protocol any more.
+    ConsumerGroupTombstone {
+        /// The group.
+        group: GroupId,
+    },
+    /// A member of a group that uses the consumer protocol.
+    Consumer {
+        /// The group.
+        group: GroupId,
+        /// The member.
+        member_id: MemberId,
+        /// What it said and what it holds.
+        stored: StoredConsumer,
+    },
+    /// The member is gone.
+    ConsumerTombstone {
+        /// The group.
+        group: GroupId,
+        /// The member.
+        member_id: MemberId,
+    },
+}
+
+/// A group that uses the consumer protocol, without its members.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StoredConsumers {
+    /// The group's epoch.
+    pub epoch: MemberEpoch,
+    /// Since when the group is known to be without members, by the wall clock.
+    pub empty_since: Option<Timestamp>,
 }
 
 /// A group's membership as a restart finds it.
@@ -162,7 +213,11 @@ impl GroupRecord {
             Self::Offset { group, .. }
             | Self::OffsetTombstone { group, .. }
             | Self::Group { group, .. }
-            | Self::GroupTombstone { group } => group,
+            | Self::GroupTombstone { group }
+            | Self::ConsumerGroup { group, .. }
+            | Self::ConsumerGroupTombstone { group }
+            | Self::Consumer { group, .. }
+            | Self::ConsumerTombstone { group, .. } => group,
         }
     }
 
@@ -174,8 +229,16 @@ impl GroupRecord {
                 (offset_key(group, topic, *partition), Some(encode_committed(committed)))
             }
             Self::OffsetTombstone { group, topic, partition } => (offset_key(group, topic, *partition), None),
-            Self::Group { group, stored } => (group_key(group), Some(stored.encode())),
-            Self::GroupTombstone { group } => (group_key(group), None),
+            Self::Group { group, stored } => (group_key(KIND_GROUP, group), Some(stored.encode())),
+            Self::GroupTombstone { group } => (group_key(KIND_GROUP, group), None),
+            Self::ConsumerGroup { group, stored } => {
+                (group_key(KIND_CONSUMER_GROUP, group), Some(stored.encode()))
+            }
+            Self::ConsumerGroupTombstone { group } => (group_key(KIND_CONSUMER_GROUP, group), None),
+            Self::Consumer { group, member_id, stored } => {
+                (consumer_key(group, member_id), Some(stored.encode()))
+            }
+            Self::ConsumerTombstone { group, member_id } => (consumer_key(group, member_id), None),
         }
     }
 
@@ -183,24 +246,65 @@ impl GroupRecord {
     pub fn decode(mut key: &[u8], value: Option<&[u8]>) -> Result<Self, GroupRecordError> {
         let key = &mut key;
         let kind = take_u8(key)?;
-        let group = match kind {
-            KIND_OFFSET | KIND_GROUP => GroupId(take_text(key)?),
-            kind => return Err(GroupRecordError::Kind { kind }),
-        };
-        if kind == KIND_GROUP {
-            at_end(key)?;
-            return Ok(match value {
-                Some(value) => Self::Group { group, stored: StoredGroup::decode(value)? },
-                None => Self::GroupTombstone { group },
-            });
+        if !(KIND_OFFSET..=KIND_CONSUMER).contains(&kind) {
+            return Err(GroupRecordError::Kind { kind });
         }
-        let topic = TopicName::new(&take_text(key)?).map_err(|_| GroupRecordError::Field)?;
-        let partition = PartitionId(take_i32(key)?);
-        at_end(key)?;
-        Ok(match value {
-            Some(value) => Self::Offset { group, topic, partition, committed: decode_committed(value)? },
-            None => Self::OffsetTombstone { group, topic, partition },
-        })
+        let group = GroupId(take_text(key)?);
+        match kind {
+            KIND_GROUP => {
+                at_end(key)?;
+                Ok(match value {
+                    Some(value) => Self::Group { group, stored: StoredGroup::decode(value)? },
+                    None => Self::GroupTombstone { group },
+                })
+            }
+            KIND_CONSUMER_GROUP => {
+                at_end(key)?;
+                Ok(match value {
+                    Some(value) => Self::ConsumerGroup { group, stored: StoredConsumers::decode(value)? },
+                    None => Self::ConsumerGroupTombstone { group },
+                })
+            }
+            KIND_CONSUMER => {
+                let member_id = MemberId(take_text(key)?);
+                at_end(key)?;
+                Ok(match value {
+                    Some(value) => {
+                        Self::Consumer { group, member_id, stored: StoredConsumer::decode(value)? }
+                    }
+                    None => Self::ConsumerTombstone { group, member_id },
+                })
+            }
+            _ => {
+                let topic = TopicName::new(&take_text(key)?).map_err(|_| GroupRecordError::Field)?;
+                let partition = PartitionId(take_i32(key)?);
+                at_end(key)?;
+                Ok(match value {
+                    Some(value) => {
+                        Self::Offset { group, topic, partition, committed: decode_committed(value)? }
+                    }
+                    None => Self::OffsetTombstone { group, topic, partition },
+                })
+            }
+        }
+    }
+}
+
+impl StoredConsumers {
+    fn encode(&self) -> Bytes {
+        let mut out = vec![VERSION];
+        out.put_i32(self.epoch.0);
+        put_optional_time(&mut out, self.empty_since);
+        out.into()
+    }
+
+    fn decode(mut value: &[u8]) -> Result<Self, GroupRecordError> {
+        let value = &mut value;
+        version(value)?;
+        let epoch = MemberEpoch(take_i32(value)?);
+        let empty_since = take_optional(value, take_i64)?.map(Timestamp);
+        at_end(value)?;
+        Ok(Self { epoch, empty_since })
     }
 }
 
@@ -212,10 +316,7 @@ impl StoredGroup {
         put_bytes(&mut out, self.protocol_type.as_bytes());
         put_bytes(&mut out, self.protocol.as_bytes());
         put_optional_text(&mut out, self.leader.as_ref().map(MemberId::as_str));
-        out.put_u8(u8::from(self.empty_since.is_some()));
-        if let Some(since) = self.empty_since {
-            out.put_i64(since.0);
-        }
+        put_optional_time(&mut out, self.empty_since);
         put_count(&mut out, self.members.len());
         for member in &self.members {
             put_bytes(&mut out, member.member_id.as_str().as_bytes());
@@ -224,11 +325,7 @@ impl StoredGroup {
             put_bytes(&mut out, member.client_host.as_bytes());
             out.put_i32(member.session_timeout_ms);
             out.put_i32(member.rebalance_timeout_ms);
-            put_count(&mut out, member.protocols.len());
-            for protocol in &member.protocols {
-                put_bytes(&mut out, protocol.name.as_bytes());
-                put_bytes(&mut out, &protocol.metadata);
-            }
+            put_protocols(&mut out, &member.protocols);
             put_bytes(&mut out, &member.assignment);
         }
         out.into()
@@ -303,20 +400,22 @@ impl StoredMember {
             client_host: take_text(value)?,
             session_timeout_ms: take_i32(value)?,
             rebalance_timeout_ms: take_i32(value)?,
-            protocols: (0..take_u32(value)?)
-                .map(|_| {
-                    let name = take_text(value)?;
-                    Ok(Protocol { name, metadata: Bytes::copy_from_slice(take_bytes(value)?) })
-                })
-                .collect::<Result<_, _>>()?,
+            protocols: take_protocols(value)?,
             assignment: Bytes::copy_from_slice(take_bytes(value)?),
         })
     }
 }
 
-fn group_key(group: &GroupId) -> Bytes {
-    let mut key = vec![KIND_GROUP];
+fn group_key(kind: u8, group: &GroupId) -> Bytes {
+    let mut key = vec![kind];
     put_bytes(&mut key, group.as_str().as_bytes());
+    key.into()
+}
+
+fn consumer_key(group: &GroupId, member_id: &MemberId) -> Bytes {
+    let mut key = vec![KIND_CONSUMER];
+    put_bytes(&mut key, group.as_str().as_bytes());
+    put_bytes(&mut key, member_id.as_str().as_bytes());
     key.into()
 }
 
@@ -346,81 +445,6 @@ fn decode_committed(mut value: &[u8]) -> Result<Committed, GroupRecordError> {
     let metadata = take_text(value)?;
     at_end(value)?;
     Ok(Committed { offset, leader_epoch, metadata, committed_at })
-}
-
-pub(crate) fn put_count(out: &mut Vec<u8>, count: usize) {
-    out.put_u32(u32::try_from(count).expect("bounded far below 4 Gi by the request that brought it"));
-}
-
-pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_count(out, bytes.len());
-    out.put_slice(bytes);
-}
-
-fn put_optional_text(out: &mut Vec<u8>, text: Option<&str>) {
-    out.put_u8(u8::from(text.is_some()));
-    if let Some(text) = text {
-        put_bytes(out, text.as_bytes());
-    }
-}
-
-pub(crate) fn version(value: &mut &[u8]) -> Result<(), GroupRecordError> {
-    match take_u8(value)? {
-        VERSION => Ok(()),
-        version => Err(GroupRecordError::Version { version }),
-    }
-}
-
-pub(crate) fn at_end(rest: &[u8]) -> Result<(), GroupRecordError> {
-    match rest.len() {
-        0 => Ok(()),
-        bytes => Err(GroupRecordError::Trailing { bytes }),
-    }
-}
-
-pub(crate) fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], GroupRecordError> {
-    let (head, tail) = rest.split_first_chunk().ok_or(GroupRecordError::Truncated)?;
-    *rest = tail;
-    Ok(*head)
-}
-
-pub(crate) fn take_u8(rest: &mut &[u8]) -> Result<u8, GroupRecordError> {
-    take(rest).map(u8::from_be_bytes)
-}
-
-pub(crate) fn take_u32(rest: &mut &[u8]) -> Result<u32, GroupRecordError> {
-    take(rest).map(u32::from_be_bytes)
-}
-
-pub(crate) fn take_i32(rest: &mut &[u8]) -> Result<i32, GroupRecordError> {
-    take(rest).map(i32::from_be_bytes)
-}
-
-pub(crate) fn take_i64(rest: &mut &[u8]) -> Result<i64, GroupRecordError> {
-    take(rest).map(i64::from_be_bytes)
-}
-
-fn take_bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], GroupRecordError> {
-    let len = take_u32(rest)? as usize;
-    let (head, tail) = rest.split_at_checked(len).ok_or(GroupRecordError::Truncated)?;
-    *rest = tail;
-    Ok(head)
-}
-
-pub(crate) fn take_text(rest: &mut &[u8]) -> Result<Arc<str>, GroupRecordError> {
-    let text = str::from_utf8(take_bytes(rest)?).map_err(|_| GroupRecordError::Field)?;
-    Ok(text.into())
-}
-
-pub(crate) fn take_optional<T>(
-    rest: &mut &[u8],
-    take: impl FnOnce(&mut &[u8]) -> Result<T, GroupRecordError>,
-) -> Result<Option<T>, GroupRecordError> {
-    match take_u8(rest)? {
-        0 => Ok(None),
-        1 => take(rest).map(Some),
-        _ => Err(GroupRecordError::Field),
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@ use keyway_groups::{Commit, Committed, Generation, Input, MemberId, Reply};
 use keyway_kafka_wire::messages::{OffsetCommitRequest, OffsetCommitResponse, Response, offset_commit::*};
 use keyway_record::{ErrorCode, LeaderEpoch, Offset, PartitionId, Timestamp};
 
+/// First version whose clients may state a member epoch.
+const EPOCHS_FROM: i16 = 9;
+
 /// First version that names topics by id.
 const IDS_FROM: i16 = 10;
 
@@ -49,6 +52,7 @@ pub(super) async fn handle(call: &Call<'_>, request: OffsetCommitRequest) -> Ans
         member_id: MemberId(request.member_id.into()),
         instance_id: group_call::instance(request.group_instance_id),
         generation,
+        knows_member_epochs: call.version() >= EPOCHS_FROM,
         offsets,
     };
     // A client outside of membership may bring the group about.

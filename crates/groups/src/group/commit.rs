@@ -1,26 +1,48 @@
 //! Offsets: who may commit, and when they are forgotten. With them the end of a group.
 
-use super::{Group, Phase, durable::Effect};
+use super::{Group, Phase, durable::Effect, member::Member};
 use crate::{
-    ids::{CallerId, Generation, Millis},
+    catalog::TopicIdPartition,
+    consumer::{Consumers, holding::Holding},
+    consumer_protocol::{ConsumerSubscription, PROTOCOL_TYPE},
+    ids::{CallerId, Generation, MemberEpoch, Millis, PersistId},
     message::{Commit, Output, Reply},
     stored::GroupRecord,
 };
 use keyway_record::{ErrorCode, PartitionId, Timestamp, TopicName};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// What a commit may be about.
+#[derive(Clone, Copy)]
+enum Allowed<'a> {
+    Everything,
+    /// Partitions that the member had in `epoch` already, which is not its newest; anything else is `stale`.
+    HeldSince {
+        holding: &'a Holding,
+        epoch: MemberEpoch,
+        stale: ErrorCode,
+    },
+}
 
 impl Group {
     pub(super) fn commit(&mut self, now: Millis, caller: CallerId, commit: Commit, out: &mut Vec<Output>) {
-        let refused = self.may_commit(now, &commit).err();
-        let verdict = |metadata: &str| match refused {
-            Some(error) => error,
-            None if metadata.len() > self.config.offset_metadata_bytes_max => {
-                ErrorCode::OffsetMetadataTooLarge
+        let allowed = match &self.consumers {
+            Some(consumers) => may_commit_as_consumer(consumers, &commit),
+            None => self.may_commit(now, &commit).map(|()| Allowed::Everything),
+        };
+        let verdict = |topic: &TopicName, partition, metadata: &str| match allowed {
+            Err(error) => error,
+            _ if metadata.len() > self.config.offset_metadata_bytes_max => ErrorCode::OffsetMetadataTooLarge,
+            Ok(Allowed::Everything) => ErrorCode::None,
+            Ok(Allowed::HeldSince { holding, epoch, stale }) => {
+                let topic = self.catalog.topic(topic.as_str()).map(|topic| topic.id);
+                let since = topic.and_then(|topic| holding.since(TopicIdPartition { topic, partition }));
+                if since.is_some_and(|since| since <= epoch) { ErrorCode::None } else { stale }
             }
-            None => ErrorCode::None,
         };
         let (mut answers, mut offsets) = (Vec::with_capacity(commit.offsets.len()), Vec::new());
         for (topic, partition, committed) in commit.offsets {
-            let error = verdict(&committed.metadata);
+            let error = verdict(&topic, partition, &committed.metadata);
             answers.push((topic.clone(), partition, error));
             if error == ErrorCode::None {
                 offsets.push((topic, partition, committed));
@@ -69,6 +91,59 @@ impl Group {
         Ok(())
     }
 
+    /// Takes offsets away, but not of topics that the group is subscribed to.
+    pub(super) fn delete_offsets(
+        &mut self,
+        caller: CallerId,
+        partitions: Vec<(TopicName, PartitionId)>,
+        out: &mut Vec<Output>,
+    ) {
+        let error = match self.phase {
+            Phase::Dead => Some(ErrorCode::GroupIdNotFound),
+            Phase::Empty if self.is_disposable() => Some(ErrorCode::GroupIdNotFound),
+            // Nobody but consumers can be asked what they are subscribed to.
+            _ if !self.members.is_empty() && *self.protocol_type != *PROTOCOL_TYPE => {
+                Some(ErrorCode::NonEmptyGroup)
+            }
+            _ => None,
+        };
+        if let Some(error) = error {
+            return out.push(Output::Reply { caller, reply: Reply::DeleteOffsets(Err(error)) });
+        }
+        let subscribed = self.subscribed();
+        let is_subscribed = |topic: &TopicName| match &self.consumers {
+            Some(consumers) => consumers.is_subscribed(topic),
+            None => subscribed.contains(topic.as_str()),
+        };
+        let kept = self.partitions();
+        let (mut answers, mut gone) = (Vec::with_capacity(partitions.len()), Vec::new());
+        for (topic, partition) in partitions {
+            let error = match is_subscribed(&topic) {
+                true => ErrorCode::GroupSubscribedToTopic,
+                false => ErrorCode::None,
+            };
+            let at = (topic.clone(), partition);
+            if error == ErrorCode::None && kept.contains(&at) && !gone.contains(&at) {
+                gone.push(at);
+            }
+            answers.push((topic, partition, error));
+        }
+        let reply = Reply::DeleteOffsets(Ok(answers));
+        match self.forget(gone, out) {
+            Some(id) => self.hold(id, Effect::Reply(caller, reply)),
+            None => out.push(Output::Reply { caller, reply }),
+        }
+    }
+
+    /// The topics of classic consumers' subscriptions, by what their leader can read.
+    fn subscribed(&self) -> BTreeSet<Arc<str>> {
+        let Some(protocol) = self.protocol.as_ref().filter(|_| *self.protocol_type == *PROTOCOL_TYPE) else {
+            return BTreeSet::new();
+        };
+        let subscription = |member: &Member| ConsumerSubscription::decode(&member.metadata(protocol)).ok();
+        self.members.values().filter_map(subscription).flat_map(|subscription| subscription.topics).collect()
+    }
+
     pub(super) fn topic_deleted(&mut self, topic: &TopicName, out: &mut Vec<Output>) {
         let gone: Vec<_> = self.partitions().into_iter().filter(|(name, _)| name == topic).collect();
         self.forget(gone, out);
@@ -78,6 +153,7 @@ impl Group {
         let error = match self.phase {
             Phase::Dead => ErrorCode::GroupIdNotFound,
             Phase::Empty if self.is_disposable() => ErrorCode::GroupIdNotFound,
+            Phase::Empty if self.has_consumers() => ErrorCode::NonEmptyGroup,
             Phase::Empty => ErrorCode::None,
             Phase::Preparing { .. } | Phase::Completing { .. } | Phase::Stable { .. } => {
                 ErrorCode::NonEmptyGroup
@@ -96,7 +172,8 @@ impl Group {
     /// Forgets what was committed, and the group emptied, longer ago than the retention; at last the group itself.
     pub(super) fn expire_offsets(&mut self, wall: Timestamp, out: &mut Vec<Output>) {
         // What is under way is looked at the next time.
-        if !matches!(self.phase, Phase::Empty) || !self.durable.is_idle() || self.is_disposable() {
+        let occupied = !matches!(self.phase, Phase::Empty) || self.has_consumers();
+        if occupied || !self.durable.is_idle() || self.is_disposable() {
             return;
         }
         let Some(since) = self.empty_since else {
@@ -119,11 +196,11 @@ impl Group {
     }
 
     /// Ends the group and everything it has stored. `None` if that was nothing.
-    fn end(&mut self, out: &mut Vec<Output>) -> Option<crate::ids::PersistId> {
+    fn end(&mut self, out: &mut Vec<Output>) -> Option<PersistId> {
         let gone = self.partitions();
         let mut records = self.offset_tombstones(&gone);
         if self.durable.stored {
-            records.push(GroupRecord::GroupTombstone { group: self.id.clone() });
+            records.push(self.membership_tombstone());
         }
         self.phase = Phase::Dead;
         self.pending.clear();
@@ -135,13 +212,14 @@ impl Group {
         Some(id)
     }
 
-    fn forget(&mut self, gone: Vec<(TopicName, PartitionId)>, out: &mut Vec<Output>) {
+    fn forget(&mut self, gone: Vec<(TopicName, PartitionId)>, out: &mut Vec<Output>) -> Option<PersistId> {
         if gone.is_empty() {
-            return;
+            return None;
         }
         let records = self.offset_tombstones(&gone);
         let id = self.persist(records, out);
         self.hold(id, Effect::Forget(gone));
+        Some(id)
     }
 
     /// Where an offset is, or is about to be.
@@ -152,5 +230,26 @@ impl Group {
         all.sort();
         all.dedup();
         all
+    }
+}
+
+/// Whether someone may commit in a group that uses the consumer protocol, by its members' epochs.
+fn may_commit_as_consumer<'a>(consumers: &'a Consumers, commit: &Commit) -> Result<Allowed<'a>, ErrorCode> {
+    if commit.generation < Generation(0) && consumers.is_empty() {
+        return Ok(Allowed::Everything);
+    }
+    let member = consumers.member(&commit.member_id).ok_or(ErrorCode::UnknownMemberId)?;
+    if member.classic.is_none() && !commit.knows_member_epochs {
+        return Err(ErrorCode::UnsupportedVersion);
+    }
+    let stale = match member.classic {
+        Some(_) => ErrorCode::IllegalGeneration,
+        None => ErrorCode::StaleMemberEpoch,
+    };
+    let (epoch, holding) = (MemberEpoch(commit.generation.0), &member.holding);
+    match epoch.cmp(&holding.epoch) {
+        std::cmp::Ordering::Equal => Ok(Allowed::Everything),
+        std::cmp::Ordering::Greater => Err(stale),
+        std::cmp::Ordering::Less => Ok(Allowed::HeldSince { holding, epoch, stale }),
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     ids::{CallerId, MemberId, PersistId},
     message::{Output, Refused, Reply},
     offsets::Committed,
-    stored::GroupRecord,
+    stored::{GroupRecord, StoredConsumers},
 };
 use keyway_record::{ErrorCode, PartitionId, TopicName};
 use std::collections::VecDeque;
@@ -63,10 +63,52 @@ impl Group {
 
     /// Asks for the membership to be made durable as it is now. Replies that depend on it are held until then.
     pub(super) fn persist_membership(&mut self, out: &mut Vec<Output>) {
-        let record = self.record(self.store());
-        let id = self.persist(vec![record], out);
+        let record = match &self.consumers {
+            Some(_) => self.consumer_group_record(),
+            None => GroupRecord::Group { group: self.id.clone(), stored: self.store() },
+        };
+        self.persist_members(vec![record], out);
+    }
+
+    /// Asks for what changed under the consumer protocol to be made durable.
+    pub(super) fn persist_consumers(&mut self, out: &mut Vec<Output>) {
+        let Some(consumers) = &mut self.consumers else { return };
+        let (epoch_changed, members) = consumers.take_changes();
+        let gone = members.iter().filter(|(_, stored)| stored.is_none()).count();
+        let group = || self.id.clone();
+        let record = |(member_id, stored)| match stored {
+            Some(stored) => GroupRecord::Consumer { group: group(), member_id, stored },
+            None => GroupRecord::ConsumerTombstone { group: group(), member_id },
+        };
+        let mut records: Vec<GroupRecord> = members.into_iter().map(record).collect();
+        if epoch_changed {
+            // After those who went and before those who are there, so that what a crash leaves of this is sound.
+            records.insert(gone, self.consumer_group_record());
+        }
+        if !records.is_empty() {
+            self.persist_members(records, out);
+        }
+    }
+
+    pub(super) fn persist_members(&mut self, records: Vec<GroupRecord>, out: &mut Vec<Output>) {
+        let id = self.persist(records, out);
         self.durable.stored = true;
         self.durable.membership = Some(id);
+    }
+
+    fn consumer_group_record(&self) -> GroupRecord {
+        let consumers = self.consumers.as_ref().expect("of a group that uses the consumer protocol");
+        let stored = StoredConsumers { epoch: consumers.epoch(), empty_since: self.empty_since };
+        GroupRecord::ConsumerGroup { group: self.id.clone(), stored }
+    }
+
+    /// The record that ends the membership, whichever protocol it is of.
+    pub(super) fn membership_tombstone(&self) -> GroupRecord {
+        let group = self.id.clone();
+        match self.consumers {
+            Some(_) => GroupRecord::ConsumerGroupTombstone { group },
+            None => GroupRecord::GroupTombstone { group },
+        }
     }
 
     /// Lets `effect` happen once `id` is durable.
@@ -155,6 +197,8 @@ fn failed(reply: Reply, error: ErrorCode) -> Reply {
         Reply::Commit(offsets) => Reply::Commit(
             offsets.into_iter().map(|(topic, partition, _)| (topic, partition, error)).collect(),
         ),
+        Reply::ConsumerHeartbeat(_) => Reply::ConsumerHeartbeat(Err(error)),
+        Reply::DeleteOffsets(_) => Reply::DeleteOffsets(Err(error)),
         Reply::Delete(_) => Reply::Delete(error),
     }
 }

@@ -7,10 +7,12 @@
 
 use super::*;
 use crate::{
+    dice::Dice,
     ids::{CallerId, PersistId},
     message::{Commit, Heartbeat, Join, Joined, Leaving, Protocol, Refused, Reply, Sync, Synced},
     offsets::Committed,
     recovery::Recovery,
+    stored::GroupRecord,
 };
 use ErrorCode as E;
 use keyway_record::{LeaderEpoch, Offset, PartitionId, TopicName};
@@ -295,7 +297,7 @@ impl World {
             match record {
                 GroupRecord::Group { stored: newer, .. } => stored = newer.clone(),
                 GroupRecord::GroupTombstone { .. } => stored = StoredGroup::default(),
-                GroupRecord::Offset { .. } | GroupRecord::OffsetTombstone { .. } => {}
+                _ => {}
             }
         }
         self.generation = stored.generation.0;
@@ -487,7 +489,13 @@ impl World {
                 (c.member_id.clone(), c.instance_id.clone(), c.generation, expected)
             }
         };
-        let commit = Commit { member_id, instance_id, generation: Generation(generation), offsets };
+        let commit = Commit {
+            member_id,
+            instance_id,
+            generation: Generation(generation),
+            knows_member_epochs: false,
+            offsets,
+        };
         if expected == E::None
             && let Some(c) = client.map(|client| &self.clients[client])
         {
@@ -624,30 +632,10 @@ fn offsets_of(records: &[GroupRecord]) -> Vec<(i32, i64)> {
             GroupRecord::OffsetTombstone { partition, .. } => {
                 offsets.remove(&partition.0);
             }
-            GroupRecord::Group { .. } | GroupRecord::GroupTombstone { .. } => {}
+            _ => {}
         }
     }
     offsets.into_iter().collect()
-}
-
-/// splitmix64.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn random(&mut self) -> [u8; 16] {
-        (u128::from(self.next()) << 64 | u128::from(self.next())).to_be_bytes()
-    }
 }
 
 fn history(seed: u64) {

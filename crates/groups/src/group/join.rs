@@ -63,7 +63,7 @@ impl Group {
         }
     }
 
-    fn validate(&self, join: &Join) -> Result<(), ErrorCode> {
+    pub(super) fn validate(&self, join: &Join) -> Result<(), ErrorCode> {
         if matches!(self.phase, Phase::Dead) {
             return Err(ErrorCode::CoordinatorNotAvailable);
         }

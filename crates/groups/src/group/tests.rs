@@ -6,6 +6,7 @@ use crate::{
     message::{Commit, Heartbeat, Join, Joined, Leaving, Protocol, Refused, Reply, Sync, Synced},
     offsets::Committed,
     recovery::Recovery,
+    stored::GroupRecord,
 };
 use ErrorCode as E;
 use keyway_record::{LeaderEpoch, Offset, PartitionId, TopicName};
@@ -139,6 +140,7 @@ impl Bench {
             member_id: id.into(),
             instance_id: None,
             generation: Generation(generation),
+            knows_member_epochs: false,
             offsets: vec![(orders(), PartitionId(0), committed)],
         };
         self.ask(|caller| Input::Commit { caller, commit })

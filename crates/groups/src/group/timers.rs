@@ -13,6 +13,7 @@ impl Group {
         let silent = self.members.iter().filter(|(_, m)| m.expires().is_some_and(|expires| expires <= now));
         let silent = silent.map(|(id, _)| id.clone()).collect();
         self.expel(silent, now, out);
+        self.fence_late(now, out);
         match self.phase {
             Phase::Preparing { deadline, gathering } if deadline <= now => {
                 self.preparing_is_due(now, gathering, out);

@@ -20,8 +20,11 @@ use super::{Outcome, Producer, State, Transaction, TransactionalId};
 use crate::{
     ids::GroupId,
     stored::{
-        GroupRecordError, at_end, put_bytes, put_count, take, take_i32, take_i64, take_optional, take_text,
-        take_u8, take_u32, version,
+        GroupRecordError,
+        codec::{
+            at_end, put_bytes, put_count, take, take_i32, take_i64, take_optional, take_text, take_u8,
+            take_u32, version,
+        },
     },
 };
 use bytes::{BufMut, Bytes};

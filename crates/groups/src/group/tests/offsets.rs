@@ -78,6 +78,7 @@ fn long_metadata_is_refused_for_its_partition_alone() {
         member_id: "".into(),
         instance_id: None,
         generation: Generation::NONE,
+        knows_member_epochs: false,
         offsets: offsets.to_vec(),
     };
     let caller = bench.ask(|caller| Input::Commit { caller, commit });
