@@ -9,7 +9,7 @@
 //!    only then files that nothing refers to are removed.
 
 use crate::{
-    Failure,
+    DurableBy, Failure,
     engine::{Engine, Failed},
     manifest::{Manifest, ManifestWriteError, PartitionState, SegmentState},
     partition::Log,
@@ -17,6 +17,7 @@ use crate::{
     wal::{Position, block::StoreId},
     write_behind::{Pass, Pending, Unsynced},
 };
+use keyway_log::epochs::EpochStart;
 use keyway_record::{Offset, Timestamp};
 use keyway_runtime::{OpenMode, Volume};
 use std::{
@@ -42,6 +43,7 @@ pub(crate) const SYNCS_MAX: usize = 32;
 struct Snapshot {
     log: Arc<Log>,
     end: Offset,
+    epochs: Vec<EpochStart>,
     producers: Vec<u8>,
     /// Up to where the manifest knows its segments, once it does.
     known: Offset,
@@ -59,6 +61,12 @@ impl Checkpointer {
 
     pub(crate) fn position(&self) -> Position {
         self.position
+    }
+
+    /// A start has written manifests of its own, up to this generation.
+    pub(crate) fn note_generation(&mut self, generation: u64) {
+        assert!(self.generation <= generation, "generations ascend");
+        self.generation = generation;
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -97,11 +105,11 @@ impl Checkpointer {
             let committer = engine.committer();
             (committer.wal.position(), committer.wal.written())
         };
-        let (next_log, mut snapshots) = {
+        let (next_log, leader_epoch, mut snapshots) = {
             let partitions = engine.partitions();
             let now = Timestamp(engine.clock.wall_ms());
             let snapshots: Vec<_> = partitions.logs.values().map(|log| Snapshot::take(log, now)).collect();
-            (partitions.next_log, snapshots)
+            (partitions.next_log, partitions.leader_epoch, snapshots)
         };
         engine.commit_all().map_err(Failed::Stop)?;
 
@@ -115,10 +123,13 @@ impl Checkpointer {
         self.sync(engine).map_err(Failed::Stop)?;
         let kept_bytes = self.keep_offline(engine).map_err(Failed::Stop)?;
         let partitions: Vec<_> = snapshots.iter_mut().filter_map(Snapshot::take_state).collect();
+        // Once closed, the last commit here is the last one of all, and readers see nothing that it does not flush.
+        let exposed = engine.options.durable_by == DurableBy::Os && !engine.staging.is_closed();
         engine.commit_all().map_err(Failed::Stop)?;
 
         let (store_id, generation) = (self.store_id, self.generation + 1);
-        let manifest = Manifest { store_id, generation, position, next_log, partitions, garbage };
+        let manifest =
+            Manifest { store_id, generation, position, next_log, leader_epoch, exposed, partitions, garbage };
         if let Err(error) = manifest.write(engine.disk.as_ref(), &engine.folder) {
             // The manifest before is untouched, and nothing was flushed that may now be thought to be durable.
             if matches!(&error, ManifestWriteError::Write(error) if error.kind() == io::ErrorKind::StorageFull)
@@ -239,12 +250,13 @@ impl Snapshot {
         let mut state = log.state();
         state.producers.expire(now);
         let producers = if state.producers.is_empty() { Vec::new() } else { state.producers.encode() };
-        Self { log: log.clone(), end: state.end, producers, known: Offset::ZERO }
+        let epochs = state.epochs.starts().collect();
+        Self { log: log.clone(), end: state.end, epochs, producers, known: Offset::ZERO }
     }
 
     /// The log as the manifest states it; `None` if it is deleted.
     fn take_state(&mut self) -> Option<PartitionState> {
-        let Self { log, end, producers, known } = self;
+        let Self { log, end, epochs, producers, known } = self;
         let (state, end) = (log.state(), *end);
         if state.deleted {
             return None;
@@ -263,6 +275,7 @@ impl Snapshot {
             written: *known,
             compacted: state.compacted,
             segments: segments.collect(),
+            epochs: std::mem::take(epochs),
             producers: std::mem::take(producers),
         })
     }

@@ -22,6 +22,7 @@
 //! for a commit so large that the write-ahead log refers to what is in them (`bypass`).
 //! **Invariant**: a block refers to nothing that was not flushed before it was written.
 //! **Invariant**: a write or flush of the write-ahead log that failed is never tried again.
+//! **Invariant**: a start after which readers may miss what they saw moves the leader epoch on before it does anything else.
 //! **Invariant**: recovery reads the manifest and the write-ahead log, and no segment.
 
 mod bypass;
@@ -30,6 +31,7 @@ mod clean;
 mod commit;
 mod compact;
 mod engine;
+mod epoch;
 mod error;
 mod manifest;
 mod offline;

@@ -6,7 +6,7 @@
 //! | at | part | type |
 //! |---|---|---|
 //! | 0 | magic, `KMAN` | 4 bytes |
-//! | 4 | version, 5 | u16 |
+//! | 4 | version, 6 | u16 |
 //! | 6 | zero | u16 |
 //! | 8 | store id | 16 bytes |
 //! | 24 | generation: +1 for each checkpoint | u64 |
@@ -18,11 +18,14 @@
 //! |---|---|
 //! | write-ahead log position: slot, byte, epoch, sequence, CRC of the block before | u32, u64, u64, u64, u32 |
 //! | next log id | u32 |
+//! | leader epoch | i32 |
+//! | 1 if readers of the life under way see what is not flushed, else 0 | u8 |
 //! | number of partitions, then for each: | u32 |
 //! | – log id | u32 |
 //! | – partition index, topic id, topic name | i32, 16 bytes, text |
 //! | – start offset, next offset, offset before which segments have everything, offset before which it was compacted | i64, i64, i64, i64 |
 //! | – number of segments, then for each: base offset, revision, next offset, bytes, timestamp of the first batch, max timestamp | u32; i64, u64, i64, u64, i64, i64 |
+//! | – number of leader epochs, then for each: epoch, first offset ([`keyway_log::epochs`]) | u32; i32, i64 |
 //! | – producer states ([`keyway_log::producers`]) | u32 length, bytes |
 //! | number of files and folders that await removal, then for each: path inside the data folder | u32; text |
 //!
@@ -38,7 +41,8 @@ use crate::{
     },
 };
 use bytes::{Buf, BufMut, Bytes};
-use keyway_record::{Offset, PartitionId, Timestamp, TopicId, TopicName, TopicPartition};
+use keyway_log::epochs::EpochStart;
+use keyway_record::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId, TopicName, TopicPartition};
 use keyway_runtime::{Disk, OpenMode};
 use std::{
     io,
@@ -46,7 +50,7 @@ use std::{
 };
 
 const MAGIC: [u8; 4] = *b"KMAN";
-const VERSION: u16 = 5;
+const VERSION: u16 = 6;
 const HEADER_LEN: usize = 40;
 const CRC_AT: usize = 36;
 
@@ -60,6 +64,10 @@ pub(crate) struct Manifest {
     /// Where replay begins.
     pub(crate) position: Position,
     pub(crate) next_log: LogId,
+    /// The epoch in which every log appends.
+    pub(crate) leader_epoch: LeaderEpoch,
+    /// Readers of the life under way see what is not flushed: unless it ends in a close, they may have seen too much.
+    pub(crate) exposed: bool,
     pub(crate) partitions: Vec<PartitionState>,
     /// Paths inside the data folder that nothing refers to any more.
     pub(crate) garbage: Vec<String>,
@@ -75,6 +83,7 @@ pub(crate) struct PartitionState {
     pub(crate) written: Offset,
     pub(crate) compacted: Offset,
     pub(crate) segments: Vec<SegmentState>,
+    pub(crate) epochs: Vec<EpochStart>,
     pub(crate) producers: Vec<u8>,
 }
 
@@ -208,6 +217,8 @@ impl Manifest {
         out.put_u64(link.sequence);
         out.put_u32(link.previous);
         out.put_u32(self.next_log.0);
+        out.put_i32(self.leader_epoch.0);
+        out.put_u8(u8::from(self.exposed));
         put_count(&mut out, self.partitions.len());
         for state in &self.partitions {
             out.put_u32(state.log.0);
@@ -221,6 +232,11 @@ impl Manifest {
             put_count(&mut out, state.segments.len());
             for segment in &state.segments {
                 segment.put(&mut out);
+            }
+            put_count(&mut out, state.epochs.len());
+            for EpochStart { epoch, start } in &state.epochs {
+                out.put_i32(epoch.0);
+                out.put_i64(start.0);
             }
             put_count(&mut out, state.producers.len());
             out.put_slice(&state.producers);
@@ -278,6 +294,8 @@ impl Manifest {
         let previous = rest.try_get_u32().ok()?;
         let position = Position { slot, at, link: Link { epoch, sequence, previous } };
         let next_log = LogId(rest.try_get_u32().ok()?);
+        let leader_epoch = LeaderEpoch(rest.try_get_i32().ok()?);
+        let exposed = rest.try_get_u8().ok()? != 0;
         let mut partitions = Vec::new();
         for _ in 0..rest.try_get_u32().ok()? {
             partitions.push(take_partition(rest)?);
@@ -286,7 +304,16 @@ impl Manifest {
         for _ in 0..rest.try_get_u32().ok()? {
             garbage.push(take_text(rest)?);
         }
-        rest.is_empty().then_some(Self { store_id, generation, position, next_log, partitions, garbage })
+        rest.is_empty().then_some(Self {
+            store_id,
+            generation,
+            position,
+            next_log,
+            leader_epoch,
+            exposed,
+            partitions,
+            garbage,
+        })
     }
 }
 
@@ -305,9 +332,14 @@ fn take_partition(rest: &mut Bytes) -> Option<PartitionState> {
     for _ in 0..rest.try_get_u32().ok()? {
         segments.push(SegmentState::take(rest)?);
     }
+    let mut epochs = Vec::new();
+    for _ in 0..rest.try_get_u32().ok()? {
+        let epoch = LeaderEpoch(rest.try_get_i32().ok()?);
+        epochs.push(EpochStart { epoch, start: Offset(rest.try_get_i64().ok()?) });
+    }
     let producers_len = rest.try_get_u32().ok()? as usize;
     let producers = (rest.len() >= producers_len).then(|| rest.split_to(producers_len).to_vec())?;
-    Some(PartitionState { log, partition, start, next, written, compacted, segments, producers })
+    Some(PartitionState { log, partition, start, next, written, compacted, segments, epochs, producers })
 }
 
 fn put_count(out: &mut Vec<u8>, count: usize) {
@@ -342,27 +374,40 @@ pub(crate) mod tests {
     }
 
     prop_compose! {
+        fn any_epoch()(epoch: i32, start: i64) -> EpochStart {
+            EpochStart { epoch: LeaderEpoch(epoch), start: Offset(start) }
+        }
+    }
+
+    prop_compose! {
         fn any_partition()(
             log: u32, topic in "[a-z.]{3,9}", id: [u8; 16], index: i32, start: i64, next: i64, written: i64, compacted: i64,
             segments in prop::collection::vec(any_segment(), 0..4),
+            epochs in prop::collection::vec(any_epoch(), 0..4),
             producers in prop::collection::vec(any::<u8>(), 0..50),
         ) -> PartitionState {
             let topic = TopicName::new(&topic).unwrap();
             let partition = TopicPartition { topic, topic_id: TopicId(id), partition: PartitionId(index) };
             let (start, next, written) = (Offset(start), Offset(next), Offset(written));
             let compacted = Offset(compacted);
-            PartitionState { log: LogId(log), partition, start, next, written, compacted, segments, producers }
+            PartitionState {
+                log: LogId(log), partition, start, next, written, compacted, segments, epochs, producers
+            }
         }
     }
 
     prop_compose! {
         fn any_manifest()(
             id: [u8; 16], generation: u64, slot: u32, at: u64, epoch: u64, sequence: u64, previous: u32, next: u32,
+            leader_epoch: i32, exposed: bool,
             partitions in prop::collection::vec(any_partition(), 0..4),
             garbage in prop::collection::vec("[a-z/]{0,30}", 0..3),
         ) -> Manifest {
             let position = Position { slot, at, link: Link { epoch, sequence, previous } };
-            Manifest { store_id: StoreId(id), generation, position, next_log: LogId(next), partitions, garbage }
+            let (store_id, next_log, leader_epoch) = (StoreId(id), LogId(next), LeaderEpoch(leader_epoch));
+            Manifest {
+                store_id, generation, position, next_log, leader_epoch, exposed, partitions, garbage
+            }
         }
     }
 
@@ -393,6 +438,8 @@ pub(crate) mod tests {
             generation: 1,
             position,
             next_log,
+            leader_epoch: LeaderEpoch(0),
+            exposed: false,
             partitions: Vec::new(),
             garbage: Vec::new(),
         };

@@ -1,10 +1,11 @@
 //! Opening a data folder: the manifest, then the write-ahead log from its checkpoint on. Segments are not looked at.
 
 use crate::{
-    OpenError, Options,
+    OnDamage, OpenError, Options,
     checkpoint::Checkpointer,
     commit::Committer,
     engine::Engine,
+    epoch::Tail,
     manifest::{Manifest, ManifestWriteError, PartitionState},
     partition::{Log, SegmentEntry},
     segment::{self, Segment},
@@ -15,8 +16,11 @@ use crate::{
     },
     write_behind::Pass,
 };
-use keyway_log::producers::ProducerStates;
-use keyway_record::{Offset, RecordBatch, Timestamp};
+use keyway_log::{
+    epochs::{EpochStart, EpochsError},
+    producers::ProducerStates,
+};
+use keyway_record::{LeaderEpoch, Offset, RecordBatch, Timestamp, TopicPartition};
 use keyway_runtime::{Disk, FolderLock, LOCK_FILE, OpenMode, World};
 use std::{
     collections::BTreeMap,
@@ -99,6 +103,8 @@ fn create(world: &World, folder: &Path, options: &Options) -> Result<(Manifest, 
         generation: 1,
         position: wal.position(),
         next_log: LogId(0),
+        leader_epoch: LeaderEpoch(0),
+        exposed: false,
         partitions: Vec::new(),
         garbage: Vec::new(),
     };
@@ -109,6 +115,7 @@ fn create(world: &World, folder: &Path, options: &Options) -> Result<(Manifest, 
 
 struct Recovery {
     engine: Arc<Engine>,
+    manifest: Manifest,
     logs: BTreeMap<LogId, Arc<Log>>,
     now: Timestamp,
 }
@@ -118,20 +125,29 @@ impl Recovery {
     fn begin(engine: Arc<Engine>, manifest: Manifest) -> Result<Self, OpenError> {
         let now = Timestamp(engine.clock.wall_ms());
         let mut logs = BTreeMap::new();
-        for state in manifest.partitions {
+        for state in &manifest.partitions {
             logs.insert(state.log, restore(&engine, state)?);
         }
         if !manifest.garbage.is_empty() {
-            engine.arena().garbage = manifest.garbage;
+            engine.arena().garbage.clone_from(&manifest.garbage);
             engine.demand(|duties| duties.checkpoint = true);
         }
-        Ok(Self { engine, logs, now })
+        Ok(Self { engine, manifest, logs, now })
     }
 
     fn replay(mut self) -> Result<(), OpenError> {
         let engine = self.engine.clone();
         let mut committer = engine.committer();
-        committer.wal.replay(engine.options.on_damage, |entry| self.apply(entry))?;
+        let damage = committer.wal.replay(|entry| self.apply(entry))?;
+        match (damage, engine.options.on_damage) {
+            (None, _) => self.begin_life(Tail::Kept)?,
+            (Some(damage), OnDamage::Refuse) => return Err(committer.wal.unreadable(damage)),
+            (Some(damage), OnDamage::Cut) => {
+                self.begin_life(Tail::Cut)?;
+                committer.wal.cut(&damage)?;
+            }
+        }
+        committer.wal.settle()?;
         let wal_bytes = committer.wal.live_bytes();
         drop(committer);
         for log in self.logs.values() {
@@ -152,17 +168,23 @@ impl Recovery {
         Ok(())
     }
 
+    /// Moves the store's epoch on if it must, and has checkpoints follow what was written for that.
+    fn begin_life(&mut self, tail: Tail) -> Result<(), OpenError> {
+        let engine = &self.engine;
+        self.manifest.begin_life(engine.options.durable_by, tail, engine.disk.as_ref(), &engine.folder)?;
+        engine.checkpointer().note_generation(self.manifest.generation);
+        engine.partitions().leader_epoch = self.manifest.leader_epoch;
+        Ok(())
+    }
+
     /// Lets every log go on in the store's epoch.
     fn begin_epoch(&self) -> Result<(), OpenError> {
-        let leader_epoch = self.engine.partitions().leader_epoch;
+        let leader_epoch = self.manifest.leader_epoch;
         for log in self.logs.values() {
             let mut state = log.state();
             let end = state.end;
-            state.epochs.note(leader_epoch, end).map_err(|error| OpenError::Corrupt {
-                path: self.engine.folder.clone(),
-                position: 0,
-                reason: format!("the epochs of {}: {error}", log.partition),
-            })?;
+            let noted = state.epochs.note(leader_epoch, end);
+            noted.map_err(|error| bad_epochs(&self.engine, &log.partition, error))?;
         }
         Ok(())
     }
@@ -269,7 +291,12 @@ impl Recovery {
     }
 }
 
-fn restore(engine: &Arc<Engine>, stored: PartitionState) -> Result<Arc<Log>, OpenError> {
+fn bad_epochs(engine: &Engine, partition: &TopicPartition, error: EpochsError) -> OpenError {
+    let reason = format!("the epochs of {partition}: {error}");
+    OpenError::Corrupt { path: engine.folder.clone(), position: 0, reason }
+}
+
+fn restore(engine: &Arc<Engine>, stored: &PartitionState) -> Result<Arc<Log>, OpenError> {
     let expiration_ms = engine.options.producer_expiration_ms;
     let producers = if stored.producers.is_empty() {
         Ok(ProducerStates::new(expiration_ms))
@@ -281,7 +308,7 @@ fn restore(engine: &Arc<Engine>, stored: PartitionState) -> Result<Arc<Log>, Ope
         position: 0,
         reason: format!("the manifest's producers of {}: {error}", stored.partition),
     })?;
-    let log = Log::new(stored.log, stored.partition, engine.clone(), producers);
+    let log = Log::new(stored.log, stored.partition.clone(), engine.clone(), producers);
     let folder = log.folder();
     let mut state = log.state();
     state.start = stored.start;
@@ -290,9 +317,15 @@ fn restore(engine: &Arc<Engine>, stored: PartitionState) -> Result<Arc<Log>, Ope
     state.written = stored.written;
     state.logged = stored.written;
     state.compacted = stored.compacted;
-    for segment in stored.segments {
+    for EpochStart { epoch, start } in &stored.epochs {
+        let noted = state.epochs.note(*epoch, *start);
+        noted.map_err(|error| bad_epochs(engine, &stored.partition, error))?;
+    }
+    // Of what a later trim than the one here gave up, the epochs are stated still.
+    state.epochs.trim(stored.start);
+    for segment in &stored.segments {
         let file = Arc::new(Segment::new(stored.log, segment.base, segment.revision, &folder));
-        state.segments.push(SegmentEntry::restored(file, &segment));
+        state.segments.push(SegmentEntry::restored(file, segment));
     }
     drop(state);
     Ok(Arc::new(log))

@@ -52,11 +52,12 @@ fn at_every_operation(default: Range<u64>, case: impl Fn(u64, u64) -> bool) -> u
 }
 
 /// One crash in the first life at operation `at`, then one somewhere in each of two more lives, recovery included.
-fn crash_and_recover(seed: u64, at: u64) -> bool {
+fn crash_and_recover(seed: u64, at: u64, options: &Options) -> bool {
     let mut random = Random::new(seed);
     let mut choices = Random::new(seed.wrapping_mul(31).wrapping_add(at));
     let disk = CrashDisk::new(seed ^ at << 32);
-    let mut history = History::default();
+    let open = |disk: &CrashDisk| history::open_with(disk, options.clone());
+    let mut history = History::of(options);
     let mut hit = false;
     for life in 0..4 {
         let fault = match life {
@@ -65,53 +66,75 @@ fn crash_and_recover(seed: u64, at: u64) -> bool {
             _ => None,
         };
         disk.plan(fault);
-        match history::open(&disk) {
+        match open(&disk) {
             Ok(store) => {
                 history.check(&store);
                 history.run(&store, &mut random, EFFECTS);
+                history.check_readers(&store);
                 if life % 2 == 1 && choices.below(2) == 0 {
-                    _ = store.close();
-                    history.note_durable(&store);
+                    history.close(&store);
                 }
             }
-            Err(error) => assert!(disk.has_crashed(), "{error}"),
+            Err(error) => {
+                assert!(disk.has_crashed(), "{error}");
+                history.note_failed_start();
+            }
         }
         hit |= life == 0 && disk.has_crashed();
         disk.restart(if choices.below(4) == 0 { Ending::Kill } else { Ending::PowerCut });
     }
-    history.check(&history::open(&disk).unwrap_or_else(|error| panic!("{error}")));
+    history.check(&open(&disk).unwrap_or_else(|error| panic!("{error}")));
     hit
 }
 
 #[test]
 fn a_crash_at_any_operation_loses_nothing_that_was_waited_for() {
-    let runs = at_every_operation(0..5, crash_and_recover);
+    let runs = at_every_operation(0..5, |seed, at| crash_and_recover(seed, at, &history::options()));
     println!("{runs} first crashes, two more after each");
+}
+
+/// Without flushes, who read something that is gone is told so in every later life, and nobody else is.
+#[test]
+fn a_crash_at_any_operation_moves_the_epoch_on_where_nothing_is_flushed() {
+    let runs = at_every_operation(200..202, |seed, at| crash_and_recover(seed, at, &unflushed()));
+    println!("{runs} first crashes, two more after each");
+}
+
+fn unflushed() -> Options {
+    Options { durable_by: DurableBy::Os, ..history::options() }
 }
 
 /// Every operation of one long life as a crash, each recovered from on a disk of its own; one of eight crashes again
 /// while it recovers. Returns the number of crashes.
-fn crash_everywhere(seed: u64, options: &Options, segments: Segments) -> u64 {
+fn crash_everywhere(seed: u64, options: &Options, segments: Segments, mut history: History) -> Crashes {
     let mut random = Random::new(seed);
     let disk = CrashDisk::new(seed);
-    let mut history = History::default();
     let open = |disk: &CrashDisk| history::open_with(disk, options.clone());
     let store = open(&disk).unwrap_or_else(|error| panic!("{error}"));
     let mut choices = Random::new(!seed);
-    let mut crashes = 0;
+    let mut crashes = Crashes::default();
     history.run_forking(&disk, &store, &mut random, LIFE, segments, |fork, mut history| {
-        crashes += 1;
+        crashes.count += 1;
         fork.restart(if choices.below(4) == 0 { Ending::Kill } else { Ending::PowerCut });
         if choices.below(8) == 0 {
-            crashes += 1;
-            fork.plan(Some(Fault::Crash(choices.below(12))));
+            crashes.count += 1;
+            fork.plan(Some(Fault::Crash(choices.below(20))));
             drop(open(&fork).map(|store| while store.step() {}));
             fork.restart(Ending::PowerCut);
         }
         let store = open(&fork).unwrap_or_else(|error| panic!("{error}"));
         history.check(&store);
+        crashes.lost += history.lost();
     });
     crashes
+}
+
+/// What [`crash_everywhere`] did.
+#[derive(Default)]
+struct Crashes {
+    count: u64,
+    /// Readers that lost something.
+    lost: u64,
 }
 
 /// Things done in one life of [`crash_everywhere`].
@@ -123,8 +146,10 @@ fn a_crash_at_every_operation_loses_nothing_that_was_waited_for() {
     for seed in seeds(0..CRASH_SEEDS) {
         // Of every third life some segments fail now and then.
         let segments = if seed % 3 == 2 { Segments::Fail } else { Segments::Work };
-        match catch_unwind(AssertUnwindSafe(|| crash_everywhere(seed, &history::options(), segments))) {
-            Ok(more) => crashes += more,
+        let options = history::options();
+        let run = || crash_everywhere(seed, &options, segments, History::of(&options));
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(more) => crashes += more.count,
             Err(panic) => {
                 eprintln!("KEYWAY_CRASH_SEEDS={seed}..{} repeats it", seed + 1);
                 resume_unwind(panic);
@@ -140,11 +165,33 @@ fn a_crash_at_every_operation_loses_nothing_that_was_waited_for() {
 /// The same without flushes must lose something, or nothing is proven above.
 #[test]
 fn the_crash_model_notices_missing_flushes() {
-    let options = Options { durable_by: DurableBy::Os, ..history::options() };
     let lost = (0..5).any(|seed| {
-        catch_unwind(AssertUnwindSafe(|| crash_everywhere(seed, &options, Segments::Work))).is_err()
+        let promised = History::of(&history::options());
+        let run = || crash_everywhere(seed, &unflushed(), Segments::Work, promised);
+        let panic = catch_unwind(AssertUnwindSafe(run)).err();
+        panic.is_some_and(|panic| {
+            panic.downcast_ref::<String>().is_some_and(|it| it.contains("the store has"))
+        })
     });
     assert!(lost);
+}
+
+/// The same for what is promised without flushes: a prefix, and an epoch that tells who lost something.
+#[test]
+fn a_crash_at_every_operation_tells_readers_what_they_lost() {
+    let mut lost = 0;
+    for seed in seeds(300..302) {
+        let run = || crash_everywhere(seed, &unflushed(), Segments::Work, History::of(&unflushed()));
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(crashes) => lost += crashes.lost,
+            Err(panic) => {
+                eprintln!("KEYWAY_CRASH_SEEDS={seed}..{} repeats it", seed + 1);
+                resume_unwind(panic);
+            }
+        }
+    }
+    println!("{lost} readers lost something");
+    assert!(lost > 0, "a disk that may lose what was not flushed does");
 }
 
 /// Enough for 50,000 crashes.

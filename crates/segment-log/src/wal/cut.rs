@@ -14,7 +14,7 @@ const COPIES_MAX: usize = 1_000;
 impl Wal {
     /// Clears everything from the end of the chain on, after a copy of each file concerned is safe as
     /// `<name>.<number>.corrupt`. A crash on the way leaves a damaged log again, or a cut one.
-    pub(super) fn cut(&mut self, reason: &str) -> Result<(), OpenError> {
+    pub(crate) fn cut(&mut self, reason: &str) -> Result<(), OpenError> {
         let damaged = self.next.slot as usize;
         let mut concerned = vec![(damaged, self.next.at)];
         for slot in (0..self.files.len()).filter(|slot| *slot != damaged) {

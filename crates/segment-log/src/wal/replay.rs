@@ -10,7 +10,7 @@ use super::{
     entry::Entry,
     file_name,
 };
-use crate::{OnDamage, OpenError};
+use crate::OpenError;
 use bytes::{Bytes, BytesMut};
 use keyway_runtime::{Disk, OpenMode};
 use std::{
@@ -29,7 +29,7 @@ const SCAN_LEN: usize = 256 * 1024;
 const SLOTS_MAX: usize = 10_000;
 
 impl Wal {
-    /// Opens the files in `folder`; [`Wal::replay`] must follow before anything is written.
+    /// Opens the files in `folder`; [`Wal::replay`] and [`Wal::settle`] must follow before anything is written.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         folder: PathBuf,
@@ -77,13 +77,12 @@ impl Wal {
         })
     }
 
-    /// Hands every entry from the checkpoint on to `apply`, then makes sure that all of it is on the device: a process
-    /// may have been killed between its write and its flush. A damaged end is refused or cut off.
+    /// Hands every entry from the checkpoint on to `apply`. Returns what is wrong behind the last one if that is damaged
+    /// and not just torn; then [`Wal::cut`] must follow, and [`Wal::settle`] in any case.
     pub(crate) fn replay(
         &mut self,
-        on_damage: OnDamage,
         mut apply: impl FnMut(Entry) -> Result<(), String>,
-    ) -> Result<(), OpenError> {
+    ) -> Result<Option<String>, OpenError> {
         while let Some((header, payload)) = self.next_block()? {
             for entry in Entry::walk(payload, header.entries_count) {
                 let applied = entry.map_err(|error| error.to_string()).and_then(&mut apply);
@@ -92,16 +91,16 @@ impl Wal {
             self.step_over(&header);
             self.written += header.file_len();
         }
-        if let Some(later) = self.later_block()? {
-            let reason = format!(
-                "commit {} is not valid, and commit {later} behind it says that it was flushed",
-                self.next.link.sequence
-            );
-            match on_damage {
-                OnDamage::Refuse => return Err(self.unreadable(reason)),
-                OnDamage::Cut => self.cut(&reason)?,
-            }
-        }
+        let missing = self.next.link.sequence;
+        let damage = |later: u64| {
+            format!("commit {missing} is not valid, and commit {later} behind it says that it was flushed")
+        };
+        Ok(self.later_block()?.map(damage))
+    }
+
+    /// Makes sure that all that was replayed is on the device: a process may have been killed between its write and its
+    /// flush.
+    pub(crate) fn settle(&mut self) -> Result<(), OpenError> {
         for (slot, file) in self.files.iter().enumerate().filter(|(_, file)| file.epoch.is_some()) {
             file.file.sync().map_err(OpenError::io("sync", self.path(slot)))?;
         }
@@ -216,7 +215,7 @@ impl Wal {
         }
     }
 
-    pub(super) fn unreadable(&self, reason: String) -> OpenError {
+    pub(crate) fn unreadable(&self, reason: String) -> OpenError {
         OpenError::Corrupt { path: self.path(self.next.slot as usize), position: self.next.at, reason }
     }
 

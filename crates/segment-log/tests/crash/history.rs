@@ -1,14 +1,17 @@
 //! A random workload, and what a store may look like after a crash: some prefix of what was done, with everything in it
 //! that somebody was told is durable.
 
-use super::disk::CrashDisk;
+use super::{
+    disk::CrashDisk,
+    readers::{Readers, check_epochs},
+};
 use keyway_log::{
     AppendError, Bounds, Durability, LogStore, Ticket,
     contract::{EPOCH, WakeCount, batch, batch_of, partition, random::Random, read_all},
 };
-use keyway_record::{Offset, RecordBatch, TopicPartition};
+use keyway_record::{LeaderEpoch, Offset, RecordBatch, TopicPartition};
 use keyway_runtime::{RealClock, RealNetwork, World};
-use keyway_segment_log::{Drive, OpenError, Options, SegmentStore};
+use keyway_segment_log::{Drive, DurableBy, OpenError, Options, SegmentStore};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, task::Context};
 
 /// Everything happens within a few dozen operations.
@@ -63,7 +66,8 @@ pub(crate) enum Segments {
 /// One thing that was done. Each takes one ticket.
 #[derive(Clone, Debug)]
 enum Effect {
-    Create(TopicPartition),
+    /// A partition, and which of its lives that begins.
+    Create(TopicPartition, u64),
     Delete(TopicPartition),
     Append(TopicPartition, RecordBatch),
     Trim(TopicPartition, Offset),
@@ -72,6 +76,7 @@ enum Effect {
 /// A partition as it should be.
 #[derive(Clone, Default)]
 struct Expected {
+    incarnation: u64,
     start: Offset,
     end: Offset,
     batches: Vec<RecordBatch>,
@@ -92,12 +97,33 @@ pub(crate) struct History {
     durable: usize,
     /// Producers' next sequence numbers, by partition. A new life of a partition begins with 0.
     sequences: BTreeMap<TopicPartition, i32>,
+    /// How many partitions were created.
+    incarnations: u64,
+    /// Readers see what is not flushed.
+    exposed: bool,
+    readers: Readers,
+    ending: Ending,
+    /// The leader epoch of the life before, if anybody knows it.
+    epoch: Option<LeaderEpoch>,
+}
+
+/// How the life before ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Ending {
+    /// In the middle, or by a close or a start that failed and may have come far enough.
+    #[default]
+    Unknown,
+    Crash,
+    Close,
 }
 
 impl Effect {
     fn apply(&self, partitions: &mut Partitions) {
         match self {
-            Self::Create(target) => _ = partitions.insert(target.clone(), Expected::default()),
+            Self::Create(target, incarnation) => {
+                let expected = Expected { incarnation: *incarnation, ..Expected::default() };
+                partitions.insert(target.clone(), expected);
+            }
             Self::Delete(target) => _ = partitions.remove(target),
             Self::Append(target, batch) => {
                 let expected = partitions.get_mut(target).unwrap();
@@ -116,6 +142,29 @@ impl Effect {
 }
 
 impl History {
+    /// Of a store that is opened with these options.
+    pub(crate) fn of(options: &Options) -> Self {
+        Self { exposed: options.durable_by == DurableBy::Os, ..Self::default() }
+    }
+
+    /// Closes the store.
+    pub(crate) fn close(&mut self, store: &SegmentStore) {
+        self.ending = if store.close().is_ok() { Ending::Close } else { Ending::Unknown };
+        self.note_durable(store);
+    }
+
+    /// The store could not be opened.
+    pub(crate) fn note_failed_start(&mut self) {
+        if self.ending == Ending::Close {
+            self.ending = Ending::Unknown;
+        }
+    }
+
+    /// How many readers lost something that they had read.
+    pub(crate) fn lost(&self) -> u64 {
+        self.readers.lost()
+    }
+
     /// Does `count` random things. Stops early once the store has ended.
     pub(crate) fn run(&mut self, store: &SegmentStore, random: &mut Random, count: usize) {
         for _ in 0..count {
@@ -137,6 +186,7 @@ impl History {
         mut visit: impl FnMut(CrashDisk, Self),
     ) {
         disk.keep_forks();
+        (self.ending, self.epoch) = (Ending::Crash, Some(EPOCH));
         for _ in 0..count {
             if segments == Segments::Fail && random.below(20) == 0 {
                 disk.fail_at_random(random);
@@ -171,7 +221,8 @@ impl History {
             (Err(_), _) => match store.create(&target) {
                 Ok(_) => {
                     self.sequences.insert(target.clone(), 0);
-                    Some(Effect::Create(target))
+                    self.incarnations += 1;
+                    Some(Effect::Create(target, self.incarnations))
                 }
                 Err(_) => return false,
             },
@@ -209,7 +260,7 @@ impl History {
                         if sent.producer_id().0 >= 0 {
                             *self.sequences.get_mut(&target).unwrap() += count as i32;
                         }
-                        Some(Effect::Append(target, sent.placed(appended.base_offset, EPOCH)))
+                        Some(Effect::Append(target, sent.placed(appended.base_offset, log.leader_epoch())))
                     }
                     Err(AppendError::Full | AppendError::Offline { .. }) => {
                         store.step();
@@ -226,10 +277,13 @@ impl History {
 
     /// Checks a store that was opened again, and goes on from what it has.
     pub(crate) fn check(&mut self, store: &SegmentStore) {
+        let mut seen = self.before.clone();
+        self.effects[..self.durable].iter().for_each(|effect| effect.apply(&mut seen));
+        let certain = if self.exposed && self.ending != Ending::Close { 0 } else { self.durable };
         let mut expected = self.before.clone();
-        self.effects[..self.durable].iter().for_each(|effect| effect.apply(&mut expected));
+        self.effects[..certain].iter().for_each(|effect| effect.apply(&mut expected));
         let mut found = None;
-        let mut later = self.effects[self.durable..].iter();
+        let mut later = self.effects[certain..].iter();
         loop {
             if matches(&expected, store) {
                 found = Some(expected.clone());
@@ -242,8 +296,7 @@ impl History {
         }
         let Some(found) = found else {
             panic!(
-                "after {} durable effects of {:#?} the store has {:#?}",
-                self.durable,
+                "after {certain} durable effects of {:#?} the store has {:#?}",
                 self.effects.iter().map(Effect::summary).collect::<Vec<_>>(),
                 store
                     .list()
@@ -260,9 +313,52 @@ impl History {
                 .map_or(0, |batch| batch.base_sequence() + batch.record_count() as i32);
             self.sequences.insert(target.clone(), next);
         }
+        self.check_epochs(store, &seen, &found);
         self.before = found;
         self.effects.clear();
         self.durable = 0;
+        self.ending = Ending::Crash;
+    }
+
+    /// Checks what the store tells those who read what was `seen` before it was opened and now has what was `found`.
+    fn check_epochs(&mut self, store: &SegmentStore, seen: &Partitions, found: &Partitions) {
+        for (target, seen) in seen {
+            self.readers.see(target, seen.incarnation, &seen.batches);
+        }
+        let mut epochs = Vec::new();
+        for (target, found) in found {
+            let log = store.open(target).unwrap();
+            epochs.push(log.leader_epoch());
+            check_epochs(log.as_ref(), &found.readable().collect::<Vec<_>>());
+            self.readers.check(target, found.incarnation, log.as_ref(), true);
+        }
+        assert!(epochs.windows(2).all(|pair| pair[0] == pair[1]), "the store has one epoch");
+        let before = std::mem::replace(&mut self.epoch, epochs.first().copied());
+        let (Some(before), Some(epoch)) = (before, self.epoch) else { return };
+        let moved = epoch.0 - before.0;
+        let as_expected = match self.ending {
+            // Whatever it was, nobody has seen what it took.
+            _ if !self.exposed => epoch == EPOCH,
+            Ending::Close => moved == 0,
+            Ending::Crash => moved > 0,
+            Ending::Unknown => moved >= 0,
+        };
+        assert!(as_expected, "from epoch {before} to {epoch} after {:?}", self.ending);
+    }
+
+    /// Checks that those who lost something are told so still.
+    pub(crate) fn check_readers(&mut self, store: &SegmentStore) {
+        for (target, expected) in self.now() {
+            let log = store.open(&target).unwrap();
+            self.readers.check(&target, expected.incarnation, log.as_ref(), false);
+        }
+    }
+
+    /// Everything that was done, durable or not.
+    fn now(&self) -> Partitions {
+        let mut now = self.before.clone();
+        self.effects.iter().for_each(|effect| effect.apply(&mut now));
+        now
     }
 }
 
@@ -272,7 +368,7 @@ impl Effect {
             Self::Append(target, batch) => {
                 format!("append {target} {}..{}", batch.base_offset(), batch.next_offset())
             }
-            Self::Create(target) => format!("create {target}"),
+            Self::Create(target, _) => format!("create {target}"),
             Self::Delete(target) => format!("delete {target}"),
             Self::Trim(target, start) => format!("trim {target} {start}"),
         }

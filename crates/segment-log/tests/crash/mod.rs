@@ -4,3 +4,4 @@
 
 pub(crate) mod disk;
 pub(crate) mod history;
+pub(crate) mod readers;
