@@ -9,6 +9,10 @@
 //! A reference states what recovery does not know of the log's segments, up to its last batch. Where that is not simply
 //! the next part of them, because they were compacted or trimmed since, the commit holds the batches.
 
+mod way;
+
+pub(crate) use way::{Way, Ways};
+
 use crate::{
     DurableBy, Failure,
     checkpoint::Checkpointer,
@@ -16,7 +20,7 @@ use crate::{
     manifest::SegmentState,
     partition::{Freed, Log, SegmentEntry, State},
     segment::Segment,
-    staging::Staged,
+    staging::{Large, Staged},
     wal::entry::Entry,
     write_behind::Pass,
 };
@@ -33,40 +37,48 @@ const HEADERS_PER_BATCH: usize = 8;
 pub(crate) struct Bypassed {
     pub(crate) log: Arc<Log>,
     until: Offset,
+    pub(crate) bytes: usize,
+    pub(crate) effort: Effort,
+}
+
+/// What it took to have them there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Effort {
+    /// They were written to a segment, and it was flushed.
+    Usual,
+    /// Earlier batches had to be written or flushed with them, or files made.
+    More,
 }
 
 impl Engine {
     /// Brings batches of which many are staged to their segments, durably.
-    pub(crate) fn bypass(&self) -> Result<Vec<Bypassed>, Failure> {
+    pub(crate) fn bypass(&self, large: Vec<Large>) -> Result<Vec<Bypassed>, Failure> {
         let mut bypassed = Vec::new();
-        if self.options.durable_by == DurableBy::Os {
-            // A flush is what this mode is chosen to avoid, and a reference to what is not flushed may be to nothing.
-            return Ok(bypassed);
-        }
-        let large = self.staging.large();
-        if large.is_empty() {
-            return Ok(bypassed);
-        }
         // Whoever has the segments may wait for this very commit.
         let mut checkpointer = match self.try_checkpointer() {
             Ok(checkpointer) => checkpointer,
             Err(TryLockError::WouldBlock) => return Ok(bypassed),
             Err(TryLockError::Poisoned(_)) => panic!("no panic under the lock"),
         };
-        let mut bytes_left = self.options.commit_bytes_max;
-        for (log, staged_bytes) in large.into_iter().take(LOGS_MAX) {
-            let Some((until, bytes)) =
-                log.state().to_bypass(staged_bytes, self.options.bypass_bytes_min, bytes_left)
-            else {
+        for Large { log, until, bytes, batches } in large.into_iter().take(LOGS_MAX) {
+            if bytes < HEADERS_PER_BATCH * HEADER_LEN * batches || !log.state().may_bypass() {
                 continue;
-            };
-            if checkpointer.write_through(self, &log, until)? {
+            }
+            if let Some(effort) = checkpointer.write_through(self, &log, until)? {
                 self.counters.bypassed_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-                bytes_left = bytes_left.saturating_sub(bytes);
-                bypassed.push(Bypassed { log, until });
+                bypassed.push(Bypassed { log, until, bytes, effort });
             }
         }
         Ok(bypassed)
+    }
+
+    /// What of the next commit is large and may bypass the write-ahead log.
+    pub(crate) fn large(&self) -> Vec<Large> {
+        match self.options.durable_by {
+            DurableBy::Fsync => self.staging.large(self.options.commit_bytes_max),
+            // A flush is what this mode is chosen to avoid, and a reference to what is not flushed may be to nothing.
+            DurableBy::Os => Vec::new(),
+        }
     }
 }
 
@@ -95,45 +107,40 @@ impl Bypassed {
 }
 
 impl Checkpointer {
-    /// Writes what is before `until` to the log's segments, and makes all of these durable. `false` if that was not to be
+    /// Writes what is before `until` to the log's segments, and makes all of these durable. `None` if that was not to be
     /// had: then nothing is lost.
-    fn write_through(&mut self, engine: &Engine, log: &Arc<Log>, until: Offset) -> Result<bool, Failure> {
-        if log.write_behind(Pass::Ahead(until), &mut self.unsynced).is_err() {
-            return Ok(false);
+    fn write_through(
+        &mut self,
+        engine: &Engine,
+        log: &Arc<Log>,
+        until: Offset,
+    ) -> Result<Option<Effort>, Failure> {
+        let mut unsynced = self.unsynced.split_off(log);
+        let lags = !unsynced.segments.is_empty() || log.state().has_unwritten();
+        if log.write_behind(Pass::Ahead(until), &mut unsynced).is_err() {
+            self.unsynced.append(unsynced);
+            return Ok(None);
         }
-        let unsynced = self.unsynced.split_off(log);
+        let effort = if lags || !unsynced.folders.is_empty() { Effort::More } else { Effort::Usual };
         engine.counters.segment_flushes.fetch_add(unsynced.segments.len() as u64, Ordering::Relaxed);
         let failed = self.sync_each(engine, &unsynced)?;
         failed.iter().try_for_each(|(log, error)| self.take_back(log, error))?;
         let state = log.state();
-        Ok(state.offline.is_none() && state.written >= until)
+        Ok((state.offline.is_none() && state.written >= until).then_some(effort))
     }
 }
 
 impl State {
-    /// Up to where staged batches may go straight to the segments, and their bytes. `staged_bytes` of the newest batches
-    /// are staged.
-    fn to_bypass(&self, staged_bytes: usize, bytes_min: usize, bytes_max: usize) -> Option<(Offset, usize)> {
-        if self.deleted || self.offline.is_some() || self.beyond_logged().is_none() {
-            return None;
-        }
-        let (mut first, mut bytes) = (self.tail.len(), 0);
-        while bytes < staged_bytes && first > 0 && self.tail[first - 1].base_offset() >= self.high_watermark {
-            first -= 1;
-            bytes += self.tail[first].bytes().len();
-        }
-        let (mut until, mut bytes, mut count) = (None, 0, 0);
-        for batch in self.tail.range(first..) {
-            let len = batch.bytes().len();
-            if bytes + len > bytes_max && until.is_some() {
-                break;
-            }
-            bytes += len;
-            count += 1;
-            until = Some(batch.next_offset());
-        }
-        let is_worth_it = bytes >= bytes_min && bytes >= HEADERS_PER_BATCH * HEADER_LEN * count;
-        until.filter(|_| is_worth_it).map(|until| (until, bytes))
+    /// Whether batches are durable that no segment has.
+    fn has_unwritten(&self) -> bool {
+        self.tail
+            .iter()
+            .any(|batch| self.written <= batch.base_offset() && batch.base_offset() < self.high_watermark)
+    }
+
+    /// Whether a reference to what is appended now would do.
+    fn may_bypass(&self) -> bool {
+        !self.deleted && self.offline.is_none() && self.beyond_logged().is_some()
     }
 
     /// The segments that recovery does not know, or not whole; `None` if they are not just the next part of the log.

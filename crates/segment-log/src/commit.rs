@@ -4,8 +4,8 @@
 //! waits for the write only is not held up by it. There is one flush at a time: it takes all that was written before.
 
 use crate::{
-    DurableBy, Failure,
-    bypass::Bypassed,
+    Bypass, Drive, DurableBy, Failure,
+    bypass::{Bypassed, Effort, Way, Ways},
     engine::Engine,
     partition::Log,
     staging::Staged,
@@ -43,6 +43,7 @@ pub(crate) struct Committer {
 pub(crate) struct Flusher {
     /// In the blocks of the flush under way.
     flying: Vec<Staged>,
+    ways: Ways,
     /// Scratch of [`Flusher::publish`].
     committed: Vec<(Arc<Log>, Offset)>,
 }
@@ -160,7 +161,16 @@ impl Flusher {
     /// nothing. After an error nothing may be flushed any more: a flush that is tried again may succeed without having
     /// written anything.
     pub(crate) fn step(&mut self, engine: &Engine) -> Result<bool, Failure> {
-        let bypassed = engine.bypass()?;
+        let begun = engine.clock.now_us();
+        let large = engine.large();
+        let is_large = !large.is_empty();
+        let bypassed = match self.way(engine) {
+            Way::Bypass if is_large => engine.bypass(large)?,
+            Way::Bypass | Way::Held => Vec::new(),
+        };
+        let bypass_us = engine.clock.now_us().saturating_sub(begun);
+        let bypassed_with = bypassed.iter().map(|each| each.effort).max();
+        let bypassed_bytes: usize = bypassed.iter().map(|each| each.bytes).sum();
         let flight = {
             let mut committer = engine.committer();
             committer.note_bypassed(bypassed);
@@ -169,7 +179,12 @@ impl Flusher {
         };
         let Some(Flight { flush, ticket, bytes }) = flight else { return Ok(false) };
         if engine.options.durable_by == DurableBy::Fsync {
-            run(engine, &flush)?;
+            run(engine, &flush, bypass_us)?;
+        }
+        if is_large && bypassed_with.is_none_or(|effort| effort == Effort::Usual) {
+            let way = if bypassed_with.is_some() { Way::Bypass } else { Way::Held };
+            let took_us = engine.clock.now_us().saturating_sub(begun);
+            self.ways.note(way, bytes as usize + bypassed_bytes, took_us);
         }
         engine.counters.committed_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.publish(engine);
@@ -181,7 +196,7 @@ impl Flusher {
     /// Flushes what was written behind everyone's back: batches that were logged before.
     pub(crate) fn flush_kept(&mut self, engine: &Engine) -> Result<(), Failure> {
         let flush = engine.committer().wal.flush();
-        run(engine, &flush)
+        run(engine, &flush, 0)
     }
 
     /// Flushes what was written, for a checkpoint: what it knows must not be taken back, whatever was promised.
@@ -189,6 +204,15 @@ impl Flusher {
         match engine.options.durable_by {
             DurableBy::Fsync => Ok(()),
             DurableBy::Os => self.flush_kept(engine),
+        }
+    }
+
+    /// The way of what is large in the next commit.
+    fn way(&self, engine: &Engine) -> Way {
+        match (engine.options.bypass, engine.options.drive) {
+            (Bypass::Never, _) => Way::Held,
+            (Bypass::WhereQuicker, Drive::Threads) => self.ways.next(),
+            (Bypass::WhereQuicker, Drive::Steps) | (Bypass::Always, _) => Way::Bypass,
         }
     }
 
@@ -223,10 +247,11 @@ impl Flusher {
     }
 }
 
-fn run(engine: &Engine, flush: &Flush) -> Result<(), Failure> {
+/// `before_us` is what flushing segments took before.
+fn run(engine: &Engine, flush: &Flush, before_us: u64) -> Result<(), Failure> {
     let begun = engine.clock.now_us();
     flush.run().map_err(|error| Failure::new("flushing the write-ahead log", &error))?;
-    engine.note_flush(engine.clock.now_us().saturating_sub(begun));
+    engine.note_flush(before_us + engine.clock.now_us().saturating_sub(begun));
     engine.counters.flushes.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }

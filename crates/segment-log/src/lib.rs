@@ -52,5 +52,5 @@ mod wall_time;
 mod write_behind;
 
 pub use error::{Failure, OpenError};
-pub use options::{CommitBy, Drive, DurableBy, OnDamage, Options};
+pub use options::{Bypass, CommitBy, Drive, DurableBy, OnDamage, Options};
 pub use store::{SegmentStore, Stats};

@@ -13,9 +13,11 @@ pub struct Options {
     /// Most bytes in one commit; one larger batch goes alone. Default 2 MiB: beyond 1 MiB the disk's bandwidth
     /// decides, and everyone in the commit waits for all of it.
     pub commit_bytes_max: usize,
-    /// When a partition has this much staged, its batches go straight to its segment, and the commit refers to them there
-    /// instead of holding them. Default 256 KiB.
+    /// What a partition has in one commit is large from here on: then its batches may go straight to its segment, and
+    /// the commit refer to them there instead of holding them. Default 128 KiB.
     pub bypass_bytes_min: usize,
+    /// Whether what is large goes that way. Default [`Bypass::WhereQuicker`].
+    pub bypass: Bypass,
     /// Length of a write-ahead log file. Default 16 MiB.
     pub wal_file_bytes: u64,
     /// Write-ahead log written since the last checkpoint that starts the next one; bounds the time that recovery takes.
@@ -54,6 +56,17 @@ pub enum DurableBy {
     Os,
 }
 
+/// Whether large commits bypass the write-ahead log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bypass {
+    /// None does: all is written twice, and flushed once.
+    Never,
+    /// As what is measured says: where the disk has little bandwidth, they do. With [`Drive::Steps`] as `Always`.
+    WhereQuicker,
+    /// All do: what they hold is written once, and flushed twice.
+    Always,
+}
+
 /// What happens to a write-ahead log in which records that were acknowledged are damaged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OnDamage {
@@ -88,7 +101,8 @@ impl Default for Options {
             arena_bytes_max: 64 << 20,
             staging_bytes_max: 16 << 20,
             commit_bytes_max: 2 << 20,
-            bypass_bytes_min: 256 << 10,
+            bypass_bytes_min: 128 << 10,
+            bypass: Bypass::WhereQuicker,
             wal_file_bytes: 16 << 20,
             checkpoint_bytes: 64 << 20,
             wal_bytes_max: 256 << 20,

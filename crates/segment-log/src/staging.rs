@@ -12,9 +12,10 @@ use keyway_log::{
     AppendError, BoxFuture, Ticket,
     waiters::{Place, Waiters},
 };
-use keyway_record::RecordBatch;
+use keyway_record::{Offset, RecordBatch};
 use keyway_runtime::Space;
 use std::{
+    cmp::Reverse,
     collections::VecDeque,
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, atomic::Ordering},
@@ -27,6 +28,15 @@ pub(crate) struct Staged {
     pub(crate) entry: Entry,
     /// The log whose high watermark the commit moves.
     pub(crate) log: Arc<Log>,
+}
+
+/// Much of one partition, in staging.
+pub(crate) struct Large {
+    pub(crate) log: Arc<Log>,
+    /// Offset after the last of its batches.
+    pub(crate) until: Offset,
+    pub(crate) bytes: usize,
+    pub(crate) batches: usize,
 }
 
 pub(crate) struct Staging {
@@ -162,24 +172,36 @@ impl Staging {
     /// Moves up to `bytes_max` bytes of entries, at least one, to `taken`; returns the last one's ticket.
     pub(crate) fn take(&self, bytes_max: usize, taken: &mut Vec<Staged>) -> Option<Ticket> {
         let mut queue = self.queue();
-        let mut bytes = 0;
-        while let Some(staged) = queue.staged.front() {
-            bytes += PREFIX_LEN + staged.batch_len();
-            if bytes > bytes_max && !taken.is_empty() {
-                break;
-            }
+        let count = within(&queue.staged, bytes_max).count();
+        for staged in queue.staged.drain(..count) {
             staged.log.staged_bytes.fetch_sub(staged.batch_len(), Ordering::Relaxed);
-            taken.extend(queue.staged.pop_front());
+            taken.push(staged);
         }
         (!taken.is_empty()).then(|| Ticket(queue.last_ticket - queue.staged.len() as u64))
     }
 
-    /// Logs of which much is staged, each with its bytes.
-    pub(crate) fn large(&self) -> Vec<(Arc<Log>, usize)> {
+    /// Partitions that have much among the first `bytes_max` bytes of entries, the one that has most first.
+    pub(crate) fn large(&self, bytes_max: usize) -> Vec<Large> {
         let mut queue = self.queue();
         let bytes_min = self.bounds.bypass_bytes_min;
         queue.large.retain(|log| log.staged_bytes.load(Ordering::Relaxed) >= bytes_min);
-        queue.large.iter().map(|log| (log.clone(), log.staged_bytes.load(Ordering::Relaxed))).collect()
+        if queue.large.is_empty() {
+            return Vec::new();
+        }
+        let begin = |log: &Arc<Log>| Large { log: log.clone(), until: Offset::ZERO, bytes: 0, batches: 0 };
+        let mut large: Vec<_> = queue.large.iter().map(begin).collect();
+        for staged in within(&queue.staged, bytes_max) {
+            let of_log = large.iter_mut().find(|each| Arc::ptr_eq(&each.log, &staged.log));
+            if let (Some(large), Some(batch)) = (of_log, staged.batch()) {
+                large.until = batch.next_offset();
+                large.bytes += batch.bytes().len();
+                large.batches += 1;
+            }
+        }
+        drop(queue);
+        large.retain(|each| each.bytes >= bytes_min);
+        large.sort_by_key(|each| Reverse(each.bytes));
+        large
     }
 
     /// Notes what the file system has left. `true` if it has just become too little for user data.
@@ -276,6 +298,16 @@ impl Staging {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().expect("no panic under the lock")
     }
+}
+
+/// The first entries, up to `bytes_max` bytes and at least one.
+fn within(staged: &VecDeque<Staged>, bytes_max: usize) -> impl Iterator<Item = &Staged> {
+    let mut bytes = 0;
+    staged.iter().take_while(move |staged| {
+        let is_first = bytes == 0;
+        bytes += PREFIX_LEN + staged.batch_len();
+        is_first || bytes <= bytes_max
+    })
 }
 
 impl Staged {

@@ -11,7 +11,7 @@ use keyway_log::{
     contract::{append, batch, partition, read_all},
 };
 use keyway_record::Offset;
-use keyway_segment_log::{Drive, DurableBy, Options, SegmentStore};
+use keyway_segment_log::{Bypass, Drive, DurableBy, Options, SegmentStore};
 use std::{
     path::Path,
     task::{Context, Waker},
@@ -65,7 +65,7 @@ fn large_commits_are_written_once_and_flushed_twice() {
     assert!((1.0..1.05).contains(&per_byte), "{per_byte} bytes written for one that was acknowledged");
     assert_eq!(bypassing.syncs, 20, "each commit flushes the segment and the write-ahead log");
 
-    let (holding, bytes) = cost(Options { bypass_bytes_min: usize::MAX, ..options() }, LARGE);
+    let (holding, bytes) = cost(Options { bypass: Bypass::Never, ..options() }, LARGE);
     let per_byte = holding.written_bytes as f64 / bytes as f64;
     assert!((2.0..2.05).contains(&per_byte), "{per_byte} bytes written for one that was acknowledged");
     assert_eq!(holding.syncs, 10);

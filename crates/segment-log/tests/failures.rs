@@ -11,7 +11,7 @@ use keyway_log::{
     contract::{append, batch, partition, read_all},
 };
 use keyway_record::Offset;
-use keyway_segment_log::Options;
+use keyway_segment_log::{Bypass, Options};
 
 #[test]
 fn a_partition_that_cannot_be_written_is_offline_alone_and_loses_nothing() {
@@ -111,7 +111,7 @@ fn a_burst_does_not_use_up_what_is_kept() {
 fn a_segment_that_cannot_be_flushed_takes_its_partition_offline_and_loses_nothing() {
     let disk = CrashDisk::new(1);
     // None of it goes straight to its segment.
-    let options = Options { bypass_bytes_min: usize::MAX, ..history::options() };
+    let options = Options { bypass: Bypass::Never, ..history::options() };
     let store = history::open_with(&disk, options).unwrap();
     let (broken, sound) = (store.create(&partition("a")).unwrap(), store.create(&partition("b")).unwrap());
     append(&store, broken.as_ref(), &batch(1, 100, 5));

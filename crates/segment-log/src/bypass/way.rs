@@ -1,0 +1,190 @@
+//! Which way large commits go: held in the write-ahead log or past it, whichever takes the disk less time.
+//!
+//! A commit that is held costs its flush, and later as much again for the segment. One that bypasses costs two flushes, of
+//! which that of the segment changes the file's length. So bandwidth decides: where 1 MiB takes 8 ms to write, a second
+//! write is what counts, and where it takes 0.6 ms, the second flush. Both are measured as commits go; now and then some
+//! commits take the other way, the less often the longer that way was the dearer one.
+
+/// A way for a commit to go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    Held,
+    Bypass,
+}
+
+#[derive(Debug)]
+pub(crate) struct Ways {
+    /// What commits do but for trials.
+    usual: Way,
+    held: Cost,
+    bypass: Cost,
+    /// Commits that the trial under way still takes, and those until the next one.
+    trial_left: u32,
+    until_trial: u32,
+    interval: u32,
+}
+
+/// Time that a MiB takes until it is durable, us, when nothing comes between: follows less at once, and more by and by.
+#[derive(Clone, Copy, Default, Debug)]
+struct Cost(Option<u64>);
+
+/// Commits of one trial.
+const TRIAL: u32 = 4;
+
+/// Commits between two trials, at least and at most: what trials cost stays below a hundredth in the long run.
+const INTERVAL_MIN: u32 = 16;
+const INTERVAL_MAX: u32 = 1_024;
+
+/// A disk that takes less for a MiB has bandwidth to write it twice, and the second flush is not even tried.
+const QUICK_US_PER_MIB: u64 = 1_500;
+
+impl Default for Ways {
+    fn default() -> Self {
+        Self {
+            usual: Way::Held,
+            held: Cost::default(),
+            bypass: Cost::default(),
+            trial_left: 0,
+            until_trial: INTERVAL_MIN,
+            interval: INTERVAL_MIN,
+        }
+    }
+}
+
+impl Ways {
+    /// The way of the next large commit.
+    pub(crate) fn next(&self) -> Way {
+        match (self.usual, self.trial_left) {
+            (usual, 0) => usual,
+            (Way::Held, _) => Way::Bypass,
+            (Way::Bypass, _) => Way::Held,
+        }
+    }
+
+    /// Learns that a large commit of `bytes` went `way` in `took_us`.
+    pub(crate) fn note(&mut self, way: Way, bytes: usize, took_us: u64) {
+        let us_per_mib = (took_us << 20) / bytes.max(1) as u64;
+        match way {
+            Way::Held => self.held.note(us_per_mib),
+            Way::Bypass => self.bypass.note(us_per_mib),
+        }
+        if way != self.next() {
+            return;
+        }
+        if self.trial_left > 0 {
+            self.trial_left -= 1;
+            if self.trial_left == 0 {
+                self.decide();
+            }
+            return;
+        }
+        self.until_trial = self.until_trial.saturating_sub(1);
+        let is_quick = self.usual == Way::Held && self.held.0.is_some_and(|held| held < QUICK_US_PER_MIB);
+        if self.until_trial == 0 && !is_quick {
+            self.trial_left = TRIAL;
+            // What was measured long ago says little.
+            match self.usual {
+                Way::Held => self.bypass = Cost::default(),
+                Way::Bypass => self.held = Cost::default(),
+            }
+        }
+    }
+
+    fn decide(&mut self) {
+        let before = self.usual;
+        if let (Cost(Some(held)), Cost(Some(bypass))) = (self.held, self.bypass) {
+            // What is held is written once more later.
+            self.usual = if bypass < 2 * held { Way::Bypass } else { Way::Held };
+        }
+        self.interval =
+            if self.usual == before { (2 * self.interval).min(INTERVAL_MAX) } else { INTERVAL_MIN };
+        self.until_trial = self.interval;
+    }
+}
+
+impl Cost {
+    fn note(&mut self, us_per_mib: u64) {
+        self.0 = Some(match self.0 {
+            None => us_per_mib,
+            Some(usual) if us_per_mib <= usual => us_per_mib.midpoint(usual),
+            // It may have waited for a processor.
+            Some(usual) => usual + (us_per_mib - usual).min(usual) / 16,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    /// A disk: what a flush takes besides the bytes, us, for the write-ahead log and for a segment, and what a MiB takes.
+    #[derive(Clone, Copy)]
+    struct Disk {
+        flush_us: u64,
+        segment_flush_us: u64,
+        mib_us: u64,
+    }
+
+    const QUICK: Disk = Disk { flush_us: 100, segment_flush_us: 2_500, mib_us: 600 };
+    const CLOUD: Disk = Disk { flush_us: 700, segment_flush_us: 2_500, mib_us: 8_000 };
+
+    impl Disk {
+        fn took_us(self, way: Way, bytes: usize) -> u64 {
+            let transfer_us = self.mib_us * bytes as u64 / MIB as u64;
+            match way {
+                Way::Held => self.flush_us + transfer_us,
+                Way::Bypass => self.flush_us + self.segment_flush_us + transfer_us,
+            }
+        }
+    }
+
+    /// The part of `count` commits that bypasses. Every tenth takes ten times as long as it should.
+    fn bypassing(ways: &mut Ways, disk: Disk, bytes: usize, count: u32) -> f64 {
+        let mut bypassed = 0;
+        for index in 0..count {
+            let way = ways.next();
+            bypassed += u32::from(way == Way::Bypass);
+            let late = if index % 10 == 9 { 10 } else { 1 };
+            ways.note(way, bytes, disk.took_us(way, bytes) * late);
+        }
+        f64::from(bypassed) / f64::from(count)
+    }
+
+    #[test]
+    fn a_disk_of_little_bandwidth_is_written_once_and_a_quick_one_flushed_once() {
+        let mut ways = Ways::default();
+        assert!(bypassing(&mut ways, QUICK, MIB, 20_000) == 0.0);
+        assert!(
+            bypassing(
+                &mut Ways::default(),
+                Disk { mib_us: 2_000, segment_flush_us: 4_000, ..QUICK },
+                MIB,
+                20_000
+            ) < 0.01
+        );
+        assert!(bypassing(&mut ways, CLOUD, MIB, 2_000) > 0.45, "it is noticed when the disk gets slow");
+        assert!(bypassing(&mut ways, CLOUD, MIB, 20_000) > 0.98);
+        bypassing(&mut ways, QUICK, MIB, 2_000);
+        assert!(bypassing(&mut ways, QUICK, MIB, 20_000) < 0.02, "and when it is quick again");
+    }
+
+    #[test]
+    fn small_ones_are_not_worth_a_flush() {
+        let mut ways = Ways::default();
+        assert!(bypassing(&mut ways, CLOUD, 64 << 10, 20_000) < 0.01);
+        assert!(bypassing(&mut Ways::default(), CLOUD, 512 << 10, 20_000) > 0.95);
+    }
+
+    #[test]
+    fn what_did_not_go_as_planned_is_no_trial() {
+        let mut ways = Ways::default();
+        bypassing(&mut ways, CLOUD, MIB, INTERVAL_MIN);
+        assert_eq!(ways.next(), Way::Bypass);
+        for _ in 0..100 {
+            ways.note(Way::Held, MIB, 9_000);
+        }
+        assert_eq!(ways.next(), Way::Bypass, "the trial waits until a commit can bypass");
+    }
+}
