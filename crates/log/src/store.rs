@@ -1,8 +1,8 @@
 //! A store of partitions that become durable together.
 
 use crate::{BoxFuture, PartitionLog};
-use keyway_record::{Timestamp, TopicPartition};
-use std::sync::Arc;
+use keyway_record::{Offset, Timestamp, TopicPartition};
+use std::{path::PathBuf, sync::Arc};
 
 /// Partitions under one roof. What was appended becomes durable in one order over all of them, so one wait for the
 /// greatest [`Ticket`] covers every append before it, in whatever partition.
@@ -40,6 +40,11 @@ pub trait LogStore: Send + Sync {
         LogFigures::default()
     }
 
+    /// What was found to be damaged, by partition and offset. Nobody looks for it: it is found by reading.
+    fn damages(&self) -> Vec<DamagedRange> {
+        Vec::new()
+    }
+
     /// Makes everything durable and stops; later appends are refused. Blocks.
     fn close(&self) -> Result<(), StoreError>;
 }
@@ -72,8 +77,25 @@ pub struct LogFigures {
     pub recovery_bytes: u64,
     /// Partitions whose files cannot be written.
     pub offline_partitions: u64,
+    /// Segments in which damage was found.
+    pub damaged_segments: u64,
     /// Appends are refused because the file system is nearly full.
     pub is_space_low: bool,
+}
+
+/// Records that are damaged where they are stored. They are not served; those around them are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DamagedRange {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The file, which is kept whatever happens to the partition's records.
+    pub file: PathBuf,
+    /// First damaged byte in it.
+    pub position: u64,
+    /// First offset that cannot be served.
+    pub from: Offset,
+    /// The next good one.
+    pub next: Offset,
 }
 
 /// A place in the one order in which a store's appends become durable.

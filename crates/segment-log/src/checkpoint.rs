@@ -13,6 +13,7 @@ use crate::{
     engine::{Engine, Failed},
     manifest::{Manifest, ManifestWriteError, PartitionState, SegmentState},
     partition::Log,
+    quarantine::KEPT_EXTENSION,
     segment::Segment,
     wal::{Position, block::StoreId},
     write_behind::{Pass, Pending, Unsynced},
@@ -228,6 +229,9 @@ impl Checkpointer {
             let path = engine.folder.join(path);
             let removed = match path.extension() {
                 Some(extension) if extension == "log" || extension == "idx" => engine.disk.remove(&path),
+                Some(extension) if extension == KEPT_EXTENSION => {
+                    engine.disk.rename(&path.with_extension(""), &path)
+                }
                 _ => engine.disk.remove_folder(&path),
             };
             match removed {
@@ -265,6 +269,10 @@ impl Snapshot {
             assert!(entry.is_durable(), "a manifest states what the device has");
             SegmentState::of(entry)
         });
+        let damages = state.segments.iter().zip(0..).filter(|(entry, _)| entry.segment.is_damaged());
+        let damages = damages.flat_map(|(entry, index)| {
+            entry.segment.damages().into_iter().map(move |damage| (index, damage))
+        });
         *known = if state.offline.is_some() { state.written.min(end) } else { end };
         Some(PartitionState {
             log: log.id,
@@ -276,6 +284,7 @@ impl Snapshot {
             compacted: state.compacted,
             segments: segments.collect(),
             epochs: std::mem::take(epochs),
+            damages: damages.collect(),
             producers: std::mem::take(producers),
         })
     }

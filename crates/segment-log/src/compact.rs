@@ -2,7 +2,7 @@
 //! supersedes. What goes is decided in [`keyway_log::compaction`]; here are the files.
 //!
 //! New segments are whole and next to the old ones before the log's state changes over to them, all at once. The next
-//! checkpoint makes them durable, writes the manifest that names them, and only then removes the old files: a crash
+//! checkpoint writes the manifest that names them, and only then removes the old files: a crash
 //! before that finds the log as it was. A reader that holds an old segment goes on with it, or looks again if its file is
 //! gone.
 
@@ -73,6 +73,10 @@ impl Log {
         let mut keys = KeyOffsets::new(KEYS_MAX);
         let mut until = None;
         for entry in &plan.segments[plan.clean..] {
+            if entry.segment.is_damaged() {
+                until = Some(entry.next);
+                continue;
+            }
             let whole = self.each_batch(entry, pace, |batch| {
                 let fits = keys.note(batch).map_err(|source| failed(batch, source))?;
                 until = until.max(Some(if fits { batch.next_offset() } else { batch.base_offset() }));
@@ -121,7 +125,10 @@ impl Log {
         while next < entry.next {
             let file = self.engine.files.open(&entry.segment, OpenMode::Existing)?;
             let mut slice = Slice { pieces: Vec::new(), next };
-            entry.segment.read(file.as_ref(), entry.len, (next, entry.next), CHUNK_LEN, &mut slice)?;
+            let read =
+                entry.segment.read(file.as_ref(), entry.extent(), (next, entry.next), CHUNK_LEN, &mut slice);
+            self.note_read(entry);
+            read?;
             for batch in slice.batches() {
                 if !visit(&batch)? {
                     return Ok(false);
@@ -145,10 +152,18 @@ impl Log {
         pace: &dyn Fn(usize) -> bool,
         rewritten: &mut Vec<Rewritten>,
     ) -> Result<(), CompactError> {
+        // What a tombstone is for may lie in a segment that is left as it is, beside what is damaged there.
+        let keeps_tombstones = plan.segments.iter().any(|entry| entry.segment.is_damaged());
+        let mut follows = false;
         for source in plan.segments.iter().take_while(|entry| entry.segment.base < until) {
+            if source.segment.is_damaged() {
+                follows = false;
+                continue;
+            }
             // Small segments become one, as long as that is not larger than a segment may be.
-            let joins =
-                rewritten.last().is_some_and(|last| last.entry.len + source.len <= plan.segment_bytes);
+            let fits = |last: &Rewritten| last.entry.len + source.len <= plan.segment_bytes;
+            let joins = follows && rewritten.last().is_some_and(fits);
+            follows = true;
             if !joins {
                 rewritten
                     .push(Rewritten { sources: Vec::new(), entry: self.new_entry(source.segment.base)? });
@@ -163,6 +178,9 @@ impl Log {
                     return Ok(true);
                 }
                 let is_last = || self.state().producers.has_last(batch.last_offset());
+                let horizon = batch.delete_horizon().filter(|_| keeps_tombstones);
+                let now = horizon.map_or(tombstones.now, |horizon| horizon.min(tombstones.now));
+                let tombstones = Tombstones { now, ..tombstones };
                 match keys.compact(batch, tombstones, is_last).map_err(|source| failed(batch, source))? {
                     Kept::Whole => output.put(batch)?,
                     Kept::Part(part) => output.put(&part)?,

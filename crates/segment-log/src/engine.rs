@@ -13,6 +13,7 @@ use crate::{
     open_files::OpenFiles,
     partition::{Evicted, Freed, Log, SegmentEntry},
     progress::Progress,
+    quarantine::KEPT_EXTENSION,
     staging::Staging,
     wal::entry::LogId,
     wall_time::WallTime,
@@ -72,8 +73,11 @@ pub(crate) struct Arena {
     pub(crate) oldest: VecDeque<(Arc<Log>, Offset)>,
     /// Logs with something to write behind.
     pub(crate) dirty: Vec<Arc<Log>>,
-    /// Paths inside the data folder that are removed once no manifest refers to them.
+    /// Paths inside the data folder that are removed once no manifest refers to them. What ends in
+    /// [`KEPT_EXTENSION`] is the name that a damaged file gets instead.
     pub(crate) garbage: Vec<String>,
+    /// Sealed segments without an index beside them.
+    pub(crate) unindexed: Vec<(TopicPartition, SegmentEntry)>,
 }
 
 /// Counts since the store was opened.
@@ -90,6 +94,8 @@ pub(crate) struct Counters {
     pub(crate) checkpoints: AtomicU64,
     /// Logs that cannot be written at the moment.
     pub(crate) offline: AtomicU64,
+    /// Segments that are damaged in part.
+    pub(crate) damaged: AtomicU64,
 }
 
 impl Engine {
@@ -207,7 +213,7 @@ impl Engine {
         entry.segment.seal();
         let file = self.files.open(&entry.segment, OpenMode::Existing).map_err(ReadError::Io);
         let disk = self.disk.as_ref();
-        let written = file.and_then(|file| entry.segment.write_sidecar(disk, file.as_ref(), entry.len));
+        let written = file.and_then(|file| entry.segment.write_sidecar(disk, file.as_ref(), entry.extent()));
         if let Err(error) = written {
             tracing::warn!(segment = %entry.segment.path.display(), %error, "a segment's index could not be written; it is made when it is needed");
             // None is better than half of one, or that of a life before.
@@ -229,9 +235,16 @@ impl Engine {
     /// Has the files of segments that were given up removed after the next checkpoint.
     pub(crate) fn discard_segments(&self, entries: &[SegmentEntry]) {
         entries.iter().for_each(|entry| self.files.close(&entry.segment));
-        let files =
-            entries.iter().flat_map(|entry| [entry.segment.path.clone(), entry.segment.sidecar_path()]);
-        self.discard(files.map(|path| self.inside(&path)).collect());
+        let files = entries.iter().flat_map(|entry| {
+            let segment = &entry.segment;
+            let path = self.inside(&segment.path);
+            let path = if segment.is_damaged() { format!("{path}.{KEPT_EXTENSION}") } else { path };
+            [path, self.inside(&segment.sidecar_path())]
+        });
+        self.discard(files.collect());
+        if entries.iter().any(|entry| entry.segment.is_damaged()) {
+            self.count_damaged();
+        }
     }
 
     /// Has a deleted partition's folder removed after the next checkpoint.

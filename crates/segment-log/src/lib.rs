@@ -16,6 +16,7 @@
 //! | `wal/*.wal` | the write-ahead log: a ring of chained blocks | `wal`, `wal::block`, `wal::entry` |
 //! | `segments/*/*.log` | record batches, verbatim | `segment` |
 //! | `segments/*/*.idx` | a sealed segment's index | `segment::sidecar` |
+//! | `segments/*/*.log.corrupt` | a damaged segment that its log gave up | `quarantine` |
 //!
 //! **Invariant**: nobody is told that a record is safe, and nobody sees it, before the block that holds it is flushed.
 //! **Invariant**: appending does no I/O and waits for nobody; segments are not written or flushed on the way to an ack, but
@@ -39,6 +40,7 @@ mod open_files;
 mod options;
 mod partition;
 mod progress;
+mod quarantine;
 mod read;
 mod recover;
 mod retention;

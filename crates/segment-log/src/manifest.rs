@@ -6,7 +6,7 @@
 //! | at | part | type |
 //! |---|---|---|
 //! | 0 | magic, `KMAN` | 4 bytes |
-//! | 4 | version, 6 | u16 |
+//! | 4 | version, 7 | u16 |
 //! | 6 | zero | u16 |
 //! | 8 | store id | 16 bytes |
 //! | 24 | generation: +1 for each checkpoint | u64 |
@@ -25,6 +25,7 @@
 //! | – partition index, topic id, topic name | i32, 16 bytes, text |
 //! | – start offset, next offset, offset before which segments have everything, offset before which it was compacted | i64, i64, i64, i64 |
 //! | – number of segments, then for each: base offset, revision, next offset, bytes, timestamp of the first batch, max timestamp | u32; i64, u64, i64, u64, i64, i64 |
+//! | – number of damaged stretches of these, then for each: which segment, first byte, byte behind it, first offset, next good offset | u32; u32, u64, u64, i64, i64 |
 //! | – number of leader epochs, then for each: epoch, first offset ([`keyway_log::epochs`]) | u32; i32, i64 |
 //! | – producer states ([`keyway_log::producers`]) | u32 length, bytes |
 //! | number of files and folders that await removal, then for each: path inside the data folder | u32; text |
@@ -34,6 +35,7 @@
 use crate::{
     OpenError,
     partition::SegmentEntry,
+    segment::Damage,
     wal::{
         Position,
         block::{Link, StoreId},
@@ -50,7 +52,7 @@ use std::{
 };
 
 const MAGIC: [u8; 4] = *b"KMAN";
-const VERSION: u16 = 6;
+const VERSION: u16 = 7;
 const HEADER_LEN: usize = 40;
 const CRC_AT: usize = 36;
 
@@ -83,6 +85,8 @@ pub(crate) struct PartitionState {
     pub(crate) written: Offset,
     pub(crate) compacted: Offset,
     pub(crate) segments: Vec<SegmentState>,
+    /// What of them is damaged, each with its segment's index.
+    pub(crate) damages: Vec<(u32, Damage)>,
     pub(crate) epochs: Vec<EpochStart>,
     pub(crate) producers: Vec<u8>,
 }
@@ -233,6 +237,14 @@ impl Manifest {
             for segment in &state.segments {
                 segment.put(&mut out);
             }
+            put_count(&mut out, state.damages.len());
+            for (segment, damage) in &state.damages {
+                out.put_u32(*segment);
+                out.put_u64(damage.position);
+                out.put_u64(damage.end);
+                out.put_i64(damage.from.0);
+                out.put_i64(damage.next.0);
+            }
             put_count(&mut out, state.epochs.len());
             for EpochStart { epoch, start } in &state.epochs {
                 out.put_i32(epoch.0);
@@ -332,6 +344,7 @@ fn take_partition(rest: &mut Bytes) -> Option<PartitionState> {
     for _ in 0..rest.try_get_u32().ok()? {
         segments.push(SegmentState::take(rest)?);
     }
+    let damages = take_damages(rest)?;
     let mut epochs = Vec::new();
     for _ in 0..rest.try_get_u32().ok()? {
         let epoch = LeaderEpoch(rest.try_get_i32().ok()?);
@@ -339,7 +352,29 @@ fn take_partition(rest: &mut Bytes) -> Option<PartitionState> {
     }
     let producers_len = rest.try_get_u32().ok()? as usize;
     let producers = (rest.len() >= producers_len).then(|| rest.split_to(producers_len).to_vec())?;
-    Some(PartitionState { log, partition, start, next, written, compacted, segments, epochs, producers })
+    Some(PartitionState {
+        log,
+        partition,
+        start,
+        next,
+        written,
+        compacted,
+        segments,
+        damages,
+        epochs,
+        producers,
+    })
+}
+
+fn take_damages(rest: &mut Bytes) -> Option<Vec<(u32, Damage)>> {
+    let mut damages = Vec::new();
+    for _ in 0..rest.try_get_u32().ok()? {
+        let segment = rest.try_get_u32().ok()?;
+        let (position, end) = (rest.try_get_u64().ok()?, rest.try_get_u64().ok()?);
+        let (from, next) = (Offset(rest.try_get_i64().ok()?), Offset(rest.try_get_i64().ok()?));
+        damages.push((segment, Damage { position, end, from, next }));
+    }
+    Some(damages)
 }
 
 fn put_count(out: &mut Vec<u8>, count: usize) {
@@ -384,14 +419,20 @@ pub(crate) mod tests {
             log: u32, topic in "[a-z.]{3,9}", id: [u8; 16], index: i32, start: i64, next: i64, written: i64, compacted: i64,
             segments in prop::collection::vec(any_segment(), 0..4),
             epochs in prop::collection::vec(any_epoch(), 0..4),
+            damages in prop::collection::vec(any::<(u32, u64, u64, i64, i64)>(), 0..3),
             producers in prop::collection::vec(any::<u8>(), 0..50),
         ) -> PartitionState {
             let topic = TopicName::new(&topic).unwrap();
             let partition = TopicPartition { topic, topic_id: TopicId(id), partition: PartitionId(index) };
             let (start, next, written) = (Offset(start), Offset(next), Offset(written));
             let compacted = Offset(compacted);
+            let damages = damages.into_iter().map(|(segment, position, end, from, next)| {
+                (segment, Damage { position, end, from: Offset(from), next: Offset(next) })
+            });
+            let damages = damages.collect();
+            let log = LogId(log);
             PartitionState {
-                log: LogId(log), partition, start, next, written, compacted, segments, epochs, producers
+                log, partition, start, next, written, compacted, segments, damages, epochs, producers
             }
         }
     }

@@ -99,7 +99,10 @@ impl Log {
         let mut stale = Vec::new();
         for entry in &gone {
             match entry.durable_part() {
-                Some(part) => state.segments.push(part),
+                Some(part) => {
+                    stale.push(part.segment.sidecar_path());
+                    state.segments.push(part);
+                }
                 None => stale.extend([entry.segment.path.clone(), entry.segment.sidecar_path()]),
             }
         }

@@ -4,7 +4,7 @@ use crate::{
     engine::Engine,
     manifest::SegmentState,
     offline::Offline,
-    segment::{Segment, Span},
+    segment::{Extent, Segment, Span},
     staging::Staged,
     wal::entry::{Entry, LogId},
 };
@@ -351,6 +351,10 @@ impl SegmentEntry {
             durable_next: base,
             durable_len: 0,
         }
+    }
+
+    pub(crate) fn extent(&self) -> Extent {
+        Extent { len: self.len, next: self.next }
     }
 
     /// Whether the device has all of it.

@@ -7,7 +7,7 @@ use crate::{
 use keyway_log::{ReadError, ReadLimit, Slice};
 use keyway_record::{Offset, Timestamp};
 use keyway_runtime::OpenMode;
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 /// What a read does next, decided under the lock.
 enum Step {
@@ -32,14 +32,8 @@ impl Log {
                 Ok(Reading::Full) => return Ok(slice),
                 // The next read meets the error again.
                 Err(_) if !slice.is_empty() => return Ok(slice),
-                Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-                    // A trim, a deletion or a compaction was faster, which the next look at the state tells; or the file is lost.
-                    let state = self.state();
-                    let is_held = |held: &SegmentEntry| Arc::ptr_eq(&held.segment, &entry.segment);
-                    if !state.deleted && state.start <= from && state.segments.iter().any(is_held) {
-                        return Err(ReadError::Io(error));
-                    }
-                }
+                // A trim, a deletion or a compaction was faster, which the next look at the state tells.
+                Err(_) if !self.holds(&entry) || self.state().start > from => {}
                 Err(error) => return Err(error),
             }
         }
@@ -86,7 +80,16 @@ impl Log {
         slice: &mut Slice,
     ) -> Result<Reading, ReadError> {
         let file = self.engine.files.open(&entry.segment, OpenMode::Existing)?;
-        entry.segment.read(file.as_ref(), entry.len, (slice.next, until), limit.bytes_max, slice)
+        let range = (slice.next, until);
+        let read = entry.segment.read(file.as_ref(), entry.extent(), range, limit.bytes_max, slice);
+        self.note_read(entry);
+        read
+    }
+
+    /// Whether the segment is a part of the log still.
+    pub(crate) fn holds(&self, entry: &SegmentEntry) -> bool {
+        let state = self.state();
+        !state.deleted && state.segments.iter().any(|held| Arc::ptr_eq(&held.segment, &entry.segment))
     }
 
     /// As [`keyway_log::PartitionLog::find`].
@@ -109,8 +112,9 @@ impl Log {
         for entry in segments {
             let file = self.engine.files.open(&entry.segment, OpenMode::Existing)?;
             // A segment may hold what is not durable as a whole.
-            let found = entry.segment.find(file.as_ref(), entry.len, start, time)?;
-            if let Some(found) = found.filter(|found| *found < high_watermark) {
+            let found = entry.segment.find(file.as_ref(), entry.extent(), start, time);
+            self.note_read(&entry);
+            if let Some(found) = found?.filter(|found| *found < high_watermark) {
                 return Ok(Some(found.max(start)));
             }
         }

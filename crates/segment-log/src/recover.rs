@@ -163,6 +163,7 @@ impl Recovery {
         self.begin_epoch()?;
         let logs = self.logs.into_values().map(|log| (log.partition.clone(), log));
         engine.partitions().logs = logs.collect();
+        engine.count_damaged();
         let levels = engine.staging.change(|levels| levels.wal = wal_bytes);
         engine.demand_for(&levels, false);
         Ok(())
@@ -326,6 +327,11 @@ fn restore(engine: &Arc<Engine>, stored: &PartitionState) -> Result<Arc<Log>, Op
     for segment in &stored.segments {
         let file = Arc::new(Segment::new(stored.log, segment.base, segment.revision, &folder));
         state.segments.push(SegmentEntry::restored(file, segment));
+    }
+    for of_one in stored.damages.chunk_by(|(segment, _), (other, _)| segment == other) {
+        if let Some(entry) = state.segments.get(of_one[0].0 as usize) {
+            entry.segment.set_damages(of_one.iter().map(|(_, damage)| *damage).collect());
+        }
     }
     drop(state);
     Ok(Arc::new(log))

@@ -12,10 +12,18 @@
 //!
 //! A batch's own checksum does not cover its first bytes: base offset, length, leader epoch. The index does.
 
+mod damage;
+mod index;
 mod sidecar;
+mod span;
+
+pub(crate) use damage::Damage;
+pub(crate) use span::Span;
 
 use crate::wal::entry::LogId;
 use bytes::{Bytes, BytesMut};
+use damage::Damages;
+use index::{Block, INDEX_SPACING, Index};
 use keyway_log::{ReadError, Slice};
 use keyway_record::{Offset, RecordBatch, Timestamp, TopicPartition, batch::HEADER_LEN};
 use keyway_runtime::{Disk, File, OpenMode};
@@ -31,12 +39,6 @@ use std::{
 
 /// Name of the folder inside the data folder.
 pub(crate) const FOLDER: &str = "segments";
-
-/// Bytes of segment per index entry: 1 GiB takes 1.5 MiB of index, and a seek reads at most this too much.
-const INDEX_SPACING: u64 = 16 * 1024;
-
-/// Bytes of a batch that its own checksum does not cover, but for the format's number.
-const PREFIX_LEN: usize = 16;
 
 /// Bytes read at a time to look at headers.
 const WALK_LEN: usize = 64 * 1024;
@@ -57,43 +59,34 @@ pub(crate) struct Segment {
     /// The file holds nothing behind what this process wrote or the manifest states.
     cut: AtomicBool,
     index: Mutex<Index>,
+    is_damaged: AtomicBool,
+    /// Nobody was told of what is known of its damage.
+    has_news: AtomicBool,
+    /// It is sealed, and has no index beside it that can be read.
+    lacks_sidecar: AtomicBool,
+    damages: Mutex<Damages>,
 }
 
-#[derive(PartialEq, Eq, Debug)]
-struct Index {
-    entries: Vec<IndexEntry>,
-    /// Bytes from the front that the index knows.
-    covered: u64,
-    /// Offset after them, and their largest timestamp.
-    next: Offset,
-    max_timestamp: Timestamp,
-}
-
+/// How far a segment is written: bytes, and the offset after them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct IndexEntry {
-    position: u64,
-    offset: Offset,
-    /// Largest timestamp before `position`.
-    max_before: Timestamp,
-    /// CRC-32C of the prefixes of the batches up to the next entry.
-    prefixes_crc: u32,
-}
-
-/// What a batch's header says of its place.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Span {
-    pub(crate) base: Offset,
-    pub(crate) next: Offset,
+pub(crate) struct Extent {
     pub(crate) len: u64,
-    pub(crate) max_timestamp: Timestamp,
-    prefix: [u8; PREFIX_LEN],
+    pub(crate) next: Offset,
 }
 
-/// Batches between two entries of an index.
-#[derive(Clone, Copy)]
-struct Block {
-    entry: IndexEntry,
-    end: u64,
+/// Why batches could not be looked at.
+enum Trouble {
+    /// What lies at a place, where this offset comes next, is not as it was written; or the batch before, whose length
+    /// led there, is not.
+    Bad {
+        position: u64,
+        expected: Offset,
+        before: u64,
+        reason: String,
+    },
+    /// It is known that it cannot be served.
+    Known(ReadError),
+    Io(io::Error),
 }
 
 /// What the offsets in a segment are like.
@@ -133,6 +126,10 @@ impl Segment {
             sealed: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             index: Mutex::new(index),
+            is_damaged: AtomicBool::new(false),
+            has_news: AtomicBool::new(false),
+            lacks_sidecar: AtomicBool::new(false),
+            damages: Mutex::default(),
         }
     }
 
@@ -173,35 +170,84 @@ impl Segment {
         }
     }
 
-    /// Adds the batches from the one that holds `from` up to `until` to `slice`, as [`keyway_log::PartitionLog::read`]
-    /// says. `len` is the segment's length; `from` lies in it.
+    /// Adds the batches from the one that holds `from` up to `until` to `slice`, as [`keyway_log::PartitionLog::read`] says; `from`
+    /// lies in the segment. What cannot be served ends the slice, or is an error if it comes first.
     pub(crate) fn read(
         &self,
         file: &dyn File,
-        len: u64,
+        extent: Extent,
         (from, until): (Offset, Offset),
         bytes_max: usize,
         slice: &mut Slice,
     ) -> Result<Reading, ReadError> {
-        let Some((mut position, mut expected)) = self.locate(file, len, from)? else {
+        self.check_hearsay(file)?;
+        // Up to where it is read, so that what is damaged before that is known.
+        self.cover(&mut self.index(), file, extent, |index| index.next > from)?;
+        loop {
+            let damages = self.damages();
+            if let Some(damage) = damages.iter().find(|damage| damage.from <= from && from < damage.next) {
+                return Err(unserved(damage, from));
+            }
+            match self.read_good(file, extent, &damages, (from, until), bytes_max, slice) {
+                Ok(reading) => return Ok(reading),
+                // What is good is served; the next read meets the damage.
+                Err(Trouble::Bad { .. } | Trouble::Known(_)) if !slice.is_empty() => {
+                    return Ok(Reading::Full);
+                }
+                Err(trouble) => self.examine_trouble(&mut self.index(), file, extent, trouble)?,
+            }
+        }
+    }
+
+    fn read_good(
+        &self,
+        file: &dyn File,
+        extent: Extent,
+        damages: &[Damage],
+        (from, until): (Offset, Offset),
+        bytes_max: usize,
+        slice: &mut Slice,
+    ) -> Result<Reading, Trouble> {
+        let len = extent.len;
+        let Some((mut position, mut expected)) = self.locate(damages, from)? else {
             slice.next = until;
             return Ok(Reading::Open);
         };
         let mut bytes_left = bytes_max.saturating_sub(slice.len());
         let mut chunk_len = (bytes_left + INDEX_SPACING as usize).min(READ_LEN_MAX);
         loop {
-            let chunk = read_chunk(file, position, chunk_len.max(HEADER_LEN), len)?;
+            // Where the good bytes from here on end.
+            let damage = damages.iter().find(|damage| damage.end > position);
+            if let Some(damage) = damage.filter(|damage| damage.position <= position) {
+                if from < damage.next {
+                    return Err(Trouble::Known(unserved(damage, from)));
+                }
+                (position, expected) = (damage.end, damage.next);
+                continue;
+            }
+            let good_len = damage.map_or(len, |damage| damage.position);
+            if position >= good_len {
+                slice.next = until;
+                return Ok(Reading::Open);
+            }
+            let asked_len = (chunk_len.max(HEADER_LEN) as u64).min(good_len - position);
+            let chunk = read_exactly(file, position, asked_len).map_err(Trouble::Io)?;
             let mut at = 0;
+            let mut before = position;
             let mut kept: Option<usize> = None;
+            let mut bad = None;
             let reading = loop {
                 let rest = chunk.slice(at..);
+                let here = position + at as u64;
                 let nothing_yet = slice.is_empty() && kept.is_none();
-                let span = match Span::peek(&rest, self.offsets(), expected, len - position - at as u64) {
+                let until_end = (good_len - here, extent.next);
+                let span = match Span::peek(&rest, self.offsets(), expected, until_end) {
                     Ok(Some(span)) => span,
                     Ok(None) => break Reading::Open,
-                    Err(error) if nothing_yet => return Err(error),
-                    // What is good is served; the next read meets the damage.
-                    Err(_) => break Reading::Full,
+                    Err(reason) => {
+                        bad = Some(Trouble::Bad { position: here, expected, before, reason });
+                        break Reading::Full;
+                    }
                 };
                 if span.base >= until {
                     break Reading::Full;
@@ -215,78 +261,91 @@ impl Segment {
                 }
                 if wanted {
                     if let Err(error) = RecordBatch::parse_first(&rest) {
-                        if nothing_yet {
-                            return Err(corrupt(expected, &error));
-                        }
+                        let reason = error.to_string();
+                        bad = Some(Trouble::Bad { position: here, expected, before: here, reason });
                         break Reading::Full;
                     }
                     kept.get_or_insert(at);
                     bytes_left = bytes_left.saturating_sub(span.len as usize);
                 }
+                before = here;
                 at += span.len as usize;
                 expected = span.next;
             };
             if let Some(start) = kept {
                 let served = (position + start as u64, position + at as u64);
-                if let Some(bad) = self.damaged_block(file, len, (&chunk, position), served)? {
-                    let cut = bad.entry.position.saturating_sub(position) as usize;
+                if let Some(block) =
+                    self.damaged_block(file, len, damages, (&chunk, position), served).map_err(Trouble::Io)?
+                {
+                    // What comes before it is served.
+                    let cut = usize::try_from(block.position.saturating_sub(position)).unwrap_or(usize::MAX);
                     if cut <= start {
-                        // What is good is served; the next read meets the damage.
-                        let error =
-                            corrupt(bad.entry.offset.max(from), &"its batches are not those of its index");
-                        return if slice.is_empty() { Err(error) } else { Ok(Reading::Full) };
+                        let reason = "its batches are not those of its index".into();
+                        let (position, expected) = (block.position, block.offset);
+                        return Err(Trouble::Bad { position, expected, before: position, reason });
                     }
                     slice.pieces.push(chunk.slice(start..cut));
-                    slice.next = bad.entry.offset;
+                    slice.next = block.offset;
                     return Ok(Reading::Full);
                 }
                 slice.pieces.push(chunk.slice(start..at));
                 let at_end = position + at as u64 == len;
                 slice.next = if at_end { expected.max(until) } else { expected };
-                return Ok(reading);
+                let at_damage = !at_end && position + at as u64 == good_len;
+                return Ok(if at_damage { Reading::Full } else { reading });
+            }
+            if let Some(bad) = bad {
+                return Err(bad);
             }
             if reading == Reading::Full {
                 return Ok(reading);
             }
             // What is wanted begins behind the chunk or is longer than it.
             position += at as u64;
-            if position == len && self.offsets() == Offsets::Ascending {
-                slice.next = until;
-                return Ok(Reading::Open);
+            if position >= good_len {
+                continue;
             }
-            let header = read_chunk(file, position, HEADER_LEN, len)?;
-            let Some(span) = Span::peek(&header, self.offsets(), expected, len - position)? else {
-                return Err(corrupt(expected, &"the segment ends early"));
-            };
-            chunk_len = (span.len as usize).max(chunk_len);
+            let header = read_exactly(file, position, (HEADER_LEN as u64).min(good_len - position))
+                .map_err(Trouble::Io)?;
+            let bad = |reason: String| Trouble::Bad { position, expected, before, reason };
+            let span = Span::peek(&header, self.offsets(), expected, (good_len - position, extent.next))
+                .map_err(bad)?;
+            let Some(span) = span else { return Err(bad("the segment ends early".into())) };
             if (chunk.len() - at) as u64 >= span.len {
-                return Err(corrupt(expected, &"the segment changed while it was read"));
+                return Err(bad("the segment changed while it was read".into()));
             }
+            if at == 0 && (chunk.len() as u64) < asked_len {
+                return Err(bad("the file ends early".into()));
+            }
+            chunk_len = (span.len as usize).max(chunk_len);
         }
     }
 
     /// The first of the blocks between two positions whose batches do not begin as they did when they were written.
     /// Where offsets are dense, a batch out of its place is left to the one who reads it, so that its neighbours are not
-    /// refused with it.
+    /// refused with it; and what was examined once is known.
     fn damaged_block(
         &self,
         file: &dyn File,
         len: u64,
+        damages: &[Damage],
         (chunk, position): (&Bytes, u64),
         (from, until): (u64, u64),
-    ) -> Result<Option<Block>, ReadError> {
+    ) -> io::Result<Option<Block>> {
         let chunk_end = position + chunk.len() as u64;
         // A block that grew beyond what this reader knows is left to the next one.
         let blocks = self.index().blocks(from, until).into_iter().filter(|block| block.end <= len);
-        for block in blocks {
-            let at = block.entry.position;
-            let block_len = (block.end - at) as usize;
+        let is_known = |block: &Block| {
+            damages.iter().any(|damage| damage.position < block.end && block.position < damage.end)
+        };
+        for block in blocks.filter(|block| !is_known(block)) {
+            let at = block.position;
             let bytes = match at >= position && block.end <= chunk_end {
                 true => chunk.slice((at - position) as usize..(block.end - position) as usize),
-                false => read_chunk(file, at, block_len, len)?,
+                false => read_exactly(file, at, block.end - at)?,
             };
-            let is_good = match (block.prefixes_crc(&bytes, self.offsets()), self.offsets()) {
-                (Some(crc), _) => crc == block.entry.prefixes_crc,
+            let is_good = match (block.crc_in(&bytes, self.offsets()), self.offsets()) {
+                (Some(crc), _) => crc == block.prefixes_crc,
                 (None, Offsets::Dense) => true,
                 (None, Offsets::Ascending) => false,
             };
@@ -309,7 +368,10 @@ impl Segment {
         }
         let path = self.sidecar_path();
         let file = match disk.open(&path, OpenMode::Existing) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.lacks_sidecar.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
             opened => opened?,
         };
         let mut bytes = vec![0; usize::try_from(file.len()?.min(sidecar::LEN_MAX)).expect("32 MiB fit")];
@@ -317,16 +379,36 @@ impl Segment {
         match sidecar::decode(&bytes[..count], self.base) {
             Ok(index) => *self.index() = index,
             Err(reason) => {
+                self.lacks_sidecar.store(true, Ordering::Relaxed);
                 tracing::warn!(path = %path.display(), reason, "an index is damaged; it is made anew from its segment");
             }
         }
         Ok(())
     }
 
-    /// Writes the sidecar of a sealed segment. Not durable: a torn one is noticed and made again.
-    pub(crate) fn write_sidecar(&self, disk: &dyn Disk, file: &dyn File, len: u64) -> Result<(), ReadError> {
+    /// Whether it lacks an index beside it. Says so once.
+    pub(crate) fn take_lack_of_sidecar(&self) -> bool {
+        self.lacks_sidecar.load(Ordering::Relaxed) && self.lacks_sidecar.swap(false, Ordering::Relaxed)
+    }
+
+    /// Has the index of the whole segment in memory.
+    pub(crate) fn index_whole(&self, file: &dyn File, extent: Extent) -> Result<(), ReadError> {
+        self.cover(&mut self.index(), file, extent, |_| false)
+    }
+
+    /// Writes the sidecar of a sealed segment. Not durable: a torn one is noticed and made again. A damaged segment gets
+    /// none: were its file restored, the index would call that damage.
+    pub(crate) fn write_sidecar(
+        &self,
+        disk: &dyn Disk,
+        file: &dyn File,
+        extent: Extent,
+    ) -> Result<(), ReadError> {
         let mut index = self.index();
-        self.cover(&mut index, file, len, |_| false)?;
+        self.cover(&mut index, file, extent, |_| false)?;
+        if self.is_damaged() {
+            return Err(corrupt(self.base, &"the segment is damaged"));
+        }
         let bytes = sidecar::encode(self.base, &index);
         drop(index);
         let sidecar = disk.open(&self.sidecar_path(), OpenMode::Create)?;
@@ -334,43 +416,52 @@ impl Segment {
         Ok(sidecar.write_at(&bytes, 0)?)
     }
 
-    /// Base offset of the first batch that ends behind `start` and has a timestamp of `time` or later.
+    /// Base offset of the first good batch that ends behind `start` and has a timestamp of `time` or later.
     pub(crate) fn find(
         &self,
         file: &dyn File,
-        len: u64,
+        extent: Extent,
         start: Offset,
         time: Timestamp,
     ) -> Result<Option<Offset>, ReadError> {
+        self.check_hearsay(file)?;
         let mut index = self.index();
-        self.cover(&mut index, file, len, |index| index.max_timestamp >= time && index.next > start)?;
+        self.cover(&mut index, file, extent, |index| index.max_timestamp >= time && index.next > start)?;
         let by_time = index.entries.partition_point(|entry| entry.max_before < time);
         let by_start = index.entries.partition_point(|entry| entry.offset <= start);
         // The entries before both points are certain to come too early.
         let entry = by_time.max(by_start).saturating_sub(1);
         let Some(entry) = index.entries.get(entry).copied() else { return Ok(None) };
-        drop(index);
-        let mut found = None;
-        walk(file, len, self.offsets(), (entry.position, entry.offset), |span| {
-            if span.max_timestamp >= time && span.next > start {
-                found = Some(span.base);
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        })?;
-        Ok(found)
+        loop {
+            let mut found = None;
+            let from = (entry.position, entry.offset);
+            let walked = walk(file, extent, self.offsets(), from, &self.damages(), |_, span| {
+                if span.max_timestamp >= time && span.next > start {
+                    found = Some(span.base);
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            });
+            let Err(trouble) = walked else { return Ok(found) };
+            self.examine_trouble(&mut index, file, extent, trouble)?;
+        }
     }
 
     /// A place at or before the batch that holds `offset`, or the next one behind a hole, and the offset there; `None` if
-    /// nothing comes behind the hole.
-    fn locate(&self, file: &dyn File, len: u64, offset: Offset) -> Result<Option<(u64, Offset)>, ReadError> {
-        let mut index = self.index();
-        self.cover(&mut index, file, len, |index| index.next > offset)?;
+    /// nothing comes behind the hole. The index covers the offset.
+    fn locate(&self, damages: &[Damage], offset: Offset) -> Result<Option<(u64, Offset)>, Trouble> {
+        let index = self.index();
         let after = index.entries.partition_point(|entry| entry.offset <= offset);
+        // Behind damage it goes on.
+        let good = damages.iter().rev().find(|damage| damage.next <= offset);
+        let good = good.map(|damage| (damage.end, damage.next));
         match index.entries.get(after.saturating_sub(1)) {
             Some(_) if index.next <= offset && self.offsets() == Offsets::Ascending => Ok(None),
-            Some(entry) => Ok(Some((entry.position, entry.offset))),
-            None => Err(corrupt(offset, &"the segment is empty")),
+            Some(entry) => Ok(Some((entry.position, entry.offset).max(good.unwrap_or_default()))),
+            None => {
+                let reason = "the segment is empty".into();
+                Err(Trouble::Bad { position: 0, expected: offset, before: 0, reason })
+            }
         }
     }
 
@@ -379,17 +470,45 @@ impl Segment {
         &self,
         index: &mut Index,
         file: &dyn File,
-        len: u64,
+        extent: Extent,
         enough: impl Fn(&Index) -> bool,
     ) -> Result<(), ReadError> {
-        if enough(index) {
-            return Ok(());
+        while !enough(index) {
+            let known = (index.covered, index.next);
+            let walked = walk(file, extent, self.offsets(), known, &self.damages(), |position, span| {
+                if position > index.covered {
+                    index.skip(position, span.base);
+                }
+                index.push(span);
+                if enough(index) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            let Err(trouble) = walked else { return Ok(()) };
+            self.examine_trouble(index, file, extent, trouble)?;
         }
-        let known = (index.covered, index.next);
-        walk(file, len, self.offsets(), known, |span| {
-            index.push(span);
-            if enough(index) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })
+        Ok(())
+    }
+
+    /// Finds out what is wrong; `Err` if that leads no further.
+    fn examine_trouble(
+        &self,
+        index: &mut Index,
+        file: &dyn File,
+        extent: Extent,
+        trouble: Trouble,
+    ) -> Result<(), ReadError> {
+        match trouble {
+            Trouble::Io(error) => Err(ReadError::Io(error)),
+            Trouble::Known(error) => Err(error),
+            Trouble::Bad { position, expected, before, reason } => {
+                let found = self.examine(index, file, extent, (position, expected))?
+                    || (before < position && self.examine(index, file, extent, (before, expected))?);
+                if found { Ok(()) } else { Err(corrupt(expected, &reason)) }
+            }
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Damages> {
+        self.damages.lock().expect("no panic under the lock")
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -397,131 +516,61 @@ impl Segment {
     }
 }
 
-impl Index {
-    fn new(base: Offset) -> Self {
-        Self { entries: Vec::new(), covered: 0, next: base, max_timestamp: Timestamp(i64::MIN) }
-    }
-
-    /// The blocks that reach into what lies between two positions.
-    fn blocks(&self, from: u64, until: u64) -> Vec<Block> {
-        let first = self.entries.partition_point(|entry| entry.position <= from).saturating_sub(1);
-        let ends = self.entries.iter().skip(first + 1).map(|entry| entry.position).chain([self.covered]);
-        let blocks = self.entries[first.min(self.entries.len())..].iter().zip(ends);
-        let blocks = blocks.map(|(entry, end)| Block { entry: *entry, end });
-        blocks.take_while(|block| block.entry.position < until).collect()
-    }
-
-    fn push(&mut self, span: Span) {
-        assert!(span.base >= self.next, "offsets in a segment ascend");
-        if self.entries.last().is_none_or(|last| self.covered - last.position >= INDEX_SPACING) {
-            let max_before = self.max_timestamp;
-            let (position, offset) = (self.covered, span.base);
-            self.entries.push(IndexEntry { position, offset, max_before, prefixes_crc: 0 });
-        }
-        let last = self.entries.last_mut().expect("there is one now");
-        last.prefixes_crc = crc32c::crc32c_append(last.prefixes_crc, &span.prefix);
-        self.covered += span.len;
-        self.next = span.next;
-        self.max_timestamp = self.max_timestamp.max(span.max_timestamp);
-    }
-}
-
-impl Block {
-    /// CRC of the prefixes in the block's bytes; `None` if they are not one batch after the other.
-    fn prefixes_crc(&self, bytes: &[u8], offsets: Offsets) -> Option<u32> {
-        let (mut rest, mut expected, mut crc) = (bytes, self.entry.offset, 0);
-        while !rest.is_empty() {
-            let span = Span::peek(rest, offsets, expected, rest.len() as u64).ok()??;
-            crc = crc32c::crc32c_append(crc, &span.prefix);
-            expected = span.next;
-            rest = &rest[span.len as usize..];
-        }
-        Some(crc)
-    }
-}
-
-impl Span {
-    pub(crate) fn of(batch: &RecordBatch) -> Self {
-        Self {
-            base: batch.base_offset(),
-            next: batch.next_offset(),
-            len: batch.bytes().len() as u64,
-            max_timestamp: batch.max_timestamp(),
-            prefix: prefix_of(batch.bytes()),
-        }
-    }
-
-    /// Reads a header that must be that of the batch at `expected`, or the next one behind a hole, with at most `len_max` bytes; `None` if the header
-    /// is not wholly there.
-    fn peek(
-        bytes: &[u8],
-        offsets: Offsets,
-        expected: Offset,
-        len_max: u64,
-    ) -> Result<Option<Self>, ReadError> {
-        if bytes.len() < HEADER_LEN {
-            return Ok(None);
-        }
-        let len = RecordBatch::stated_len(bytes).map_err(|error| corrupt(expected, &error))? as u64;
-        if len > len_max {
-            return Err(corrupt(expected, &format_args!("a batch of {len} bytes where {len_max} are left")));
-        }
-        let base = i64::from_be_bytes(bytes[..8].try_into().expect("8 bytes"));
-        let delta = i32::from_be_bytes(bytes[23..27].try_into().expect("4 bytes"));
-        let max_timestamp = i64::from_be_bytes(bytes[35..43].try_into().expect("8 bytes"));
-        // The batch's own checksum does not cover its base offset; that offsets are dense does.
-        let in_place = match offsets {
-            Offsets::Dense => base == expected.0,
-            Offsets::Ascending => base >= expected.0,
-        };
-        if !in_place || delta < 0 {
-            return Err(corrupt(expected, &format_args!("a batch of offset {base}, {delta} further")));
-        }
-        let base = Offset(base);
-        let next = base.plus(i64::from(delta) + 1);
-        let max_timestamp = Timestamp(max_timestamp);
-        Ok(Some(Self { base, next, len, max_timestamp, prefix: prefix_of(bytes) }))
-    }
-}
-
-/// Visits the headers from `position` on, where offset `expected` lies.
+/// Visits the headers from `position` on, where offset `expected` lies, but for what is known to be damaged.
 fn walk(
     file: &dyn File,
-    len: u64,
+    extent: Extent,
     offsets: Offsets,
     (mut position, mut expected): (u64, Offset),
-    mut visit: impl FnMut(Span) -> ControlFlow<()>,
-) -> Result<(), ReadError> {
-    while position < len {
-        let chunk = read_chunk(file, position, WALK_LEN, len)?;
+    damages: &[Damage],
+    mut visit: impl FnMut(u64, Span) -> ControlFlow<()>,
+) -> Result<(), Trouble> {
+    let mut before = position;
+    while position < extent.len {
+        let damage = damages.iter().find(|damage| damage.end > position);
+        if let Some(damage) = damage.filter(|damage| damage.position <= position) {
+            (position, expected) = (damage.end, damage.next);
+            continue;
+        }
+        let good_len = damage.map_or(extent.len, |damage| damage.position);
+        let chunk =
+            read_exactly(file, position, (WALK_LEN as u64).min(good_len - position)).map_err(Trouble::Io)?;
         let mut at = 0;
         while at < chunk.len() as u64 {
             let rest = &chunk[at as usize..];
-            let Some(span) = Span::peek(rest, offsets, expected, len - position - at)? else { break };
-            if visit(span).is_break() {
+            let here = position + at;
+            let span = Span::peek(rest, offsets, expected, (good_len - here, extent.next))
+                .map_err(|reason| Trouble::Bad { position: here, expected, before, reason })?;
+            let Some(span) = span else { break };
+            if visit(here, span).is_break() {
                 return Ok(());
             }
+            before = here;
             at += span.len;
             expected = span.next;
         }
         if at == 0 {
-            return Err(corrupt(expected, &"the segment ends early"));
+            return Err(Trouble::Bad { position, expected, before, reason: "the segment ends early".into() });
         }
         position += at;
     }
     Ok(())
 }
 
-fn read_chunk(file: &dyn File, position: u64, chunk_len: usize, len: u64) -> Result<Bytes, ReadError> {
-    let chunk_len = chunk_len.min(usize::try_from(len - position).unwrap_or(usize::MAX));
-    let mut chunk = BytesMut::zeroed(chunk_len);
-    let count = file.read_at(&mut chunk, position)?;
-    chunk.truncate(count);
-    Ok(chunk.freeze())
+/// Up to `len` bytes, fewer only at the end of the file.
+fn read_exactly(file: &dyn File, position: u64, len: u64) -> io::Result<Bytes> {
+    let mut bytes = BytesMut::zeroed(usize::try_from(len).expect("a piece of a file fits into memory"));
+    let count = file.read_at(&mut bytes, position)?;
+    bytes.truncate(count);
+    Ok(bytes.freeze())
 }
 
-fn prefix_of(bytes: &[u8]) -> [u8; PREFIX_LEN] {
-    bytes[..PREFIX_LEN].try_into().expect("16 bytes")
+fn unserved(damage: &Damage, from: Offset) -> ReadError {
+    let Damage { position, end, from: first, next } = damage;
+    let reason = format!(
+        "bytes {position} to {end} of the segment are not as they were written; the next good offset is {next}"
+    );
+    ReadError::Corrupt { offset: from.max(*first), reason }
 }
 
 fn corrupt(offset: Offset, reason: &dyn std::fmt::Display) -> ReadError {

@@ -10,7 +10,7 @@ use crate::{
     wal::entry::{Entry, LogId},
 };
 use keyway_log::{
-    BoxFuture, Cleaned, Durability, LogFigures, LogStore, PartitionLog, StoreError, Ticket,
+    BoxFuture, Cleaned, DamagedRange, Durability, LogFigures, LogStore, PartitionLog, StoreError, Ticket,
     producers::ProducerStates, waiters::Place,
 };
 use keyway_record::{Offset, Timestamp, TopicPartition};
@@ -197,8 +197,13 @@ impl LogStore for SegmentStore {
             memory_bytes: stats.memory_bytes as u64,
             recovery_bytes: stats.wal_bytes,
             offline_partitions: self.engine.counters.offline.load(Ordering::Relaxed),
+            damaged_segments: self.engine.counters.damaged.load(Ordering::Relaxed),
             is_space_low: self.engine.staging.is_space_low(),
         }
+    }
+
+    fn damages(&self) -> Vec<DamagedRange> {
+        self.engine.damages()
     }
 
     fn close(&self) -> Result<(), StoreError> {

@@ -22,6 +22,8 @@ pub(crate) struct Duties {
     pub(crate) checkpoint: bool,
     /// Prepare a file for the write-ahead log.
     pub(crate) prepare: bool,
+    /// Write indexes that are missing.
+    pub(crate) mend: bool,
     /// Give up what is no longer kept.
     clean: bool,
     pub(super) stop: bool,
@@ -29,7 +31,7 @@ pub(crate) struct Duties {
 
 impl Duties {
     fn any(&self) -> bool {
-        self.write || self.checkpoint || self.prepare || self.clean
+        self.write || self.checkpoint || self.prepare || self.mend || self.clean
     }
 
     /// What there is to do, which then is no longer asked for.
@@ -91,6 +93,9 @@ impl Engine {
     fn work(&self, duties: Duties) -> bool {
         if duties.prepare {
             self.prepare_file();
+        }
+        if duties.mend {
+            self.mend_indexes();
         }
         let done = match (duties.checkpoint, duties.write) {
             (true, _) => self.checkpoint(),

@@ -16,7 +16,7 @@
 //!
 //! All big-endian. It holds nothing that the segment does not: one that is missing, torn or damaged is made again.
 
-use super::{Index, IndexEntry};
+use super::index::{Index, IndexEntry};
 use bytes::{Buf, BufMut};
 use keyway_record::{Offset, Timestamp};
 
@@ -83,7 +83,7 @@ pub(super) fn decode(bytes: &[u8], base: Offset) -> Result<Index, &'static str> 
         prefixes_crc: rest.get_u32(),
     };
     let entries = (0..count).map(entry).collect();
-    Ok(Index { entries, covered, next, max_timestamp })
+    Ok(Index { entries, covered, next, max_timestamp, after_damage: false })
 }
 
 fn crc_of(bytes: &[u8]) -> u32 {
@@ -102,7 +102,13 @@ mod tests {
             prefixes_crc: number as u32 * 7,
         };
         let entries = (0..count).map(entry).collect();
-        Index { entries, covered: count * 20_000, next: Offset(99), max_timestamp: Timestamp(5) }
+        Index {
+            entries,
+            covered: count * 20_000,
+            next: Offset(99),
+            max_timestamp: Timestamp(5),
+            after_damage: false,
+        }
     }
 
     #[test]

@@ -63,6 +63,8 @@ fn log(node: &Node, page: &mut Page) {
         .whole(vec![], figures.recovery_bytes);
     page.gauge("keyway_log_offline_partitions", "Partitions whose files cannot be written or flushed")
         .whole(vec![], figures.offline_partitions);
+    page.gauge("keyway_log_damaged_segments", "Segments with records that are damaged and not served")
+        .whole(vec![], figures.damaged_segments);
     page.gauge("keyway_log_space_low", "1 while producers are refused because the disk is nearly full")
         .whole(vec![], u64::from(figures.is_space_low));
 }
