@@ -230,7 +230,7 @@ impl InternalTopic {
 impl State {
     fn replay(partition: &Partition) -> Result<Self, InternalTopicError> {
         let topic = || partition.id.topic.to_string();
-        let limit = ReadLimit { bytes_max: 1024 * 1024 };
+        let limit = ReadLimit::bytes(1024 * 1024);
         let mut state = Self::default();
         let mut next = partition.log.bounds().start;
         loop {

@@ -7,7 +7,8 @@
 //! 4. Offsets, order and the batches' producer fields never change. A batch with nothing left goes, unless it is the last
 //!    of its producer: then it stays, empty.
 //!
-//! Records without a key and control batches stay: nothing says that they are superseded.
+//! Records without a key and control batches stay: nothing says that they are superseded. Only what is decided is
+//! compacted, up to the last stable offset; records of aborted transactions supersede nothing and go.
 
 use crate::Compaction;
 use bytes::{Bytes, BytesMut};
@@ -83,6 +84,7 @@ impl KeyOffsets {
     }
 
     /// Notes the keys of the next batch; `false`, and none is noted, if they might not fit. The first batch always fits.
+    /// Batches of aborted transactions are left out by the caller.
     pub fn note(&mut self, batch: &RecordBatch) -> Result<bool, CompactError> {
         if batch.is_control() {
             return Ok(true);
@@ -100,11 +102,13 @@ impl KeyOffsets {
         Ok(true)
     }
 
-    /// What is left of a batch that lies before the end of the noted range. `is_last` tells whether it is its producer's
+    /// What is left of a batch that lies before the end of the noted range. `is_aborted`: its transaction does not count
+    /// ([`crate::transactions::Transactions::is_aborted`]). `is_last` tells whether it is its producer's
     /// last one; it is asked if nothing else keeps the batch.
     pub fn compact(
         &self,
         batch: &RecordBatch,
+        is_aborted: bool,
         tombstones: Tombstones,
         is_last: impl FnOnce() -> bool,
     ) -> Result<Kept, CompactError> {
@@ -122,7 +126,7 @@ impl KeyOffsets {
             let offset = batch.base_offset().plus(record.offset_delta.into());
             let newest = record.key.as_ref().and_then(|key| self.newest.get(&KeyHash::of(key)));
             let is_tombstone = record.key.is_some() && record.value.is_none();
-            if newest.is_some_and(|newest| *newest > offset) || (is_tombstone && expired) {
+            if is_aborted || newest.is_some_and(|newest| *newest > offset) || (is_tombstone && expired) {
                 continue;
             }
             has_tombstone |= is_tombstone;

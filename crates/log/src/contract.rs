@@ -11,6 +11,7 @@ pub mod read;
 pub mod reopen;
 pub mod retention;
 pub mod threads;
+pub mod transactions;
 pub mod waiting;
 
 use crate::{AppendError, Appended, Durability, LogStore, PartitionLog, ReadLimit, Slice, Ticket};
@@ -73,6 +74,9 @@ macro_rules! contract_tests {
             compaction::records_without_a_key_stay
             compaction::producers_are_known_after_compaction
             compaction::codecs_and_times_stay
+            transactions::an_open_transaction_holds_committed_readers_up
+            transactions::a_marker_fences_the_epoch_before
+            transactions::compaction_leaves_out_what_was_aborted
             threads::appenders_and_readers_keep_order
             random::random_histories_follow_the_model
         );
@@ -97,6 +101,7 @@ macro_rules! contract_reopen_tests {
             reopen::trims_are_kept
             retention::what_was_given_up_stays_so
             compaction::a_compacted_log_is_kept
+            transactions::transactions_are_remembered
             random::random_histories_survive_reopening
         );
     };
@@ -165,7 +170,7 @@ pub fn read_all(log: &dyn PartitionLog, from: Offset) -> Vec<RecordBatch> {
     let mut batches = Vec::new();
     let mut next = from;
     loop {
-        let slice: Slice = log.read(next, ReadLimit { bytes_max: 10_000 }).expect("a readable offset");
+        let slice: Slice = log.read(next, ReadLimit::bytes(10_000)).expect("a readable offset");
         if slice.is_empty() {
             assert_eq!(slice.next, next, "an empty read does not move on");
             return batches;

@@ -25,7 +25,7 @@ pub mod contract;
 
 pub use config::{Compaction, LogConfig};
 pub use memory::MemoryStore;
-pub use partition::{AppendError, Appended, Bounds, PartitionLog, ReadError, ReadLimit, Slice};
+pub use partition::{AppendError, Appended, Bounds, Isolation, PartitionLog, ReadError, ReadLimit, Slice};
 pub use store::{Cleaned, DamagedRange, Durability, LogFigures, LogStore, StoreError, Ticket};
 
 use std::{future::Future, pin::Pin};

@@ -1,14 +1,15 @@
 //! The memory log: the contract without a disk, for tests and the simulation. Everything is durable at once.
 
 use crate::{
-    AppendError, Appended, Bounds, BoxFuture, Cleaned, Durability, LogConfig, LogStore, PartitionLog,
-    ReadError, ReadLimit, Slice, StoreError, Ticket,
+    AppendError, Appended, Bounds, BoxFuture, Cleaned, Durability, Isolation, LogConfig, LogStore,
+    PartitionLog, ReadError, ReadLimit, Slice, StoreError, Ticket,
     compaction::{KEYS_MAX, Kept, KeyOffsets, Tombstones},
     epochs::{EpochEnd, Epochs},
     producers::{ProducerStates, Verdict},
+    transactions::Transactions,
     waiters::{Place, Waiters},
 };
-use keyway_record::{LeaderEpoch, Offset, RecordBatch, Timestamp, TopicPartition};
+use keyway_record::{LeaderEpoch, Offset, ProducerId, RecordBatch, Timestamp, TopicPartition};
 use std::{
     collections::{BTreeMap, VecDeque},
     pin::Pin,
@@ -47,6 +48,7 @@ struct State {
     end: Offset,
     epochs: Epochs,
     producers: ProducerStates,
+    transactions: Transactions,
     waiters: Waiters<Offset>,
     last_ticket: Ticket,
     deleted: bool,
@@ -166,6 +168,7 @@ impl MemoryPartition {
             start: Offset::ZERO,
             end: Offset::ZERO,
             producers: ProducerStates::default(),
+            transactions: Transactions::default(),
             waiters: Waiters::new(),
             last_ticket: Ticket::default(),
             deleted: false,
@@ -213,11 +216,13 @@ impl PartitionLog for MemoryPartition {
         let (base_offset, last_offset) = (placed.base_offset(), placed.last_offset());
         // Without a clock of its own the store takes the records' time for the time of the append.
         state.producers.record(&placed, placed.max_timestamp());
+        state.transactions.record(&placed);
         state.end = placed.next_offset();
+        let end = state.end;
+        state.transactions.settle(end);
         state.batches.push_back(placed);
         state.last_ticket = state.shared.next_ticket();
         let ticket = state.last_ticket;
-        let end = state.end;
         let wakers = state.waiters.take_below(end);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
@@ -236,17 +241,21 @@ impl PartitionLog for MemoryPartition {
                 high_watermark: state.end,
             });
         }
-        let mut slice = Slice { pieces: Vec::new(), next: from };
+        let mut slice = Slice { next: from, ..Slice::default() };
         let mut bytes_left = limit.bytes_max;
+        let until = state.readable_end(limit.isolation);
         let first = state.batches.partition_point(|batch| batch.next_offset() <= from);
         for batch in state.batches.iter().skip(first) {
             let len = batch.bytes().len();
-            if len > bytes_left && !slice.is_empty() {
+            if batch.base_offset() >= until || len > bytes_left && !slice.is_empty() {
                 break;
             }
             bytes_left = bytes_left.saturating_sub(len);
             slice.pieces.push(batch.bytes().clone());
             slice.next = batch.next_offset();
+        }
+        if limit.isolation == Isolation::ReadCommitted {
+            slice.aborted = state.transactions.aborted(from, slice.next).collect();
         }
         Ok(slice)
     }
@@ -256,8 +265,16 @@ impl PartitionLog for MemoryPartition {
         Bounds { start: state.start, high_watermark: state.end, end: state.end }
     }
 
-    fn wait_past(&self, offset: Offset) -> BoxFuture<'static, ()> {
-        Box::pin(WaitPast { state: self.state.clone(), offset, place: Place::default() })
+    fn last_stable(&self) -> Offset {
+        self.state().readable_end(Isolation::ReadCommitted)
+    }
+
+    fn open_transaction(&self, producer_id: ProducerId) -> Option<Offset> {
+        self.state().transactions.open_since(producer_id)
+    }
+
+    fn wait_past(&self, offset: Offset, isolation: Isolation) -> BoxFuture<'static, ()> {
+        Box::pin(WaitPast { state: self.state.clone(), offset, isolation, place: Place::default() })
     }
 
     fn find(&self, time: Timestamp) -> Result<Option<Offset>, ReadError> {
@@ -295,10 +312,18 @@ impl PartitionLog for MemoryPartition {
 }
 
 impl State {
+    fn readable_end(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::ReadUncommitted => self.end,
+            Isolation::ReadCommitted => self.transactions.stable_end(self.end).max(self.start),
+        }
+    }
+
     fn trim(&mut self, before: Offset) {
         self.start = before.min(self.end).max(self.start);
         let start = self.start;
         self.epochs.trim(start);
+        self.transactions.trim(start);
         while self.batches.front().is_some_and(|batch| batch.next_offset() <= start) {
             self.batches.pop_front();
         }
@@ -325,10 +350,13 @@ impl State {
         let compaction = self.config.compaction?;
         let bytes = |batch: &RecordBatch| batch.bytes().len() as u64;
         let newest = self.batches.back()?.base_offset();
+        let stable_end = self.readable_end(Isolation::ReadCommitted);
         let (clean, rest): (Vec<_>, Vec<_>) =
             self.batches.iter().partition(|batch| batch.base_offset() < self.compacted);
         let allowed = |batch: &&&RecordBatch| {
-            batch.base_offset() < newest && compaction.allows(batch.max_timestamp(), now)
+            batch.base_offset() < newest
+                && batch.next_offset() <= stable_end
+                && compaction.allows(batch.max_timestamp(), now)
         };
         let dirty: Vec<&RecordBatch> = rest.iter().take_while(allowed).copied().collect();
         let clean_bytes = clean.iter().copied().map(bytes).sum();
@@ -338,7 +366,9 @@ impl State {
             return None;
         }
         let mut keys = KeyOffsets::new(KEYS_MAX);
-        let noted = dirty.iter().take_while(|batch| keys.note(batch).unwrap_or(false));
+        let noted = dirty
+            .iter()
+            .take_while(|batch| self.transactions.is_aborted(batch) || keys.note(batch).unwrap_or(false));
         let until = noted.last()?.next_offset();
         let tombstones = Tombstones { now, retention_ms: compaction.delete_retention_ms };
         let mut kept = VecDeque::with_capacity(self.batches.len());
@@ -348,7 +378,8 @@ impl State {
                 kept.push_back(batch.clone());
                 continue;
             }
-            match keys.compact(batch, tombstones, || self.producers.has_last(batch.last_offset())) {
+            let is_last = || self.producers.has_last(batch.last_offset());
+            match keys.compact(batch, self.transactions.is_aborted(batch), tombstones, is_last) {
                 Ok(Kept::Part(part)) => kept.push_back(part),
                 Ok(Kept::Nothing) => {}
                 // What cannot be read is kept as it is.
@@ -364,6 +395,7 @@ impl State {
 struct WaitPast {
     state: Arc<Mutex<State>>,
     offset: Offset,
+    isolation: Isolation,
     place: Place<Offset>,
 }
 
@@ -371,12 +403,15 @@ impl Future for WaitPast {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Self { state, offset, place } = self.get_mut();
+        let Self { state, offset, isolation, place } = self.get_mut();
         let mut state = state.lock().expect("no panic under the lock");
-        if state.end > *offset || state.deleted || state.shared.is_closed() {
+        if state.readable_end(*isolation) > *offset || state.deleted || state.shared.is_closed() {
             return Poll::Ready(());
         }
-        state.waiters.wait(place, *offset, context.waker());
+        // What is stable moves only with what is readable at all.
+        let number = state.end.max(*offset);
+        state.waiters.leave(place);
+        state.waiters.wait(place, number, context.waker());
         Poll::Pending
     }
 }

@@ -1,6 +1,8 @@
 //! One partition: append, read, bounds, waiting, trimming.
 
-use crate::{BoxFuture, LogConfig, Ticket, epochs::EpochEnd, producers::ProducerError};
+use crate::{
+    BoxFuture, LogConfig, Ticket, epochs::EpochEnd, producers::ProducerError, transactions::Aborted,
+};
 use bytes::Bytes;
 use keyway_record::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, RecordBatch, Timestamp};
 
@@ -15,7 +17,8 @@ pub trait PartitionLog: Send + Sync {
     /// nothing was taken in.
     fn append(&self, batch: &RecordBatch) -> Result<Appended, AppendError>;
 
-    /// Whole batches from the one that holds `from` on, up to the high watermark; the first may begin before `from`.
+    /// Whole batches from the one that holds `from` on, up to the high watermark, or for readers of committed records up
+    /// to the last stable offset; the first may begin before `from`.
     /// At least one batch if any is readable, then as many as fit [`ReadLimit::bytes_max`]. Empty at the high watermark.
     /// May wait for the disk if the batches are no longer in memory. Bytes that fail their CRC are never returned.
     fn read(&self, from: Offset, limit: ReadLimit) -> Result<Slice, ReadError>;
@@ -23,9 +26,16 @@ pub trait PartitionLog: Send + Sync {
     /// Where the log starts and ends now.
     fn bounds(&self) -> Bounds;
 
-    /// Resolves once the high watermark is past `offset` (the record at `offset` is readable), or the log is deleted
-    /// or closed. Dropping it costs nothing.
-    fn wait_past(&self, offset: Offset) -> BoxFuture<'static, ()>;
+    /// Before this offset every transaction is decided, and readers see how: the first record of the oldest one that is
+    /// not, or the high watermark.
+    fn last_stable(&self) -> Offset;
+
+    /// First offset of the producer's transaction that no marker has ended; a marker of either outcome ends it.
+    fn open_transaction(&self, producer_id: ProducerId) -> Option<Offset>;
+
+    /// Resolves once the high watermark is past `offset` (the record at `offset` is readable), for readers of committed
+    /// records the last stable offset, or the log is deleted or closed. Dropping it costs nothing.
+    fn wait_past(&self, offset: Offset, isolation: Isolation) -> BoxFuture<'static, ()>;
 
     /// Base offset of the first readable batch whose max timestamp is `time` or later, or the log's start if that
     /// lies inside the batch; `None` if there is none.
@@ -137,6 +147,32 @@ impl From<ProducerError> for AppendError {
 pub struct ReadLimit {
     /// Bytes of batches, headers included; one batch may exceed it.
     pub bytes_max: usize,
+    /// What of transactions may be read.
+    pub isolation: Isolation,
+}
+
+/// What of transactions a reader wants to see; Kafka's `isolation.level`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Isolation {
+    /// Everything up to the high watermark.
+    #[default]
+    ReadUncommitted,
+    /// Everything up to the last stable offset, and which of it was aborted.
+    ReadCommitted,
+}
+
+impl ReadLimit {
+    /// So many bytes, up to the high watermark.
+    #[must_use]
+    pub const fn bytes(bytes_max: usize) -> Self {
+        Self { bytes_max, isolation: Isolation::ReadUncommitted }
+    }
+
+    /// So many bytes, up to the last stable offset.
+    #[must_use]
+    pub const fn committed_bytes(bytes_max: usize) -> Self {
+        Self { bytes_max, isolation: Isolation::ReadCommitted }
+    }
 }
 
 /// Consecutive whole batches.
@@ -146,6 +182,9 @@ pub struct Slice {
     pub pieces: Vec<Bytes>,
     /// Offset after the last batch here; where the next read starts. `from` if there is nothing here.
     pub next: Offset,
+    /// With [`Isolation::ReadCommitted`], the aborted transactions that have records here, by last offset. Their producers'
+    /// transactional batches do not count, from the first offset of each up to its last.
+    pub aborted: Vec<Aborted>,
 }
 
 impl Slice {
@@ -153,6 +192,12 @@ impl Slice {
     #[must_use]
     pub fn len(&self) -> usize {
         self.pieces.iter().map(Bytes::len).sum()
+    }
+
+    /// The batches that count for readers of committed records: neither markers nor what was aborted.
+    pub fn committed_batches(&self) -> impl Iterator<Item = RecordBatch> + '_ {
+        let is_aborted = |batch: &RecordBatch| self.aborted.iter().any(|aborted| aborted.holds(batch));
+        self.batches().filter(move |batch| !batch.is_control() && !is_aborted(batch))
     }
 
     /// Whether nothing was readable.

@@ -53,6 +53,16 @@ pub struct Aborted {
     pub last: Offset,
 }
 
+impl Aborted {
+    /// Whether the records of `batch` are of this transaction.
+    #[must_use]
+    pub fn holds(&self, batch: &RecordBatch) -> bool {
+        let is_its =
+            batch.is_transactional() && !batch.is_control() && batch.producer_id() == self.producer_id;
+        is_its && (self.first..self.last).contains(&batch.base_offset())
+    }
+}
+
 /// Why bytes are not encoded [`Transactions`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TransactionsError {
@@ -121,6 +131,13 @@ impl Transactions {
     pub fn aborted(&self, from: Offset, until: Offset) -> impl Iterator<Item = Aborted> + '_ {
         let start = self.aborted.partition_point(|aborted| aborted.last < from);
         self.aborted.range(start..).copied().filter(move |aborted| aborted.first < until)
+    }
+
+    /// Whether the records of `batch`, all decided, do not count.
+    #[must_use]
+    pub fn is_aborted(&self, batch: &RecordBatch) -> bool {
+        let (base, next) = (batch.base_offset(), batch.next_offset());
+        batch.is_transactional() && self.aborted(base, next).any(|aborted| aborted.holds(batch))
     }
 
     /// First offset of the producer's open transaction.
@@ -229,15 +246,18 @@ mod tests {
         marker.placed(Offset(offset), LeaderEpoch(0))
     }
 
-    /// Every offset's producer, and its outcome with the marker's offset once there is one.
+    /// Whose an offset is, and the outcome with the marker's offset once there is one.
+    type Owner = (i64, Option<(Outcome, i64)>);
+
+    /// Every offset's owner, if it has one.
     #[derive(Default)]
     struct Naive {
-        owners: Vec<Option<(i64, Option<(Outcome, i64)>)>>,
+        owners: Vec<Option<Owner>>,
     }
 
     impl Naive {
         fn stable_end(&self, high_watermark: i64) -> i64 {
-            let undecided = |owner: &Option<(i64, Option<(Outcome, i64)>)>| {
+            let undecided = |owner: &Option<Owner>| {
                 owner.is_some_and(|(_, end)| end.is_none_or(|(_, marker)| marker >= high_watermark))
             };
             let first = self.owners.iter().position(undecided).map_or(i64::MAX, |first| first as i64);
@@ -300,6 +320,15 @@ mod tests {
                     let expected =
                         aborted.iter().filter(|((marker, _), records)| *marker >= from && records[0] < until);
                     assert_eq!(found, expected.map(|(key, _)| *key).collect::<Vec<_>>(), "seed {seed}");
+                }
+                for (offset, owner) in naive.owners.iter().enumerate() {
+                    if let Some((id, Some((outcome, _)))) = owner {
+                        let is_aborted = log.is_aborted(&records(*id, 1, offset as i64));
+                        let kept = aborted.keys().any(|(last, _)| *last >= start);
+                        assert!(
+                            is_aborted == (*outcome == Outcome::Abort) || !kept || (offset as i64) < start
+                        );
+                    }
                 }
                 for id in 0..4 {
                     let open = naive.owners.iter().position(|owner| *owner == Some((id, None)));

@@ -71,7 +71,7 @@ fn rotate(store: &SegmentStore, logs: &[Arc<dyn PartitionLog>], batch: &RecordBa
 
 fn first_read(store: &SegmentStore) {
     let log = store.open(&partition(0)).expect("kept");
-    let slice = log.read(Offset(0), ReadLimit { bytes_max: 1 << 20 }).expect("readable");
+    let slice = log.read(Offset(0), ReadLimit::bytes(1 << 20)).expect("readable");
     assert!(!slice.is_empty());
 }
 

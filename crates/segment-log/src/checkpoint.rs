@@ -46,6 +46,7 @@ struct Snapshot {
     end: Offset,
     epochs: Vec<EpochStart>,
     producers: Vec<u8>,
+    transactions: Vec<u8>,
     /// Up to where the manifest knows its segments, once it does.
     known: Offset,
 }
@@ -254,13 +255,15 @@ impl Snapshot {
         let mut state = log.state();
         state.producers.expire(now);
         let producers = if state.producers.is_empty() { Vec::new() } else { state.producers.encode() };
+        let transactions =
+            if state.transactions.is_empty() { Vec::new() } else { state.transactions.encode() };
         let epochs = state.epochs.starts().collect();
-        Self { log: log.clone(), end: state.end, epochs, producers, known: Offset::ZERO }
+        Self { log: log.clone(), end: state.end, epochs, producers, transactions, known: Offset::ZERO }
     }
 
     /// The log as the manifest states it; `None` if it is deleted.
     fn take_state(&mut self) -> Option<PartitionState> {
-        let Self { log, end, epochs, producers, known } = self;
+        let Self { log, end, epochs, producers, transactions, known } = self;
         let (state, end) = (log.state(), *end);
         if state.deleted {
             return None;
@@ -286,6 +289,7 @@ impl Snapshot {
             epochs: std::mem::take(epochs),
             damages: damages.collect(),
             producers: std::mem::take(producers),
+            transactions: std::mem::take(transactions),
         })
     }
 }

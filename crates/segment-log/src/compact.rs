@@ -13,7 +13,7 @@ use crate::{
 };
 use bytes::BufMut;
 use keyway_log::{
-    Compaction, ReadError, Slice,
+    Compaction, Isolation, ReadError, Slice,
     compaction::{KEYS_MAX, Kept, KeyOffsets, Tombstones},
 };
 use keyway_record::{Offset, RecordBatch, Timestamp};
@@ -78,7 +78,8 @@ impl Log {
                 continue;
             }
             let whole = self.each_batch(entry, pace, |batch| {
-                let fits = keys.note(batch).map_err(|source| failed(batch, source))?;
+                let fits =
+                    self.is_aborted(batch) || keys.note(batch).map_err(|source| failed(batch, source))?;
                 until = until.max(Some(if fits { batch.next_offset() } else { batch.base_offset() }));
                 Ok(fits)
             })?;
@@ -103,8 +104,9 @@ impl Log {
     fn plan(&self, now: Timestamp) -> Option<Plan> {
         let state = self.state();
         let compaction = state.config.compaction.filter(|_| !state.deleted)?;
-        let durable = |entry: &&SegmentEntry| entry.next <= state.high_watermark;
-        let sealed = state.segments.iter().filter(|entry| entry.segment.is_sealed()).take_while(durable);
+        let stable_end = state.readable_end(Isolation::ReadCommitted);
+        let stable = |entry: &&SegmentEntry| entry.next <= stable_end;
+        let sealed = state.segments.iter().filter(|entry| entry.segment.is_sealed()).take_while(stable);
         let old = sealed.take_while(|entry| {
             entry.segment.base < state.compacted || compaction.allows(entry.max_timestamp, now)
         });
@@ -112,6 +114,10 @@ impl Log {
         let clean = segments.iter().take_while(|entry| entry.next <= state.compacted).count();
         let segment_bytes = state.config.segment_bytes.unwrap_or(self.engine.options.segment_bytes);
         (clean < segments.len()).then_some(Plan { compaction, segments, clean, segment_bytes })
+    }
+
+    fn is_aborted(&self, batch: &RecordBatch) -> bool {
+        batch.is_transactional() && self.state().transactions.is_aborted(batch)
     }
 
     /// Visits the batches of a segment in order until `visit` says `false`; whether it never did.
@@ -124,7 +130,7 @@ impl Log {
         let mut next = entry.segment.base;
         while next < entry.next {
             let file = self.engine.files.open(&entry.segment, OpenMode::Existing)?;
-            let mut slice = Slice { pieces: Vec::new(), next };
+            let mut slice = Slice { next, ..Slice::default() };
             let read =
                 entry.segment.read(file.as_ref(), entry.extent(), (next, entry.next), CHUNK_LEN, &mut slice);
             self.note_read(entry);
@@ -181,7 +187,8 @@ impl Log {
                 let horizon = batch.delete_horizon().filter(|_| keeps_tombstones);
                 let now = horizon.map_or(tombstones.now, |horizon| horizon.min(tombstones.now));
                 let tombstones = Tombstones { now, ..tombstones };
-                match keys.compact(batch, tombstones, is_last).map_err(|source| failed(batch, source))? {
+                let kept = keys.compact(batch, self.is_aborted(batch), tombstones, is_last);
+                match kept.map_err(|source| failed(batch, source))? {
                     Kept::Whole => output.put(batch)?,
                     Kept::Part(part) => output.put(&part)?,
                     Kept::Nothing => {}

@@ -6,7 +6,7 @@
 //! | at | part | type |
 //! |---|---|---|
 //! | 0 | magic, `KMAN` | 4 bytes |
-//! | 4 | version, 7 | u16 |
+//! | 4 | version, 8 | u16 |
 //! | 6 | zero | u16 |
 //! | 8 | store id | 16 bytes |
 //! | 24 | generation: +1 for each checkpoint | u64 |
@@ -28,6 +28,7 @@
 //! | – number of damaged stretches of these, then for each: which segment, first byte, byte behind it, first offset, next good offset | u32; u32, u64, u64, i64, i64 |
 //! | – number of leader epochs, then for each: epoch, first offset ([`keyway_log::epochs`]) | u32; i32, i64 |
 //! | – producer states ([`keyway_log::producers`]) | u32 length, bytes |
+//! | – transactions ([`keyway_log::transactions`]) | u32 length, bytes |
 //! | number of files and folders that await removal, then for each: path inside the data folder | u32; text |
 //!
 //! All big-endian; text is a u16 length and UTF-8.
@@ -52,7 +53,7 @@ use std::{
 };
 
 const MAGIC: [u8; 4] = *b"KMAN";
-const VERSION: u16 = 7;
+const VERSION: u16 = 8;
 const HEADER_LEN: usize = 40;
 const CRC_AT: usize = 36;
 
@@ -89,6 +90,7 @@ pub(crate) struct PartitionState {
     pub(crate) damages: Vec<(u32, Damage)>,
     pub(crate) epochs: Vec<EpochStart>,
     pub(crate) producers: Vec<u8>,
+    pub(crate) transactions: Vec<u8>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -250,8 +252,10 @@ impl Manifest {
                 out.put_i32(epoch.0);
                 out.put_i64(start.0);
             }
-            put_count(&mut out, state.producers.len());
-            out.put_slice(&state.producers);
+            for blob in [&state.producers, &state.transactions] {
+                put_count(&mut out, blob.len());
+                out.put_slice(blob);
+            }
         }
         put_count(&mut out, self.garbage.len());
         for path in &self.garbage {
@@ -350,8 +354,7 @@ fn take_partition(rest: &mut Bytes) -> Option<PartitionState> {
         let epoch = LeaderEpoch(rest.try_get_i32().ok()?);
         epochs.push(EpochStart { epoch, start: Offset(rest.try_get_i64().ok()?) });
     }
-    let producers_len = rest.try_get_u32().ok()? as usize;
-    let producers = (rest.len() >= producers_len).then(|| rest.split_to(producers_len).to_vec())?;
+    let (producers, transactions) = (take_blob(rest)?, take_blob(rest)?);
     Some(PartitionState {
         log,
         partition,
@@ -363,6 +366,7 @@ fn take_partition(rest: &mut Bytes) -> Option<PartitionState> {
         damages,
         epochs,
         producers,
+        transactions,
     })
 }
 
@@ -375,6 +379,11 @@ fn take_damages(rest: &mut Bytes) -> Option<Vec<(u32, Damage)>> {
         damages.push((segment, Damage { position, end, from, next }));
     }
     Some(damages)
+}
+
+fn take_blob(rest: &mut Bytes) -> Option<Vec<u8>> {
+    let len = rest.try_get_u32().ok()? as usize;
+    (rest.len() >= len).then(|| rest.split_to(len).to_vec())
 }
 
 fn put_count(out: &mut Vec<u8>, count: usize) {
@@ -421,6 +430,7 @@ pub(crate) mod tests {
             epochs in prop::collection::vec(any_epoch(), 0..4),
             damages in prop::collection::vec(any::<(u32, u64, u64, i64, i64)>(), 0..3),
             producers in prop::collection::vec(any::<u8>(), 0..50),
+            transactions in prop::collection::vec(any::<u8>(), 0..50),
         ) -> PartitionState {
             let topic = TopicName::new(&topic).unwrap();
             let partition = TopicPartition { topic, topic_id: TopicId(id), partition: PartitionId(index) };
@@ -432,7 +442,7 @@ pub(crate) mod tests {
             let damages = damages.collect();
             let log = LogId(log);
             PartitionState {
-                log, partition, start, next, written, compacted, segments, damages, epochs, producers
+                log, partition, start, next, written, compacted, segments, damages, epochs, producers, transactions
             }
         }
     }

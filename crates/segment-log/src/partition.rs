@@ -9,9 +9,11 @@ use crate::{
     wal::entry::{Entry, LogId},
 };
 use keyway_log::{
-    AppendError, Appended, Bounds, BoxFuture, LogConfig, PartitionLog, ReadError, ReadLimit, Slice, Ticket,
+    AppendError, Appended, Bounds, BoxFuture, Isolation, LogConfig, PartitionLog, ReadError, ReadLimit,
+    Slice, Ticket,
     epochs::{EpochEnd, Epochs, EpochsError},
     producers::{ProducerStates, Verdict},
+    transactions::Transactions,
     waiters::{Place, Waiters},
 };
 use keyway_record::{LeaderEpoch, Offset, ProducerId, RecordBatch, Timestamp, TopicPartition};
@@ -54,6 +56,7 @@ pub(crate) struct State {
     pub(crate) segments: Vec<SegmentEntry>,
     pub(crate) epochs: Epochs,
     pub(crate) producers: ProducerStates,
+    pub(crate) transactions: Transactions,
     pub(crate) last_ticket: Ticket,
     pub(crate) deleted: bool,
     /// Why the log's files could not be written or flushed the last time.
@@ -115,6 +118,7 @@ impl Log {
             segments: Vec::new(),
             epochs: Epochs::new(),
             producers,
+            transactions: Transactions::default(),
             last_ticket: Ticket::default(),
             deleted: false,
             offline: None,
@@ -143,6 +147,7 @@ impl Log {
         }
         assert!(state.high_watermark <= high_watermark && high_watermark <= state.end);
         state.high_watermark = high_watermark;
+        state.transactions.settle(high_watermark);
         let wakers = state.waiters.take_below(high_watermark);
         let newly_dirty = !state.dirty && state.written < high_watermark;
         state.dirty |= newly_dirty;
@@ -208,6 +213,7 @@ impl Log {
         if placed.producer_id() != ProducerId::NONE {
             state.producers.record(&placed, Timestamp(self.engine.clock.wall_ms()));
         }
+        state.transactions.record(&placed);
         state.end = placed.next_offset();
         state.tail.push_back(placed);
         state.last_ticket = ticket;
@@ -238,11 +244,20 @@ impl State {
         self.epochs.current().expect("a log begins with its store's epoch")
     }
 
+    /// Where readers stop.
+    pub(crate) fn readable_end(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::ReadUncommitted => self.high_watermark,
+            Isolation::ReadCommitted => self.transactions.stable_end(self.high_watermark).max(self.start),
+        }
+    }
+
     /// Moves the start, and gives up what lies wholly before it.
     pub(crate) fn trim(&mut self, start: Offset) -> (Freed, Vec<SegmentEntry>) {
         assert!(self.start <= start && start <= self.high_watermark);
         self.start = start;
         self.epochs.trim(start);
+        self.transactions.trim(start);
         let mut freed = Freed::default();
         while self.tail.front().is_some_and(|batch| batch.next_offset() <= start) {
             let batch = self.tail.pop_front().expect("there is a front");
@@ -332,8 +347,10 @@ impl State {
     pub(crate) fn follow(&mut self, batch: &RecordBatch, now: Timestamp) -> Result<(), EpochsError> {
         self.epochs.note(batch.leader_epoch(), batch.base_offset())?;
         self.producers.record(batch, now);
+        self.transactions.record(batch);
         self.end = batch.next_offset();
         self.high_watermark = self.end;
+        self.transactions.settle(self.end);
         Ok(())
     }
 }
@@ -410,8 +427,16 @@ impl PartitionLog for Handle {
         Bounds { start: state.start, high_watermark: state.high_watermark, end: state.end }
     }
 
-    fn wait_past(&self, offset: Offset) -> BoxFuture<'static, ()> {
-        Box::pin(WaitPast { log: self.0.clone(), offset, place: Place::default() })
+    fn last_stable(&self) -> Offset {
+        self.0.state().readable_end(Isolation::ReadCommitted)
+    }
+
+    fn open_transaction(&self, producer_id: ProducerId) -> Option<Offset> {
+        self.0.state().transactions.open_since(producer_id)
+    }
+
+    fn wait_past(&self, offset: Offset, isolation: Isolation) -> BoxFuture<'static, ()> {
+        Box::pin(WaitPast { log: self.0.clone(), offset, isolation, place: Place::default() })
     }
 
     fn find(&self, time: Timestamp) -> Result<Option<Offset>, ReadError> {
@@ -443,6 +468,7 @@ impl PartitionLog for Handle {
 struct WaitPast {
     log: Arc<Log>,
     offset: Offset,
+    isolation: Isolation,
     place: Place<Offset>,
 }
 
@@ -450,12 +476,15 @@ impl Future for WaitPast {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Self { log, offset, place } = self.get_mut();
+        let Self { log, offset, isolation, place } = self.get_mut();
         let mut state = log.state();
-        if state.high_watermark > *offset || state.deleted || log.engine.has_ended() {
+        if state.readable_end(*isolation) > *offset || state.deleted || log.engine.has_ended() {
             return Poll::Ready(());
         }
-        state.waiters.wait(place, *offset, context.waker());
+        // What is stable moves only with what is readable at all.
+        let number = state.high_watermark.max(*offset);
+        state.waiters.leave(place);
+        state.waiters.wait(place, number, context.waker());
         Poll::Pending
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     partition::{Log, SegmentEntry, State},
     segment::Reading,
 };
-use keyway_log::{ReadError, ReadLimit, Slice};
+use keyway_log::{Isolation, ReadError, ReadLimit, Slice};
 use keyway_record::{Offset, Timestamp};
 use keyway_runtime::OpenMode;
 use std::sync::Arc;
@@ -18,7 +18,16 @@ enum Step {
 impl Log {
     /// As [`keyway_log::PartitionLog::read`].
     pub(crate) fn read(&self, from: Offset, limit: ReadLimit) -> Result<Slice, ReadError> {
-        let mut slice = Slice { pieces: Vec::new(), next: from };
+        let mut slice = self.read_batches(from, limit)?;
+        if limit.isolation == Isolation::ReadCommitted {
+            // What lies before the last stable offset is decided for good, so a second look at the state finds it the same.
+            slice.aborted = self.state().transactions.aborted(from, slice.next).collect();
+        }
+        Ok(slice)
+    }
+
+    fn read_batches(&self, from: Offset, limit: ReadLimit) -> Result<Slice, ReadError> {
+        let mut slice = Slice { next: from, ..Slice::default() };
         loop {
             let step = self.next_step(from, limit, &mut slice)?;
             let Step::Segment { entry, until } = step else {
@@ -48,7 +57,8 @@ impl Log {
         if from < start || from > high_watermark {
             return Err(ReadError::OutOfRange { offset: from, start, high_watermark });
         }
-        if slice.next >= high_watermark {
+        let readable_end = state.readable_end(limit.isolation);
+        if slice.next >= readable_end {
             return Ok(Step::Done);
         }
         if state.tail.front().is_some_and(|front| front.base_offset() <= slice.next) {
@@ -60,7 +70,7 @@ impl Log {
             Some(entry) if entry.segment.base <= slice.next.max(state.compacted) => {
                 // Of what was compacted, nothing may be left before it.
                 slice.next = slice.next.max(entry.segment.base);
-                Ok(Step::Segment { entry: entry.clone(), until: entry.next.min(high_watermark) })
+                Ok(Step::Segment { entry: entry.clone(), until: entry.next.min(readable_end) })
             }
             None if slice.next < state.compacted => {
                 slice.next = state.compacted;
@@ -126,10 +136,11 @@ impl State {
     /// Adds batches from memory, from `slice.next` on.
     fn read_tail(&self, limit: ReadLimit, slice: &mut Slice) {
         let mut bytes_left = limit.bytes_max.saturating_sub(slice.len());
+        let end = self.readable_end(limit.isolation);
         let first = self.tail.partition_point(|batch| batch.next_offset() <= slice.next);
         for batch in self.tail.iter().skip(first) {
             let len = batch.bytes().len();
-            let readable = batch.next_offset() <= self.high_watermark;
+            let readable = batch.next_offset() <= end;
             if !readable || (len > bytes_left && !slice.is_empty()) {
                 break;
             }

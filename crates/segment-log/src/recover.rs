@@ -16,14 +16,12 @@ use crate::{
     },
     write_behind::Pass,
 };
-use keyway_log::{
-    epochs::{EpochStart, EpochsError},
-    producers::ProducerStates,
-};
+use keyway_log::{epochs::EpochStart, producers::ProducerStates, transactions::Transactions};
 use keyway_record::{LeaderEpoch, Offset, RecordBatch, Timestamp, TopicPartition};
 use keyway_runtime::{Disk, FolderLock, LOCK_FILE, OpenMode, World};
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -185,7 +183,7 @@ impl Recovery {
             let mut state = log.state();
             let end = state.end;
             let noted = state.epochs.note(leader_epoch, end);
-            noted.map_err(|error| bad_epochs(&self.engine, &log.partition, error))?;
+            noted.map_err(|error| contradiction(&self.engine, &log.partition, "epochs", error))?;
         }
         Ok(())
     }
@@ -292,8 +290,9 @@ impl Recovery {
     }
 }
 
-fn bad_epochs(engine: &Engine, partition: &TopicPartition, error: EpochsError) -> OpenError {
-    let reason = format!("the epochs of {partition}: {error}");
+/// What the manifest says of a partition cannot be.
+fn contradiction(engine: &Engine, partition: &TopicPartition, what: &str, error: impl Display) -> OpenError {
+    let reason = format!("the manifest's {what} of {partition}: {error}");
     OpenError::Corrupt { path: engine.folder.clone(), position: 0, reason }
 }
 
@@ -304,12 +303,15 @@ fn restore(engine: &Arc<Engine>, stored: &PartitionState) -> Result<Arc<Log>, Op
     } else {
         ProducerStates::decode(&stored.producers, expiration_ms)
     };
-    let producers = producers.map_err(|error| OpenError::Corrupt {
-        path: engine.folder.clone(),
-        position: 0,
-        reason: format!("the manifest's producers of {}: {error}", stored.partition),
-    })?;
-    let log = Log::new(stored.log, stored.partition.clone(), engine.clone(), producers);
+    let partition = &stored.partition;
+    let producers = producers.map_err(|error| contradiction(engine, partition, "producers", error))?;
+    let transactions = if stored.transactions.is_empty() {
+        Transactions::default()
+    } else {
+        Transactions::decode(&stored.transactions)
+            .map_err(|error| contradiction(engine, partition, "transactions", error))?
+    };
+    let log = Log::new(stored.log, partition.clone(), engine.clone(), producers);
     let folder = log.folder();
     let mut state = log.state();
     state.start = stored.start;
@@ -318,9 +320,10 @@ fn restore(engine: &Arc<Engine>, stored: &PartitionState) -> Result<Arc<Log>, Op
     state.written = stored.written;
     state.logged = stored.written;
     state.compacted = stored.compacted;
+    state.transactions = transactions;
     for EpochStart { epoch, start } in &stored.epochs {
         let noted = state.epochs.note(*epoch, *start);
-        noted.map_err(|error| bad_epochs(engine, &stored.partition, error))?;
+        noted.map_err(|error| contradiction(engine, partition, "epochs", error))?;
     }
     // Of what a later trim than the one here gave up, the epochs are stated still.
     state.epochs.trim(stored.start);

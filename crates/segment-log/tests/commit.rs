@@ -1,7 +1,7 @@
 //! Who waits for the write is not held up by a flush, and neither are further writes.
 
 use keyway_log::{
-    Durability, LogStore,
+    Durability, Isolation, LogStore,
     contract::{append, batch, block_on, partition},
 };
 use keyway_runtime::{Disk, File, FolderLock, OpenMode, RealDisk, World};
@@ -152,7 +152,7 @@ fn what_was_only_written_is_flushed_though_the_thread_was_asleep() {
         thread::sleep(std::time::Duration::from_millis(700));
         let appended = append(&store, log.as_ref(), &batch(1, 100, 5));
         block_on(store.wait(appended.ticket, Durability::Written)).unwrap();
-        block_on(log.wait_past(appended.last_offset));
+        block_on(log.wait_past(appended.last_offset, Isolation::ReadUncommitted));
     }
 }
 
@@ -166,7 +166,7 @@ fn what_nobody_waits_for_is_committed() {
         let log = store.create(&partition("a")).unwrap();
         for _ in 0..3 {
             let appended = append(&store, log.as_ref(), &batch(1, 100, 5));
-            block_on(log.wait_past(appended.last_offset));
+            block_on(log.wait_past(appended.last_offset, Isolation::ReadUncommitted));
         }
         assert_eq!(log.bounds().high_watermark.0, 3);
     }

@@ -202,7 +202,7 @@ fn no_flipped_bit_of_a_compacted_log_is_served() {
             let mut read = Content::new();
             let mut next = Offset::ZERO;
             while next < log.bounds().high_watermark {
-                match log.read(next, ReadLimit { bytes_max: 1 }) {
+                match log.read(next, ReadLimit::bytes(1)) {
                     Ok(slice) => {
                         for batch in slice.batches() {
                             // What protects a batch's first bytes is written when its segment is sealed.

@@ -31,7 +31,7 @@ fn read_around(
     loop {
         rounds += 1;
         assert!(rounds < 10_000, "a read moves on");
-        match log.read(next, ReadLimit { bytes_max }) {
+        match log.read(next, ReadLimit::bytes(bytes_max)) {
             Ok(slice) if slice.is_empty() => return (batches, missing),
             Ok(slice) => {
                 assert!(slice.next > next);
@@ -127,7 +127,7 @@ fn every_flipped_bit_of_a_segment_takes_one_batch_and_no_other() {
             assert_eq!(store.figures().damaged_segments, 1);
             // From wherever somebody begins, the batch at hand is the first one that is not lost.
             for from in (0..all.len()).filter(|from| *from != hit) {
-                let slice = log.read(all[from].base_offset(), ReadLimit { bytes_max: 1 }).unwrap();
+                let slice = log.read(all[from].base_offset(), ReadLimit::bytes(1)).unwrap();
                 assert_eq!(slice.batches().next().as_ref(), Some(&all[from]), "bit {bit}");
             }
             drop((log, store));

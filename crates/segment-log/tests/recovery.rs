@@ -10,7 +10,7 @@ use crash::{
     history::{self, History, Segments, folder},
 };
 use keyway_log::{
-    AppendError, Durability, LogStore, ReadError, ReadLimit, Ticket,
+    AppendError, Durability, Isolation, LogStore, ReadError, ReadLimit, Ticket,
     contract::{append, batch, block_on, partition, random::Random, read_all},
 };
 use keyway_record::{Offset, RecordBatch};
@@ -217,7 +217,7 @@ fn fail_and_recover(seed: u64, at: u64) -> bool {
             for target in store.list() {
                 let log = store.open(&target).unwrap();
                 assert!(matches!(log.append(&batch(1, 10, 5)), Err(AppendError::Closed)));
-                block_on(log.wait_past(Offset(i64::MAX)));
+                block_on(log.wait_past(Offset(i64::MAX), Isolation::ReadUncommitted));
             }
             block_on(store.room());
             assert!(store.close().is_err());
@@ -461,11 +461,11 @@ fn damaged_segments_are_not_served_and_left_alone() {
         disk.change(&segment, flip);
         let store = history::open(&disk).unwrap();
         let log = store.open(&partition("a")).unwrap();
-        let before = log.read(Offset(0), ReadLimit { bytes_max: 100_000 });
+        let before = log.read(Offset(0), ReadLimit::bytes(100_000));
         if let Ok(before) = before {
             assert_eq!((before.next, before.batches().count()), (Offset(3), 3), "bit {bit}");
         }
-        match log.read(Offset(3), ReadLimit { bytes_max: 100_000 }) {
+        match log.read(Offset(3), ReadLimit::bytes(100_000)) {
             Err(ReadError::Corrupt { offset, .. }) => assert_eq!(offset, Offset(3), "bit {bit}"),
             other => panic!("bit {bit}: {other:?}"),
         }

@@ -213,7 +213,7 @@ fn a_restart_reads_what_is_in_segments_only() {
         assert_eq!(read_all(log.as_ref(), Offset(from)).len(), 60 - from as usize);
         assert_eq!(log.find(keyway_record::Timestamp(from)).unwrap(), Some(Offset(from)));
     }
-    let slice = log.read(Offset(0), ReadLimit { bytes_max: 1 << 20 }).unwrap();
+    let slice = log.read(Offset(0), ReadLimit::bytes(1 << 20)).unwrap();
     assert_eq!((slice.next, slice.batches().count()), (Offset(60), 60), "one read goes over segments");
 }
 

@@ -14,7 +14,7 @@ use keyway_kafka_wire::{
     fetch::{FetchResponse, FetchableTopicResponse, PartitionData},
     messages::{FetchRequest, fetch::FetchPartition},
 };
-use keyway_log::{ReadError, ReadLimit, Slice};
+use keyway_log::{Isolation, ReadError, ReadLimit, Slice};
 use keyway_record::{ErrorCode, Offset, PartitionId, TopicId};
 use keyway_runtime::Millis;
 use std::sync::Arc;
@@ -143,7 +143,7 @@ impl Fetch {
     fn read(&mut self, place: usize) {
         let wanted = &mut self.wanted[place];
         self.bytes -= wanted.slice.len();
-        wanted.slice = Slice { pieces: Vec::new(), next: wanted.from };
+        wanted.slice = Slice { next: wanted.from, ..Slice::default() };
         let Ok(partition) = &wanted.partition else {
             self.failed = true;
             return;
@@ -209,14 +209,16 @@ impl Wanted {
             partition,
             from,
             bytes_max: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
-            slice: Slice { pieces: Vec::new(), next: from },
+            slice: Slice { next: from, ..Slice::default() },
         }
     }
 
     /// Resolves to `place` once there is a record that was not read yet.
     fn readable(&self, place: usize) -> Option<BoxFuture<'static, usize>> {
         let partition = self.partition.as_ref().ok()?;
-        Some(partition.log.wait_past(self.slice.next).map(move |()| place).boxed())
+        Some(
+            partition.log.wait_past(self.slice.next, Isolation::ReadUncommitted).map(move |()| place).boxed(),
+        )
     }
 
     fn into_data(self, committed: bool) -> PartitionData {
@@ -246,11 +248,11 @@ impl Wanted {
 }
 
 fn read(partition: &Partition, from: Offset, bytes_max: usize) -> Result<Slice, ErrorCode> {
-    match partition.log.read(from, ReadLimit { bytes_max }) {
+    match partition.log.read(from, ReadLimit::bytes(bytes_max)) {
         Ok(slice) => Ok(slice),
         // Appended and not yet durable: nothing to see, but not out of range.
         Err(ReadError::OutOfRange { start, .. }) if from >= start && from <= partition.log.bounds().end => {
-            Ok(Slice { pieces: Vec::new(), next: from })
+            Ok(Slice { next: from, ..Slice::default() })
         }
         Err(error) => Err(topic_error::of_read(partition, &error)),
     }

@@ -134,7 +134,7 @@ fn first_batch(partition: &Partition, time: Timestamp) -> Result<Option<RecordBa
 }
 
 fn batch_at(partition: &Partition, offset: Offset) -> Result<Option<RecordBatch>, ReadError> {
-    Ok(partition.log.read(offset, ReadLimit { bytes_max: 1 })?.batches().next())
+    Ok(partition.log.read(offset, ReadLimit::bytes(1))?.batches().next())
 }
 
 /// The first record from `start` on that is of `time` or later.

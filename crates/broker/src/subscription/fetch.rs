@@ -55,9 +55,9 @@ fn read_only(
     records_max: usize,
     bytes_max: usize,
 ) -> Result<Fetched, ReadError> {
-    let slice = log.read(from, ReadLimit { bytes_max })?;
+    let slice = log.read(from, ReadLimit::committed_bytes(bytes_max))?;
     let mut fetched = Fetched { base: from, end: from, arrivals: Vec::new(), payloads: Vec::new() };
-    for batch in slice.batches() {
+    for batch in slice.committed_batches() {
         if !fetched.take_batch(&batch, only, records_max) {
             return Ok(fetched);
         }
@@ -82,9 +82,6 @@ pub(super) fn read_one(log: &dyn PartitionLog, offset: Offset) -> Result<Option<
 impl Fetched {
     /// Takes the batch's records; false if they were too many and the range ends inside it.
     fn take_batch(&mut self, batch: &RecordBatch, only: Option<KeyHash>, records_max: usize) -> bool {
-        if batch.is_control() {
-            return true;
-        }
         // Every record was checked when it was produced, so this is damage that the checksum does not show.
         let walk = match records(batch, limits::DECOMPRESSED_BYTES_MAX) {
             Ok(walk) => walk,

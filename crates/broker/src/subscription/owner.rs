@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{internal_topic::InternalTopicError, node::Node, partition::Partition};
 use keyway_dispatch::{ConsumerId, Dispatcher, Input, Millis, Mode, Output, Token};
-use keyway_log::{ReadError, ReadLimit, Ticket};
+use keyway_log::{Isolation, ReadError, ReadLimit, Ticket};
 use keyway_record::Offset;
 use keyway_runtime::{BoxFuture, Clock};
 use std::{collections::BTreeMap, sync::Arc};
@@ -136,7 +136,7 @@ impl Owner {
             side_writes: SideWrites::new(),
             parked,
             idle_since: Some(clock.now()),
-            gone: Some(partition.log.wait_past(Offset(i64::MAX))),
+            gone: Some(partition.log.wait_past(Offset(i64::MAX), Isolation::ReadCommitted)),
             registered: None,
             node,
             partition,
@@ -189,7 +189,7 @@ impl Owner {
                 () = due(timer) => self.timer = None,
                 () = end_of_log(gone) => {
                     self.gone = None;
-                    let limit = ReadLimit { bytes_max: 1 };
+                    let limit = ReadLimit::bytes(1);
                     let read = self.partition.log.read(self.partition.log.bounds().high_watermark, limit);
                     self.deleted = matches!(read, Err(ReadError::Deleted));
                 }
@@ -227,7 +227,7 @@ impl Owner {
             from,
             records_max: records_max as usize,
             bytes_max: bytes_max as usize,
-            ready: self.partition.log.wait_past(from),
+            ready: self.partition.log.wait_past(from, Isolation::ReadCommitted),
         });
     }
 

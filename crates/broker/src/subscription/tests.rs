@@ -142,7 +142,7 @@ fn place(message: &StreamMessage) -> (Offset, Token) {
 fn contents(node: &Node, topic: &str) -> Vec<(String, BTreeMap<String, String>)> {
     let Some(topic) = node.topics.named(topic) else { return Vec::new() };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let slice = topic.partitions[0].log.read(Offset(0), ReadLimit { bytes_max: 1_000_000 }).expect("read");
+    let slice = topic.partitions[0].log.read(Offset(0), ReadLimit::bytes(1_000_000)).expect("read");
     let batches = slice.batches();
     let records = batches.flat_map(|batch| keyway_kafka_wire::records(&batch, 1_000_000).expect("readable"));
     let of_record = |record: Record| {

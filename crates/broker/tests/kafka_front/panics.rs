@@ -7,10 +7,10 @@ use crate::{
 use keyway_broker::Config;
 use keyway_kafka_wire::messages::Request;
 use keyway_log::{
-    AppendError, Appended, Bounds, BoxFuture, Cleaned, Durability, LogConfig, LogStore, MemoryStore,
-    PartitionLog, ReadError, ReadLimit, Slice, StoreError, Ticket, epochs::EpochEnd,
+    AppendError, Appended, Bounds, BoxFuture, Cleaned, Durability, Isolation, LogConfig, LogStore,
+    MemoryStore, PartitionLog, ReadError, ReadLimit, Slice, StoreError, Ticket, epochs::EpochEnd,
 };
-use keyway_record::{LeaderEpoch, Offset, RecordBatch, Timestamp, TopicPartition};
+use keyway_record::{LeaderEpoch, Offset, ProducerId, RecordBatch, Timestamp, TopicPartition};
 use std::sync::Arc;
 
 /// A memory log with a bug: reading from this offset on panics.
@@ -68,8 +68,8 @@ impl PartitionLog for Log {
         self.0.bounds()
     }
 
-    fn wait_past(&self, offset: Offset) -> BoxFuture<'static, ()> {
-        self.0.wait_past(offset)
+    fn wait_past(&self, offset: Offset, isolation: Isolation) -> BoxFuture<'static, ()> {
+        self.0.wait_past(offset, isolation)
     }
 
     fn find(&self, time: Timestamp) -> Result<Option<Offset>, ReadError> {
@@ -78,6 +78,14 @@ impl PartitionLog for Log {
 
     fn trim(&self, before: Offset) -> Result<Ticket, AppendError> {
         self.0.trim(before)
+    }
+
+    fn last_stable(&self) -> Offset {
+        self.0.last_stable()
+    }
+
+    fn open_transaction(&self, producer_id: ProducerId) -> Option<Offset> {
+        self.0.open_transaction(producer_id)
     }
 
     fn leader_epoch(&self) -> LeaderEpoch {

@@ -1,7 +1,7 @@
 //! What an append gives, and what it refuses.
 
 use super::{Home, batch, batch_of, block_on, durable, partition, read_all};
-use crate::{AppendError, Bounds, ReadLimit};
+use crate::{AppendError, Bounds, Isolation, ReadLimit};
 use keyway_record::{Offset, ProducerEpoch, ProducerId};
 
 /// Each batch begins where the one before ended; other partitions do not matter.
@@ -101,9 +101,9 @@ pub fn full_takes_nothing_and_room_follows(home: &Home) {
         }
     }
     assert!(refusals < 1_000_000, "room means room");
-    block_on(log.wait_past(Offset(end - 1)));
+    block_on(log.wait_past(Offset(end - 1), Isolation::ReadUncommitted));
     let (start, high_watermark, end) = (Offset(0), Offset(end), Offset(end));
     assert_eq!(log.bounds(), Bounds { start, high_watermark, end });
-    assert_eq!(log.read(Offset(0), ReadLimit { bytes_max: 0 }).unwrap().next, Offset(1));
+    assert_eq!(log.read(Offset(0), ReadLimit::bytes(0)).unwrap().next, Offset(1));
     assert_eq!(read_all(log.as_ref(), Offset(0)).len(), 2_000);
 }

@@ -90,7 +90,7 @@ pub fn the_newest_of_each_key_stays_where_it_was(home: &Home) {
     }
     assert_eq!(log.bounds().start, Offset(0));
     for from in 0..next {
-        let slice = log.read(Offset(from), crate::ReadLimit { bytes_max: 1 }).unwrap();
+        let slice = log.read(Offset(from), crate::ReadLimit::bytes(1)).unwrap();
         let batch = slice.batches().next().expect("the filler comes last and is kept");
         assert!(batch.next_offset() > Offset(from));
     }
@@ -107,7 +107,7 @@ pub fn tombstones_go_after_their_time(home: &Home) {
     store.clean(Timestamp(100)).unwrap();
     let with = [(1, "b", Some("1")), (2, "a", None), (3, "c", Some("1"))];
     assert_eq!(content(log.as_ref()), expected(&with));
-    let marked = log.read(Offset(2), crate::ReadLimit { bytes_max: 1 }).unwrap().batches().next().unwrap();
+    let marked = log.read(Offset(2), crate::ReadLimit::bytes(1)).unwrap().batches().next().unwrap();
     assert_eq!(marked.delete_horizon(), Some(Timestamp(1_100)));
     let first = records(&marked, 1 << 20).unwrap().next().unwrap().unwrap();
     assert_eq!(marked.base_timestamp().0 + first.timestamp_delta, 20, "its time is what it was");
@@ -175,7 +175,7 @@ pub fn producers_are_known_after_compaction(home: &Home) {
     store.clean(Timestamp(100)).unwrap();
     let last = BATCHES_KEPT as i64 - 1;
     assert_eq!(content(log.as_ref()), expected(&[(last + 1, "a", Some("new"))]));
-    let kept = log.read(Offset(0), crate::ReadLimit { bytes_max: 1 }).unwrap().batches().next().unwrap();
+    let kept = log.read(Offset(0), crate::ReadLimit::bytes(1)).unwrap().batches().next().unwrap();
     assert_eq!((kept.base_offset(), kept.record_count()), (Offset(last), 0));
     assert_eq!((kept.producer_id(), kept.base_sequence()), (ProducerId(9), last as i32));
     let again = append(store.as_ref(), log.as_ref(), &numbered(last as i32, "old"));
@@ -199,7 +199,7 @@ pub fn codecs_and_times_stay(home: &Home) {
     append(store.as_ref(), log.as_ref(), &keyed(&[("a", Some("w"))], 150).build());
     filler(store.as_ref(), log.as_ref(), 10);
     store.clean(Timestamp(1_000)).unwrap();
-    let kept = log.read(Offset(0), crate::ReadLimit { bytes_max: 1 }).unwrap().batches().next().unwrap();
+    let kept = log.read(Offset(0), crate::ReadLimit::bytes(1)).unwrap().batches().next().unwrap();
     assert_eq!((kept.base_offset(), kept.next_offset()), (Offset(0), Offset(3)));
     assert_eq!((kept.compression(), kept.record_count()), (Compression::Lz4, 1));
     assert_eq!(kept.max_timestamp(), Timestamp(200));

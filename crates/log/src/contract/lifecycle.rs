@@ -5,7 +5,7 @@ use crate::{AppendError, Bounds, PartitionLog, ReadError, ReadLimit, StoreError}
 use keyway_record::{Offset, PartitionId, Timestamp};
 use std::sync::Arc;
 
-const ALL: ReadLimit = ReadLimit { bytes_max: 1 << 20 };
+const ALL: ReadLimit = ReadLimit::bytes(1 << 20);
 
 /// Create, list, open, delete; and what is refused.
 pub fn partitions_come_and_go(home: &Home) {

@@ -140,7 +140,7 @@ fn check(model: &Model, log: &Arc<dyn PartitionLog>, random: &mut Random) {
     assert_eq!(log.bounds(), bounds);
     let from = model.start + random.below((model.end - model.start) as u64 + 1) as i64;
     let bytes_max = random.below(20_000) as usize;
-    let slice = log.read(Offset(from), ReadLimit { bytes_max }).unwrap();
+    let slice = log.read(Offset(from), ReadLimit::bytes(bytes_max)).unwrap();
     let mut left = bytes_max;
     let mut expected: Vec<&RecordBatch> = Vec::new();
     for batch in model.batches.iter().filter(|batch| batch.next_offset() > Offset(from)) {

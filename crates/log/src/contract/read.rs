@@ -4,7 +4,7 @@ use super::{Home, batch, durable, fill, partition, read_all};
 use crate::{Bounds, ReadError, ReadLimit};
 use keyway_record::{Offset, Timestamp};
 
-const ALL: ReadLimit = ReadLimit { bytes_max: 1 << 20 };
+const ALL: ReadLimit = ReadLimit::bytes(1 << 20);
 
 /// An offset inside a batch reads that batch and what follows.
 pub fn a_read_begins_with_the_batch_that_holds_the_offset(home: &Home) {
@@ -29,7 +29,7 @@ pub fn a_read_returns_one_batch_at_least_and_no_more_than_fit(home: &Home) {
     let log = store.create(&partition("a")).unwrap();
     fill(store.as_ref(), log.as_ref(), [1, 2, 3, 4, 5]);
     let len = read_all(log.as_ref(), Offset(0))[0].bytes().len();
-    let count = |bytes_max| log.read(Offset(1), ReadLimit { bytes_max }).unwrap().batches().count();
+    let count = |bytes_max| log.read(Offset(1), ReadLimit::bytes(bytes_max)).unwrap().batches().count();
     assert_eq!([0, 1, len, 2 * len - 1, 2 * len, 3 * len, 100 * len].map(count), [1, 1, 1, 1, 2, 3, 4]);
 }
 

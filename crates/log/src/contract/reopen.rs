@@ -113,6 +113,6 @@ pub fn trims_are_kept(home: &Home) {
         let end = Offset(life as i64 * 20 + 20);
         assert_eq!(log.bounds(), Bounds { start, high_watermark: end, end });
         assert_eq!(read_all(log.as_ref(), start).len(), 7);
-        assert!(log.read(start.plus(-1), crate::ReadLimit { bytes_max: 1 }).is_err());
+        assert!(log.read(start.plus(-1), crate::ReadLimit::bytes(1)).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! Many threads at once.
 
 use super::{Home, append, batch_of, block_on, durable, partition};
-use crate::{PartitionLog, ReadLimit};
+use crate::{Isolation, PartitionLog, ReadLimit};
 use keyway_record::{Offset, ProducerId};
 use std::{collections::BTreeMap, sync::Arc, thread};
 
@@ -39,8 +39,8 @@ fn follow(log: &Arc<dyn PartitionLog>) {
     let mut next = Offset(0);
     let mut sequences: BTreeMap<ProducerId, i32> = BTreeMap::new();
     while next < Offset(APPENDERS * i64::from(BATCHES)) {
-        block_on(log.wait_past(next));
-        let slice = log.read(next, ReadLimit { bytes_max: 2_000 }).expect("a readable offset");
+        block_on(log.wait_past(next, Isolation::ReadUncommitted));
+        let slice = log.read(next, ReadLimit::bytes(2_000)).expect("a readable offset");
         assert!(!slice.is_empty(), "what was waited for is readable");
         for batch in slice.batches() {
             assert_eq!(batch.base_offset(), next);

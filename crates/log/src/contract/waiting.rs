@@ -1,7 +1,7 @@
 //! Tickets, high watermarks and wake-ups.
 
 use super::{Home, WakeCount, batch, block_on, durable, fill, partition};
-use crate::{Durability, ReadLimit, Ticket};
+use crate::{Durability, Isolation, ReadLimit, Ticket};
 use keyway_record::Offset;
 use std::task::{Context, Poll};
 
@@ -11,7 +11,7 @@ pub fn only_durable_records_are_readable(home: &Home) {
     let log = store.create(&partition("a")).unwrap();
     for count in 1..100 {
         let appended = log.append(&batch(1, 50, 5)).unwrap();
-        let slice = log.read(Offset(0), ReadLimit { bytes_max: 1 << 20 }).unwrap();
+        let slice = log.read(Offset(0), ReadLimit::bytes(1 << 20)).unwrap();
         let bounds = log.bounds();
         assert!(slice.next <= bounds.high_watermark && bounds.high_watermark <= bounds.end);
         assert_eq!(bounds.end, Offset(count));
@@ -62,12 +62,12 @@ pub fn waiting_past_an_offset_wakes_once(home: &Home) {
     let store = home();
     let (log, other) = (store.create(&partition("a")).unwrap(), store.create(&partition("b")).unwrap());
     fill(store.as_ref(), log.as_ref(), [1]);
-    block_on(log.wait_past(Offset(0)));
+    block_on(log.wait_past(Offset(0), Isolation::ReadUncommitted));
     let (count, waker) = WakeCount::new();
     let mut context = Context::from_waker(&waker);
-    let mut second = log.wait_past(Offset(1));
-    let mut third = log.wait_past(Offset(2));
-    let mut dropped = log.wait_past(Offset(1));
+    let mut second = log.wait_past(Offset(1), Isolation::ReadUncommitted);
+    let mut third = log.wait_past(Offset(2), Isolation::ReadUncommitted);
+    let mut dropped = log.wait_past(Offset(1), Isolation::ReadUncommitted);
     for _ in 0..3 {
         assert!(second.as_mut().poll(&mut context).is_pending());
         assert!(third.as_mut().poll(&mut context).is_pending());
@@ -92,7 +92,10 @@ pub fn waiting_past_an_offset_ends_with_the_log(home: &Home) {
         (store.create(&partition("kept")).unwrap(), store.create(&partition("gone")).unwrap());
     let (count, waker) = WakeCount::new();
     let mut context = Context::from_waker(&waker);
-    let (mut on_kept, mut on_deleted) = (kept.wait_past(Offset(0)), deleted.wait_past(Offset(9)));
+    let (mut on_kept, mut on_deleted) = (
+        kept.wait_past(Offset(0), Isolation::ReadUncommitted),
+        deleted.wait_past(Offset(9), Isolation::ReadUncommitted),
+    );
     assert!(on_kept.as_mut().poll(&mut context).is_pending());
     assert!(on_deleted.as_mut().poll(&mut context).is_pending());
     store.delete(&partition("gone")).unwrap();
@@ -102,5 +105,5 @@ pub fn waiting_past_an_offset_ends_with_the_log(home: &Home) {
     store.close().unwrap();
     assert_eq!(count.wakes(), 2);
     assert!(on_kept.as_mut().poll(&mut context).is_ready());
-    block_on(kept.wait_past(Offset(0)));
+    block_on(kept.wait_past(Offset(0), Isolation::ReadUncommitted));
 }

@@ -46,9 +46,9 @@ pub(super) struct Read {
 
 /// Reads letters from `from` on, about `bytes_max` bytes of them.
 pub(super) fn read(log: &dyn PartitionLog, from: Offset, bytes_max: usize) -> Result<Read, ReadError> {
-    let slice = log.read(from, ReadLimit { bytes_max })?;
+    let slice = log.read(from, ReadLimit::bytes(bytes_max))?;
     let mut letters = Vec::new();
-    for batch in slice.batches().filter(|batch| !batch.is_control()) {
+    for batch in slice.committed_batches() {
         let walk = records(&batch, limits::DECOMPRESSED_BYTES_MAX).map_err(|error| corrupt(&batch, error))?;
         for record in walk {
             let record = record.map_err(|error| corrupt(&batch, error))?;

@@ -1,10 +1,10 @@
 //! A store in memory that refuses what goes to dead-letter topics a few times.
 
 use keyway_log::{
-    AppendError, Appended, Bounds, Cleaned, Durability, LogConfig, LogStore, MemoryStore, PartitionLog,
-    ReadError, ReadLimit, Slice, StoreError, Ticket, epochs::EpochEnd,
+    AppendError, Appended, Bounds, Cleaned, Durability, Isolation, LogConfig, LogStore, MemoryStore,
+    PartitionLog, ReadError, ReadLimit, Slice, StoreError, Ticket, epochs::EpochEnd,
 };
-use keyway_record::{LeaderEpoch, Offset, RecordBatch, Timestamp, TopicPartition};
+use keyway_record::{LeaderEpoch, Offset, ProducerId, RecordBatch, Timestamp, TopicPartition};
 use keyway_runtime::BoxFuture;
 use std::sync::{
     Arc,
@@ -103,8 +103,8 @@ impl PartitionLog for FlakyLog {
         self.inner.bounds()
     }
 
-    fn wait_past(&self, offset: Offset) -> BoxFuture<'static, ()> {
-        self.inner.wait_past(offset)
+    fn wait_past(&self, offset: Offset, isolation: Isolation) -> BoxFuture<'static, ()> {
+        self.inner.wait_past(offset, isolation)
     }
 
     fn find(&self, time: Timestamp) -> Result<Option<Offset>, ReadError> {
@@ -113,6 +113,14 @@ impl PartitionLog for FlakyLog {
 
     fn trim(&self, before: Offset) -> Result<Ticket, AppendError> {
         self.inner.trim(before)
+    }
+
+    fn last_stable(&self) -> Offset {
+        self.inner.last_stable()
+    }
+
+    fn open_transaction(&self, producer_id: ProducerId) -> Option<Offset> {
+        self.inner.open_transaction(producer_id)
     }
 
     fn leader_epoch(&self) -> LeaderEpoch {
