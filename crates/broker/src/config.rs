@@ -26,6 +26,11 @@ pub struct Config {
     pub message_bytes_max: usize,
     /// `group.initial.rebalance.delay.ms`: how long a new group waits for more members, ms; default 300.
     pub group_initial_rebalance_delay_ms: u64,
+    /// `group.consumer.session.timeout.ms`: silence after which a member of a consumer group is expelled, ms; default
+    /// 45,000.
+    pub group_consumer_session_timeout_ms: u64,
+    /// `group.consumer.heartbeat.interval.ms`: how often members of a consumer group are heard of, ms; default 5,000.
+    pub group_consumer_heartbeat_interval_ms: u64,
     /// Kafka connections at a time; default 10,000. One more is closed at once.
     pub connections_max: usize,
     /// Bytes of requests of both protocols held in memory at a time, over all connections; default 128 MiB.
@@ -50,6 +55,8 @@ impl Default for Config {
             auto_create_topics: true,
             message_bytes_max: keyway_record::limits::BATCH_BYTES_MAX,
             group_initial_rebalance_delay_ms: 300,
+            group_consumer_session_timeout_ms: 45_000,
+            group_consumer_heartbeat_interval_ms: 5_000,
             connections_max: 10_000,
             request_bytes_in_flight_max: 128 * 1024 * 1024,
             topic_defaults: BTreeMap::new(),

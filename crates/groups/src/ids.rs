@@ -125,6 +125,13 @@ impl MemberId {
         Self(id.into())
     }
 
+    /// A new id for a client that left it to the broker.
+    #[must_use]
+    pub fn generated(random: [u8; 16]) -> Self {
+        let id = Self::fresh("", random);
+        Self(id.0.trim_start_matches('-').into())
+    }
+
     /// Whether a client stated no id.
     #[must_use]
     pub fn is_empty(&self) -> bool {

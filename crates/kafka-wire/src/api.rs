@@ -43,7 +43,10 @@ pub const API_VERSIONS: &[AdvertisedApi] = &[
     row(ApiKey::CreatePartitions, 0, 3),
     row(ApiKey::DeleteGroups, 0, 2),
     row(ApiKey::IncrementalAlterConfigs, 0, 1),
+    row(ApiKey::OffsetDelete, 0, 0),
     row(ApiKey::DescribeCluster, 0, 2),
+    row(ApiKey::ConsumerGroupHeartbeat, 0, 1),
+    row(ApiKey::ConsumerGroupDescribe, 0, 1),
 ];
 
 const fn row(api: ApiKey, min: i16, max: i16) -> AdvertisedApi {

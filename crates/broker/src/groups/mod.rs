@@ -90,8 +90,13 @@ impl Groups {
         store: &Arc<dyn LogStore>,
     ) -> Result<Self, InternalTopicError> {
         let records = Arc::new(InternalTopic::open(TOPIC, world, store)?);
-        let delay_ms = i32::try_from(config.group_initial_rebalance_delay_ms).unwrap_or(i32::MAX);
-        let config = GroupConfig { initial_rebalance_delay_ms: delay_ms, ..GroupConfig::default() };
+        let ms = |ms: u64| i32::try_from(ms).unwrap_or(i32::MAX);
+        let config = GroupConfig {
+            initial_rebalance_delay_ms: ms(config.group_initial_rebalance_delay_ms),
+            consumer_session_timeout_ms: ms(config.group_consumer_session_timeout_ms),
+            consumer_heartbeat_interval_ms: ms(config.group_consumer_heartbeat_interval_ms),
+            ..GroupConfig::default()
+        };
         let mut recovery = Recovery::new();
         for (key, value) in records.entries() {
             let record = GroupRecord::decode(&key, Some(&value)).map_err(|error| records.malformed(error))?;
@@ -102,7 +107,8 @@ impl Groups {
         Ok(Self { records, config, slots: Mutex::new(parked.collect()), next_caller: AtomicU64::new(0) })
     }
 
-    /// Wakes the groups that have members, whose sessions go on, and forgets outlived offsets until the broker stops.
+    /// Wakes the groups that have members, whose sessions go on. Until the broker stops, tells groups of changed topics
+    /// and has them forget outlived offsets.
     pub(crate) async fn watch(&self, node: &Arc<Node>) {
         for id in self.ids() {
             let timed = |group: &Group| group.next_deadline().is_some();
@@ -111,13 +117,18 @@ impl Groups {
                 let _ = self.sender(node, &id, Missing::Leave);
             }
         }
+        let mut next = node.world.clock.now().plus(EXPIRE_EVERY_MS);
         loop {
-            let next = node.world.clock.now().plus(EXPIRE_EVERY_MS);
             tokio::select! {
                 biased;
                 () = node.stopping.cancelled() => return,
+                () = node.topics.changed() => {
+                    self.topics_changed().await;
+                    continue;
+                }
                 () = node.world.clock.sleep_until(next) => {}
             }
+            next = node.world.clock.now().plus(EXPIRE_EVERY_MS);
             let wall = Timestamp(node.world.clock.wall_ms());
             self.tell(node, |_| true, || Input::ExpireOffsets { wall }).await;
         }
@@ -169,6 +180,19 @@ impl Groups {
     pub(crate) async fn topic_deleted(&self, node: &Arc<Node>, topic: &TopicName) {
         let concerned = |group: &Group| group.offsets().topics().any(|(name, _)| name == topic);
         self.tell(node, concerned, || Input::TopicDeleted { topic: topic.clone() }).await;
+    }
+
+    /// Has every group that runs look at the topics. One that is parked looks when it is woken.
+    async fn topics_changed(&self) {
+        let running = |slot: &Slot| match slot {
+            Slot::Running(sender) => Some(sender.clone()),
+            Slot::Parked(_) => None,
+        };
+        let senders: Vec<_> = self.slots().values().filter_map(running).collect();
+        for sender in senders {
+            // An owner that ended has said why.
+            let _ = sender.send(Message::TopicsChanged).await;
+        }
     }
 
     /// Tells every group that runs, and of those that are parked the ones that are `concerned`.

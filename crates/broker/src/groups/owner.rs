@@ -5,7 +5,7 @@ use crate::{
     node::Node,
 };
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
-use keyway_groups::{CallerId, Group, GroupRecord, Input, Output, PersistId, Reply, State};
+use keyway_groups::{CallerId, Catalog, Group, GroupRecord, Input, Output, PersistId, Reply, State};
 use keyway_record::ErrorCode;
 use keyway_runtime::Millis;
 use std::{collections::BTreeMap, sync::Arc};
@@ -21,6 +21,8 @@ pub(super) enum Message {
     Ask { caller: CallerId, input: Input, reply: oneshot::Sender<Reply> },
     /// Nobody waits.
     Tell(Input),
+    /// There are other topics, or topics have more partitions.
+    TopicsChanged,
     /// Someone wants to look.
     Read(Box<dyn FnOnce(&Group) + Send>),
 }
@@ -29,6 +31,8 @@ pub(super) struct Owner {
     node: Arc<Node>,
     records: Arc<InternalTopic>,
     group: Group,
+    /// The topics as the group was last told.
+    catalog: Option<Arc<Catalog>>,
     inbox: mpsc::Receiver<Message>,
     callers: BTreeMap<CallerId, oneshot::Sender<Reply>>,
     /// Appends that are not durable yet, in the order in which they will be.
@@ -70,6 +74,7 @@ impl Owner {
             node,
             records,
             group,
+            catalog: None,
             inbox,
             callers: BTreeMap::new(),
             persisting: FuturesOrdered::new(),
@@ -150,14 +155,26 @@ impl Owner {
         match message {
             Message::Ask { caller, input, reply } => {
                 assert!(self.callers.insert(caller, reply).is_none(), "a caller asks once");
+                self.look_at_topics().await?;
                 self.step(input).await
             }
             Message::Tell(input) => self.step(input).await,
+            Message::TopicsChanged => self.look_at_topics().await,
             Message::Read(read) => {
                 read(&self.group);
                 Ok(())
             }
         }
+    }
+
+    /// Tells the group which topics there are, if it does not know.
+    async fn look_at_topics(&mut self) -> Result<(), InternalTopicError> {
+        let catalog = self.node.topics.catalog();
+        if self.catalog.as_ref().is_some_and(|known| Arc::ptr_eq(known, &catalog)) {
+            return Ok(());
+        }
+        self.catalog = Some(catalog.clone());
+        self.step(Input::Topics { catalog }).await
     }
 
     async fn step(&mut self, input: Input) -> Result<(), InternalTopicError> {

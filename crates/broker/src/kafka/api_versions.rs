@@ -16,6 +16,9 @@ const METADATA_VERSION_MIN: i16 = 7;
 /// `kraft.version`: the highest and finalized one.
 const KRAFT_VERSION: i16 = 1;
 
+/// `group.version`, the highest and finalized one: consumer groups by KIP-848.
+const GROUP_VERSION: i16 = 1;
+
 pub(super) fn handle(call: &Call<'_>, request: &ApiVersionsRequest) -> ApiVersionsResponse {
     let named =
         is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version);
@@ -56,6 +59,7 @@ fn supported_features(version: i16) -> Vec<SupportedFeatureKey> {
     // Java clients before KAFKA-17492 cannot read a feature that starts at 0; they ask in version 3.
     if version >= 4 {
         features.push(feature("kraft.version", 0, KRAFT_VERSION));
+        features.push(feature("group.version", 0, GROUP_VERSION));
     }
     features
 }
@@ -66,7 +70,11 @@ fn finalized_features() -> Vec<FinalizedFeatureKey> {
         min_version_level: level,
         max_version_level: level,
     };
-    vec![feature("metadata.version", METADATA_VERSION), feature("kraft.version", KRAFT_VERSION)]
+    vec![
+        feature("metadata.version", METADATA_VERSION),
+        feature("kraft.version", KRAFT_VERSION),
+        feature("group.version", GROUP_VERSION),
+    ]
 }
 
 /// Letters and digits, with `-` and `.` between them.

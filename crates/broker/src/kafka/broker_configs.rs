@@ -43,6 +43,13 @@ pub(super) fn of_broker(node: &Node) -> BTreeMap<&'static str, BrokerConfig> {
     let delays = [config, &default].map(|config| some(config.group_initial_rebalance_delay_ms));
     let [delay, default_delay] = delays;
     add("group.initial.rebalance.delay.ms", Kind::Int(0), delay, default_delay);
+    add("group.coordinator.rebalance.protocols", Kind::List(&[]), Some("classic,consumer".to_owned()), None);
+    let [session, default_session] =
+        [config, &default].map(|config| some(config.group_consumer_session_timeout_ms));
+    add("group.consumer.session.timeout.ms", Kind::Int(1), session, default_session);
+    let [interval, default_interval] =
+        [config, &default].map(|config| some(config.group_consumer_heartbeat_interval_ms));
+    add("group.consumer.heartbeat.interval.ms", Kind::Int(1), interval, default_interval);
     add("listeners", text, Some(listener), None);
     let [connections, default_connections] = [config, &default].map(|config| some(config.connections_max));
     add("max.connections", Kind::Int(0), connections, default_connections);

@@ -40,6 +40,8 @@ macro_rules! answers {
 answers! {
     AlterConfigs: AlterConfigsResponse,
     ApiVersions: ApiVersionsResponse,
+    ConsumerGroupDescribe: ConsumerGroupDescribeResponse,
+    ConsumerGroupHeartbeat: ConsumerGroupHeartbeatResponse,
     CreatePartitions: CreatePartitionsResponse,
     CreateTopics: CreateTopicsResponse,
     DeleteGroups: DeleteGroupsResponse,
@@ -58,6 +60,7 @@ answers! {
     ListOffsets: ListOffsetsResponse,
     Metadata: MetadataResponse,
     OffsetCommit: OffsetCommitResponse,
+    OffsetDelete: OffsetDeleteResponse,
     OffsetFetch: OffsetFetchResponse,
     OffsetForLeaderEpoch: OffsetForLeaderEpochResponse,
     SyncGroup: SyncGroupResponse,

@@ -1,7 +1,7 @@
 //! DescribeGroups: state and members of groups.
 
 use super::{authorized_operations, call::Call};
-use keyway_groups::{Description, Group, GroupId, MemberDescription, State};
+use keyway_groups::{Description, Group, GroupId, GroupKind, MemberDescription, State};
 use keyway_kafka_wire::messages::{DescribeGroupsRequest, DescribeGroupsResponse, describe_groups::*};
 use keyway_record::ErrorCode;
 
@@ -12,10 +12,13 @@ pub(super) async fn handle(call: &Call<'_>, request: DescribeGroupsRequest) -> D
     let mut groups = Vec::with_capacity(request.groups.len());
     for group_id in request.groups {
         let group = GroupId::from(group_id.as_str());
-        let mut described = match call.node.groups.read(&group, Group::describe).await {
-            Ok(description) => described(description),
+        // The description of a consumer group is another request's.
+        let classic = |group: &Group| (group.kind() == GroupKind::Classic).then(|| group.describe());
+        let mut described = match call.node.groups.read(&group, classic).await {
+            Ok(Some(description)) => described(description),
+            Ok(None) => missing(call.version(), &group_id, "is not a classic group"),
             Err(error) => match error.code(ErrorCode::GroupIdNotFound) {
-                ErrorCode::GroupIdNotFound => missing(call.version(), &group_id),
+                ErrorCode::GroupIdNotFound => missing(call.version(), &group_id, "does not exist"),
                 error => DescribedGroup { error_code: error.code(), ..Default::default() },
             },
         };
@@ -29,14 +32,14 @@ pub(super) async fn handle(call: &Call<'_>, request: DescribeGroupsRequest) -> D
     DescribeGroupsResponse { groups, ..Default::default() }
 }
 
-fn missing(version: i16, group: &str) -> DescribedGroup {
+fn missing(version: i16, group: &str, why: &str) -> DescribedGroup {
     let group_state = State::Dead.name().to_owned();
     if version < NOT_FOUND_FROM {
         return DescribedGroup { group_state, ..Default::default() };
     }
     DescribedGroup {
         error_code: ErrorCode::GroupIdNotFound.code(),
-        error_message: Some(format!("group {group} does not exist")),
+        error_message: Some(format!("group {group} {why}")),
         group_state,
         ..Default::default()
     }

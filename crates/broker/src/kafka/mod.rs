@@ -6,6 +6,8 @@ mod authorized_operations;
 mod broker_configs;
 mod call;
 mod config_change;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -27,6 +29,7 @@ mod list_offsets;
 mod lookup;
 mod metadata;
 mod offset_commit;
+mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
@@ -132,6 +135,11 @@ async fn answer(call: Call<'_>, mut body: Decoder) -> Reply {
         Request::LeaveGroup(request) => leave_group::handle(&call, request).await,
         Request::OffsetCommit(request) => offset_commit::handle(&call, request).await,
         Request::OffsetFetch(request) => offset_fetch::handle(&call, request).await.into(),
+        Request::OffsetDelete(request) => offset_delete::handle(&call, request).await.into(),
+        Request::ConsumerGroupHeartbeat(request) => consumer_group_heartbeat::handle(&call, request).await,
+        Request::ConsumerGroupDescribe(request) => {
+            consumer_group_describe::handle(&call, request).await.into()
+        }
         Request::DescribeGroups(request) => describe_groups::handle(&call, request).await.into(),
         Request::ListGroups(request) => list_groups::handle(&call, &request).await.into(),
         Request::DeleteGroups(request) => delete_groups::handle(&call, request).await.into(),

@@ -66,7 +66,11 @@ pub(super) async fn handle(call: &Call<'_>, request: OffsetCommitRequest) -> Ans
         Response::OffsetCommit(response)
     };
     let input = |caller| Input::Commit { caller, commit };
-    group_call::ask(call, &request.group_id, missing, ErrorCode::IllegalGeneration, input, respond).await
+    let unknown = match call.version() {
+        ..EPOCHS_FROM => ErrorCode::IllegalGeneration,
+        _ => ErrorCode::GroupIdNotFound,
+    };
+    group_call::ask(call, &request.group_id, missing, unknown, input, respond).await
 }
 
 /// Stands in the response for what the group will say; no error has this code.

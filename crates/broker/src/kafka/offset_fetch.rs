@@ -5,7 +5,7 @@ use super::{
     lookup::{self, TopicRef},
 };
 use crate::node::Node;
-use keyway_groups::{Committed, GroupId, Offsets};
+use keyway_groups::{Committed, Group, GroupId, MemberEpoch, MemberId, Offsets};
 use keyway_kafka_wire::messages::{OffsetFetchRequest, OffsetFetchResponse, offset_fetch::*};
 use keyway_record::{ErrorCode, PartitionId, TopicName};
 use std::collections::BTreeMap;
@@ -63,19 +63,18 @@ fn older_partition(partition: OffsetFetchResponsePartitions) -> OffsetFetchRespo
 
 async fn group(call: &Call<'_>, asked: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
     let group = GroupId::from(asked.group_id.as_str());
-    let offsets = match call.node.groups.read(&group, |group| group.offsets().clone()).await {
-        Ok(offsets) => offsets,
+    let member = asked.member_id.map(|id| (MemberId::from(id.as_str()), MemberEpoch(asked.member_epoch)));
+    let read = move |group: &Group| {
+        group.may_fetch(member.as_ref().map(|(id, epoch)| (id, *epoch)))?;
+        Ok(group.offsets().clone())
+    };
+    let offsets = match call.node.groups.read(&group, read).await {
+        Ok(Ok(offsets)) => offsets,
+        Ok(Err(error)) => return refused(asked.group_id, error),
         Err(error) => match error.code(ErrorCode::None) {
             // A group that never committed is no error.
             ErrorCode::None => Offsets::default(),
-            error => {
-                let error_code = error.code();
-                return OffsetFetchResponseGroup {
-                    group_id: asked.group_id,
-                    error_code,
-                    ..Default::default()
-                };
-            }
+            error => return refused(asked.group_id, error),
         },
     };
     let topics = match asked.topics {
@@ -87,6 +86,10 @@ async fn group(call: &Call<'_>, asked: OffsetFetchRequestGroup) -> OffsetFetchRe
         }
     };
     OffsetFetchResponseGroup { group_id: asked.group_id, topics, ..Default::default() }
+}
+
+fn refused(group_id: String, error: ErrorCode) -> OffsetFetchResponseGroup {
+    OffsetFetchResponseGroup { group_id, error_code: error.code(), ..Default::default() }
 }
 
 /// All that was committed in a topic. Versions with ids cannot speak of a topic that is gone.

@@ -9,14 +9,16 @@ use crate::{
     internal_topic::{InternalTopic, InternalTopicError},
     partition::Partition,
 };
+use keyway_groups::{Catalog, CatalogTopic};
 use keyway_log::{LogStore, StoreError};
 use keyway_record::{PartitionId, TopicId, TopicName, TopicPartition};
 use keyway_runtime::World;
 pub(crate) use rules::{TimeRule, TopicRules};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, RwLock},
+    sync::{Arc, OnceLock, RwLock},
 };
+use tokio::sync::Notify;
 pub(crate) use topic_record::{DispatchStrategy, TopicSettings};
 
 /// All topics.
@@ -28,10 +30,13 @@ pub(crate) struct Topics {
     map: RwLock<Map>,
     /// One creation, growth or deletion at a time; never held by readers.
     changing: tokio::sync::Mutex<()>,
+    changed: Notify,
 }
 
 #[derive(Default)]
 struct Map {
+    /// What groups see of it, made when somebody asks.
+    catalog: OnceLock<Arc<Catalog>>,
     by_name: BTreeMap<TopicName, Arc<Topic>>,
     by_id: BTreeMap<TopicId, Arc<Topic>>,
 }
@@ -121,6 +126,7 @@ impl Topics {
             config: config.clone(),
             map: RwLock::new(map),
             changing: tokio::sync::Mutex::new(()),
+            changed: Notify::new(),
         })
     }
 
@@ -132,6 +138,22 @@ impl Topics {
     /// The topic of this id.
     pub(crate) fn of_id(&self, id: TopicId) -> Option<Arc<Topic>> {
         self.read().by_id.get(&id).cloned()
+    }
+
+    /// The topics' names, ids and partition counts; the same one until one of them changes.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        let map = self.read();
+        let topic = |topic: &Arc<Topic>| {
+            let partitions = i32::try_from(topic.partitions.len()).expect("bounded by the settings");
+            (topic.name.clone(), CatalogTopic { id: topic.id, partitions })
+        };
+        let made = map.catalog.get_or_init(|| Arc::new(Catalog::new(map.by_name.values().map(topic))));
+        made.clone()
+    }
+
+    /// Returns when [`Topics::catalog`] may have changed since this last returned. One task may wait.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// All topics, sorted by name.
@@ -199,7 +221,9 @@ impl Topics {
             let mut map = self.map.write().expect("no panic while the topics are locked");
             map.by_name.remove(name);
             map.by_id.remove(&topic.id);
+            map.catalog.take();
         }
+        self.changed.notify_one();
         Ok(self.records.wait(ticket).await?)
     }
 
@@ -218,7 +242,9 @@ impl Topics {
     async fn change(&self, topic: Topic) -> Result<Arc<Topic>, TopicError> {
         let record = topic_record::encode(topic.id, topic.partitions.len() as i32, &topic.settings);
         self.records.put(vec![(topic_record::key(&topic.name), Some(record))]).await?;
-        Ok(self.map.write().expect("no panic while the topics are locked").insert(topic))
+        let topic = self.map.write().expect("no panic while the topics are locked").insert(topic);
+        self.changed.notify_one();
+        Ok(topic)
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Map> {
@@ -230,7 +256,12 @@ impl Map {
     fn insert(&mut self, topic: Topic) -> Arc<Topic> {
         topic.partitions.iter().for_each(|partition| partition.log.configure(topic.rules.log));
         let topic = Arc::new(topic);
-        self.by_name.insert(topic.name.clone(), topic.clone());
+        let before = self.by_name.insert(topic.name.clone(), topic.clone());
+        let same =
+            |before: &Topic| before.id == topic.id && before.partitions.len() == topic.partitions.len();
+        if !before.is_some_and(|before| same(&before)) {
+            self.catalog.take();
+        }
         self.by_id.insert(topic.id, topic.clone());
         topic
     }

@@ -65,6 +65,9 @@ fn error_code(response: &Response) -> i16 {
         Response::CreatePartitions(r) => r.results[0].error_code,
         Response::DeleteGroups(r) => r.results[0].error_code % 69,
         Response::AlterConfigs(r) => r.responses[0].error_code,
+        Response::OffsetDelete(r) => r.error_code,
+        Response::ConsumerGroupHeartbeat(r) => r.error_code,
+        Response::ConsumerGroupDescribe(r) => r.groups[0].error_code,
         Response::IncrementalAlterConfigs(r) => r.responses[0].error_code,
         Response::DescribeCluster(r) => r.error_code,
         other => unreachable!("{} is not advertised", other.api_key().name()),
@@ -240,6 +243,27 @@ fn request(api: ApiKey, version: i16, id: TopicId) -> Request {
             ..Default::default()
         }),
         ApiKey::DeleteGroups => Request::DeleteGroups(m::DeleteGroupsRequest { groups_names: vec![name()] }),
+        // Made by the OffsetCommit of the same loop.
+        ApiKey::OffsetDelete => Request::OffsetDelete(m::OffsetDeleteRequest {
+            group_id: "simple".to_owned(),
+            topics: vec![m::offset_delete::OffsetDeleteRequestTopic {
+                name: name(),
+                partitions: vec![m::offset_delete::OffsetDeleteRequestPartition { partition_index: 0 }],
+            }],
+        }),
+        ApiKey::ConsumerGroupHeartbeat => Request::ConsumerGroupHeartbeat(m::ConsumerGroupHeartbeatRequest {
+            group_id: "consumers".to_owned(),
+            member_id: format!("m{version}"),
+            rebalance_timeout_ms: 6_000,
+            subscribed_topic_names: Some(vec![name()]),
+            topic_partitions: Some(Vec::new()),
+            ..Default::default()
+        }),
+        // Made by the heartbeat of the same loop.
+        ApiKey::ConsumerGroupDescribe => Request::ConsumerGroupDescribe(m::ConsumerGroupDescribeRequest {
+            group_ids: vec!["consumers".to_owned()],
+            ..Default::default()
+        }),
         ApiKey::AlterConfigs => Request::AlterConfigs(m::AlterConfigsRequest {
             resources: vec![m::alter_configs::AlterConfigsResource {
                 resource_type: 2,

@@ -4,6 +4,7 @@ mod admin;
 mod bad_input;
 mod broker;
 mod client;
+mod consumer_groups;
 mod every_version;
 mod fetching;
 mod foreign;

@@ -16,7 +16,8 @@ use keyway_runtime::World;
 use keyway_segment_log::{Options, SegmentStore};
 use std::{path::Path, sync::Arc};
 
-async fn start(folder: &Path) -> TestBroker {
+/// A broker on the files of this folder.
+pub(crate) async fn start(folder: &Path) -> TestBroker {
     let store =
         SegmentStore::open(&World::real(), folder.to_owned(), Options::default()).expect("a folder of ours");
     TestBroker::on(Arc::new(store), Config::default()).await

@@ -5,7 +5,7 @@ use crate::{
     catalog::TopicIdPartition,
     consumer::{Consumers, holding::Holding},
     consumer_protocol::{ConsumerSubscription, PROTOCOL_TYPE},
-    ids::{CallerId, Generation, MemberEpoch, Millis, PersistId},
+    ids::{CallerId, Generation, MemberEpoch, MemberId, Millis, PersistId},
     message::{Commit, Output, Reply},
     stored::GroupRecord,
 };
@@ -62,6 +62,18 @@ impl Group {
         let id = self.persist(records, out);
         self.hold(id, Effect::Commit(offsets));
         self.hold(id, Effect::Reply(caller, reply));
+    }
+
+    /// Whether someone may see the offsets: anyone who does not claim to be a member, and members in their epoch.
+    pub fn may_fetch(&self, member: Option<(&MemberId, MemberEpoch)>) -> Result<(), ErrorCode> {
+        let Some(consumers) = &self.consumers else { return Ok(()) };
+        let Some((id, epoch)) = member else { return Ok(()) };
+        let member = consumers.member(id).ok_or(ErrorCode::UnknownMemberId)?;
+        match member.classic {
+            _ if member.holding.epoch == epoch => Ok(()),
+            Some(_) => Err(ErrorCode::IllegalGeneration),
+            None => Err(ErrorCode::StaleMemberEpoch),
+        }
     }
 
     /// A commit is also a sign of life.

@@ -1,0 +1,96 @@
+//! ConsumerGroupDescribe: members of consumer groups, with what they have and what they are to have.
+
+use super::{authorized_operations, call::Call};
+use crate::node::Node;
+use keyway_groups::{
+    Assignment, ConsumerDescription, ConsumerMemberDescription, Group, GroupId, GroupKind, State,
+};
+use keyway_kafka_wire::messages::{
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, consumer_group_describe as wire,
+};
+use keyway_record::ErrorCode;
+
+const CLASSIC_MEMBER: i8 = 0;
+const CONSUMER_MEMBER: i8 = 1;
+
+pub(super) async fn handle(
+    call: &Call<'_>,
+    request: ConsumerGroupDescribeRequest,
+) -> ConsumerGroupDescribeResponse {
+    let mut groups = Vec::with_capacity(request.group_ids.len());
+    for group_id in request.group_ids {
+        let group = GroupId::from(group_id.as_str());
+        let mut described = match call.node.groups.read(&group, Group::describe_consumers).await {
+            Ok(Some(description)) => described(call.node, description),
+            Ok(None) => refused(ErrorCode::GroupIdNotFound, format!("{group} is not a consumer group")),
+            Err(error) => match error.code(ErrorCode::GroupIdNotFound) {
+                ErrorCode::GroupIdNotFound => {
+                    refused(ErrorCode::GroupIdNotFound, format!("group {group} does not exist"))
+                }
+                error => refused(error, format!("group {group} is not available")),
+            },
+        };
+        described.group_id = group_id;
+        described.authorized_operations = match request.include_authorized_operations {
+            true => authorized_operations::GROUP,
+            false => authorized_operations::NOT_ASKED,
+        };
+        groups.push(described);
+    }
+    ConsumerGroupDescribeResponse { groups, ..Default::default() }
+}
+
+fn refused(error: ErrorCode, message: String) -> wire::DescribedGroup {
+    wire::DescribedGroup {
+        error_code: error.code(),
+        error_message: Some(message),
+        group_state: State::Dead.name().to_owned(),
+        ..Default::default()
+    }
+}
+
+fn described(node: &Node, group: ConsumerDescription) -> wire::DescribedGroup {
+    wire::DescribedGroup {
+        group_state: group.state.name().to_owned(),
+        group_epoch: group.epoch.0,
+        assignment_epoch: group.epoch.0,
+        assignor_name: group.assignor.name().to_owned(),
+        members: group.members.into_iter().map(|one| member(node, one)).collect(),
+        ..Default::default()
+    }
+}
+
+fn member(node: &Node, member: ConsumerMemberDescription) -> wire::Member {
+    wire::Member {
+        member_id: member.member_id.as_str().to_owned(),
+        instance_id: member.instance_id.map(|id| id.as_str().to_owned()),
+        rack_id: member.rack_id.map(|id| id.as_ref().to_owned()),
+        member_epoch: member.epoch.0,
+        client_id: member.client_id.as_ref().to_owned(),
+        client_host: member.client_host.as_ref().to_owned(),
+        subscribed_topic_names: member.topic_names.iter().map(|name| name.as_ref().to_owned()).collect(),
+        subscribed_topic_regex: member.topic_pattern.map(|text| text.as_ref().to_owned()),
+        assignment: assignment(node, &member.assignment),
+        target_assignment: assignment(node, &member.target),
+        member_type: match member.kind {
+            GroupKind::Classic => CLASSIC_MEMBER,
+            GroupKind::Consumer => CONSUMER_MEMBER,
+        },
+    }
+}
+
+/// Topics that are gone meanwhile are left out: they have no name to show.
+fn assignment(node: &Node, assignment: &Assignment) -> wire::Assignment {
+    let mut topics: Vec<wire::TopicPartitions> = Vec::new();
+    for at in assignment {
+        match topics.last_mut() {
+            Some(topic) if topic.topic_id == at.topic => topic.partitions.push(at.partition.0),
+            _ => topics.extend(node.topics.of_id(at.topic).map(|topic| wire::TopicPartitions {
+                topic_id: at.topic,
+                topic_name: topic.name.to_string(),
+                partitions: vec![at.partition.0],
+            })),
+        }
+    }
+    wire::Assignment { topic_partitions: topics }
+}
