@@ -252,6 +252,17 @@ impl Engine {
         self.discard(vec![self.inside(&log.folder())]);
     }
 
+    /// Keeps the files of segments that were given up when less was known of them.
+    pub(crate) fn keep_segments(&self, entries: &[SegmentEntry]) {
+        if self.arena().garbage.is_empty() {
+            return;
+        }
+        let files =
+            entries.iter().flat_map(|entry| [entry.segment.path.clone(), entry.segment.sidecar_path()]);
+        let kept: Vec<_> = files.map(|path| self.inside(&path)).collect();
+        self.arena().garbage.retain(|path| !kept.contains(path));
+    }
+
     fn discard(&self, garbage: Vec<String>) {
         if !garbage.is_empty() {
             self.arena().garbage.extend(garbage);

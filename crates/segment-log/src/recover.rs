@@ -212,6 +212,8 @@ impl Recovery {
                 let (freed, replaced) = log.state().follow_reference(&log, &segments, &batches, self.now)?;
                 self.engine.free(freed);
                 self.engine.discard_segments(&replaced);
+                // A trim may have given up a segment for the part of it that the manifest states.
+                self.engine.keep_segments(&log.state().segments);
                 Ok(())
             }
             Entry::Delete { .. } => {

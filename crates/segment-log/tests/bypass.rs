@@ -165,6 +165,31 @@ fn segment_files(disk: &CrashDisk, log: &dyn PartitionLog) -> usize {
     disk.paths().iter().filter(|path| is_segment(path)).count()
 }
 
+/// Replay meets the trim when it knows the segment only as the manifest states it, which is wholly before the new start.
+#[test]
+fn a_segment_that_was_trimmed_for_a_part_of_it_is_kept() {
+    let small = Options { arena_bytes_max: 64 << 10, ..options() };
+    let disk = CrashDisk::new(1);
+    let store = open(&disk, small.clone());
+    let log = store.create(&partition("a")).unwrap();
+    append(&store, log.as_ref(), &batch(3, 100, 5));
+    store.checkpoint().unwrap();
+    append(&store, log.as_ref(), &batch(5, 10_000, 5));
+    while store.step() {}
+    assert_eq!(store.stats().unwritten_bytes, 0, "the segment has it");
+    commit(&store, log.trim(Offset(5)).unwrap());
+    commit(&store, append(&store, log.as_ref(), &batch(1, LARGE, 5)).ticket);
+    drop((log, store));
+    for _ in 0..2 {
+        disk.restart(Ending::PowerCut);
+        let store = open(&disk, small.clone());
+        store.checkpoint().unwrap();
+        let log = store.open(&partition("a")).unwrap();
+        assert_eq!(log.bounds().start, Offset(5));
+        assert_eq!(read_all(log.as_ref(), Offset(5)).len(), 2);
+    }
+}
+
 /// A reference to a segment that grew since the manifest must say the whole of it, though the batches before it are in the
 /// write-ahead log, and recovery may have run out of memory for them.
 #[test]
