@@ -1,6 +1,6 @@
 //! What it brings that large commits bypass the write-ahead log, and from which size on.
 //!
-//! `cargo run --release -p keyway-segment-log --example bypass -- [folder] [rounds] [seconds]` (3 and 1 if not given): writers,
+//! `cargo run --release -p keyway-segment-log --example bypass -- [folder] [rounds] [seconds] [KiB]` (3 and 1 if not given, and all sizes): writers,
 //! each with a partition of its own and 5 batches that are not yet acknowledged, for each size of batches. Every round
 //! takes each case without the bypass, with it, and as measured, in turn, in one folder, whose write-ahead log has its length by then.
 //! Printed are medians over the rounds: acknowledged MB/s including the checkpoint at the end, its ratio to that without the bypass
@@ -41,12 +41,12 @@ fn main() {
     let folder = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let mut number =
         |default: usize| arguments.next().map_or(default, |text| text.parse().expect("a number"));
-    let (rounds, seconds) = (number(3), number(1));
+    let (rounds, seconds, kib) = (number(3), number(1), number(0));
     let folder = folder.join(format!("keyway-bypass-{}", std::process::id()));
     let run_time = Duration::from_secs(seconds as u64);
     // Makes the write-ahead log as long as it gets.
     run(&folder, 4, 1 << 20, Bypass::Never, 2 * run_time);
-    for len in LENS {
+    for len in LENS.into_iter().filter(|len| kib == 0 || *len == kib << 10) {
         for writers in WRITERS {
             let mut outcomes = WAYS.map(|_| Vec::new());
             for round in 0..rounds {
@@ -132,9 +132,9 @@ fn say(len: usize, writers: usize, outcomes: &[Vec<Outcome>; 3]) {
     }
 }
 
-/// Bytes that this process has had written to storage.
+/// Bytes that this process gave to the system to write.
 fn written_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("write_bytes:"));
+    let line = text.lines().find_map(|line| line.strip_prefix("wchar:"));
     line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }

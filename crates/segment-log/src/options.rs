@@ -14,7 +14,7 @@ pub struct Options {
     /// decides, and everyone in the commit waits for all of it.
     pub commit_bytes_max: usize,
     /// What a partition has in one commit is large from here on: then its batches may go straight to its segment, and
-    /// the commit refer to them there instead of holding them. Default 128 KiB.
+    /// the commit refer to them there instead of holding them. Default 256 KiB.
     pub bypass_bytes_min: usize,
     /// Whether what is large goes that way. Default [`Bypass::WhereQuicker`].
     pub bypass: Bypass,
@@ -101,7 +101,7 @@ impl Default for Options {
             arena_bytes_max: 64 << 20,
             staging_bytes_max: 16 << 20,
             commit_bytes_max: 2 << 20,
-            bypass_bytes_min: 128 << 10,
+            bypass_bytes_min: 256 << 10,
             bypass: Bypass::WhereQuicker,
             wal_file_bytes: 16 << 20,
             checkpoint_bytes: 64 << 20,

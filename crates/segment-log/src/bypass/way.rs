@@ -24,16 +24,22 @@ pub(crate) struct Ways {
     interval: u32,
 }
 
-/// Time that a MiB takes until it is durable, us, when nothing comes between: follows less at once, and more by and by.
+/// Time that bytes took until they were durable: a mean, since a disk that is throttled takes all its time at once.
 #[derive(Clone, Copy, Default, Debug)]
-struct Cost(Option<u64>);
+struct Cost {
+    bytes: u64,
+    took_us: u64,
+}
 
 /// Commits of one trial.
-const TRIAL: u32 = 4;
+const TRIAL: u32 = 8;
 
-/// Commits between two trials, at least and at most: what trials cost stays below a hundredth in the long run.
-const INTERVAL_MIN: u32 = 16;
-const INTERVAL_MAX: u32 = 1_024;
+/// Commits between two trials, at least and at most: in the long run one of 500 is one.
+const INTERVAL_MIN: u32 = 8;
+const INTERVAL_MAX: u32 = 4_096;
+
+/// What was measured before this many bytes counts half.
+const MEMORY_BYTES: u64 = 64 << 20;
 
 /// A disk that takes less for a MiB has bandwidth to write it twice, and the second flush is not even tried.
 const QUICK_US_PER_MIB: u64 = 1_500;
@@ -63,10 +69,9 @@ impl Ways {
 
     /// Learns that a large commit of `bytes` went `way` in `took_us`.
     pub(crate) fn note(&mut self, way: Way, bytes: usize, took_us: u64) {
-        let us_per_mib = (took_us << 20) / bytes.max(1) as u64;
         match way {
-            Way::Held => self.held.note(us_per_mib),
-            Way::Bypass => self.bypass.note(us_per_mib),
+            Way::Held => self.held.note(bytes as u64, took_us),
+            Way::Bypass => self.bypass.note(bytes as u64, took_us),
         }
         if way != self.next() {
             return;
@@ -79,7 +84,7 @@ impl Ways {
             return;
         }
         self.until_trial = self.until_trial.saturating_sub(1);
-        let is_quick = self.usual == Way::Held && self.held.0.is_some_and(|held| held < QUICK_US_PER_MIB);
+        let is_quick = self.usual == Way::Held && self.held.us_per_mib() < Some(QUICK_US_PER_MIB);
         if self.until_trial == 0 && !is_quick {
             self.trial_left = TRIAL;
             // What was measured long ago says little.
@@ -92,9 +97,9 @@ impl Ways {
 
     fn decide(&mut self) {
         let before = self.usual;
-        if let (Cost(Some(held)), Cost(Some(bypass))) = (self.held, self.bypass) {
-            // What is held is written once more later.
-            self.usual = if bypass < 2 * held { Way::Bypass } else { Way::Held };
+        if let (Some(held), Some(bypass)) = (self.held.us_per_mib(), self.bypass.us_per_mib()) {
+            // What is held is written once more. Where the disk is busy, half of that shows in what commits take.
+            self.usual = if 2 * bypass < 3 * held { Way::Bypass } else { Way::Held };
         }
         self.interval =
             if self.usual == before { (2 * self.interval).min(INTERVAL_MAX) } else { INTERVAL_MIN };
@@ -103,13 +108,17 @@ impl Ways {
 }
 
 impl Cost {
-    fn note(&mut self, us_per_mib: u64) {
-        self.0 = Some(match self.0 {
-            None => us_per_mib,
-            Some(usual) if us_per_mib <= usual => us_per_mib.midpoint(usual),
-            // It may have waited for a processor.
-            Some(usual) => usual + (us_per_mib - usual).min(usual) / 16,
-        });
+    fn note(&mut self, bytes: u64, took_us: u64) {
+        self.bytes += bytes;
+        self.took_us += took_us;
+        if self.bytes > MEMORY_BYTES {
+            self.bytes /= 2;
+            self.took_us /= 2;
+        }
+    }
+
+    fn us_per_mib(self) -> Option<u64> {
+        (self.took_us << 20).checked_div(self.bytes)
     }
 }
 
@@ -128,7 +137,7 @@ mod tests {
     }
 
     const QUICK: Disk = Disk { flush_us: 100, segment_flush_us: 2_500, mib_us: 600 };
-    const CLOUD: Disk = Disk { flush_us: 700, segment_flush_us: 2_500, mib_us: 8_000 };
+    const CLOUD: Disk = Disk { flush_us: 700, segment_flush_us: 1_500, mib_us: 8_000 };
 
     impl Disk {
         fn took_us(self, way: Way, bytes: usize) -> u64 {
@@ -140,13 +149,13 @@ mod tests {
         }
     }
 
-    /// The part of `count` commits that bypasses. Every tenth takes ten times as long as it should.
+    /// The part of `count` commits that bypasses. Every tenth takes three times as long as it should.
     fn bypassing(ways: &mut Ways, disk: Disk, bytes: usize, count: u32) -> f64 {
         let mut bypassed = 0;
         for index in 0..count {
             let way = ways.next();
             bypassed += u32::from(way == Way::Bypass);
-            let late = if index % 10 == 9 { 10 } else { 1 };
+            let late = if index % 10 == 9 { 3 } else { 1 };
             ways.note(way, bytes, disk.took_us(way, bytes) * late);
         }
         f64::from(bypassed) / f64::from(count)
@@ -166,7 +175,7 @@ mod tests {
         );
         assert!(bypassing(&mut ways, CLOUD, MIB, 2_000) > 0.45, "it is noticed when the disk gets slow");
         assert!(bypassing(&mut ways, CLOUD, MIB, 20_000) > 0.98);
-        bypassing(&mut ways, QUICK, MIB, 2_000);
+        bypassing(&mut ways, QUICK, MIB, 2 * INTERVAL_MAX);
         assert!(bypassing(&mut ways, QUICK, MIB, 20_000) < 0.02, "and when it is quick again");
     }
 
