@@ -20,6 +20,7 @@ use keyway_record::{Offset, RecordBatch};
 use std::{
     io,
     sync::{Arc, atomic::Ordering},
+    task::Waker,
 };
 
 /// Writes blocks.
@@ -44,6 +45,7 @@ pub(crate) struct Flusher {
     /// In the blocks of the flush under way.
     flying: Vec<Staged>,
     ways: Ways,
+    wakers: Vec<Waker>,
     /// Scratch of [`Flusher::publish`].
     committed: Vec<(Arc<Log>, Offset)>,
 }
@@ -69,13 +71,13 @@ impl Committer {
         }
     }
 
-    /// Writes one block of what is staged; `false` if there was nothing.
-    pub(crate) fn write(&mut self, engine: &Engine) -> Result<bool, Failure> {
+    /// Writes one block of what is staged. Returns whom that wakes; `None` if there was nothing.
+    pub(crate) fn write(&mut self, engine: &Engine) -> Result<Option<Vec<Waker>>, Failure> {
         if self.failed {
-            return Ok(false);
+            return Ok(None);
         }
         let bytes_max = engine.options.commit_bytes_max;
-        let Some(ticket) = engine.staging.take(bytes_max, &mut self.taken) else { return Ok(false) };
+        let Some(ticket) = engine.staging.take(bytes_max, &mut self.taken) else { return Ok(None) };
         self.fill_block();
         self.written_bytes += self.block.file_len();
         if let Err(error) = self.wal.write(&mut self.block) {
@@ -86,8 +88,7 @@ impl Committer {
         self.written.append(&mut self.taken);
         self.written_ticket = ticket;
         engine.counters.commits.fetch_add(1, Ordering::Relaxed);
-        engine.progress.reach(ticket, Durability::Written);
-        Ok(true)
+        Ok(Some(engine.progress.reach(ticket, Durability::Written)))
     }
 
     /// Writes batches that were logged before once more, for a log that has them in no segment. They are not flushed.
@@ -174,7 +175,7 @@ impl Flusher {
         let flight = {
             let mut committer = engine.committer();
             committer.note_bypassed(bypassed);
-            committer.write(engine)?;
+            self.wakers.extend(committer.write(engine)?.into_iter().flatten());
             committer.take_flight(&mut self.flying)
         };
         let Some(Flight { flush, ticket, bytes }) = flight else { return Ok(false) };
@@ -188,9 +189,15 @@ impl Flusher {
         }
         engine.counters.committed_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.publish(engine);
-        engine.progress.reach(ticket, Durability::Durable);
+        self.wakers.append(&mut engine.progress.reach(ticket, Durability::Durable));
         engine.forget_oldest();
         Ok(true)
+    }
+
+    /// Whom the last step wakes, once the flusher is somebody else's to take: whoever wakes first takes the processor, and
+    /// would have to wait for it.
+    pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.wakers)
     }
 
     /// Flushes what was written behind everyone's back: batches that were logged before.
@@ -227,7 +234,7 @@ impl Flusher {
             self.committed.push((staged.log, next));
         }
         for (log, next) in &self.committed {
-            if log.commit(*next) {
+            if log.commit(*next, &mut self.wakers) {
                 newly_dirty.push(log.clone());
             }
         }
@@ -239,7 +246,7 @@ impl Flusher {
             let committer = engine.committer();
             (committer.wal.live_bytes(), committer.wal.wanted_file().is_some())
         };
-        let levels = engine.staging.change(|levels| {
+        let levels = engine.staging.change_waking(&mut self.wakers, |levels| {
             levels.staged -= staged_bytes;
             levels.wal = wal_bytes;
         });

@@ -139,8 +139,8 @@ impl Log {
         self.engine.segments_folder().join(crate::segment::folder_name(&self.partition, self.id))
     }
 
-    /// Moves the high watermark after a commit. `true` if the log was not known to have something to write behind.
-    pub(crate) fn commit(&self, high_watermark: Offset) -> bool {
+    /// Moves the high watermark after a commit, and adds whom that wakes to `wakers`. `true` if the log was not known to have something to write behind.
+    pub(crate) fn commit(&self, high_watermark: Offset, wakers: &mut Vec<Waker>) -> bool {
         let mut state = self.state();
         if state.deleted {
             return false;
@@ -148,11 +148,9 @@ impl Log {
         assert!(state.high_watermark <= high_watermark && high_watermark <= state.end);
         state.high_watermark = high_watermark;
         state.transactions.settle(high_watermark);
-        let wakers = state.waiters.take_below(high_watermark);
+        wakers.extend(state.waiters.take_below(high_watermark));
         let newly_dirty = !state.dirty && state.written < high_watermark;
         state.dirty |= newly_dirty;
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
         newly_dirty
     }
 

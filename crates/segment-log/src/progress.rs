@@ -32,17 +32,15 @@ struct Waiting {
 }
 
 impl Progress {
-    /// Completes everyone who waits for `ticket` or an earlier one.
-    pub(crate) fn reach(&self, ticket: Ticket, durability: Durability) {
+    /// Completes everyone who waits for `ticket` or an earlier one: they are to be woken once no lock is held.
+    pub(crate) fn reach(&self, ticket: Ticket, durability: Durability) -> Vec<Waker> {
         let mut waiting = self.waiting();
         if waiting.ended {
-            return;
+            return Vec::new();
         }
         // Writes go ahead of flushes, but each kind goes on in order.
         assert!(self.reached(durability).swap(ticket.0, Ordering::AcqRel) <= ticket.0);
-        let wakers = waiting.of(durability).take_below(Ticket(ticket.0 + 1));
-        drop(waiting);
-        wakers.into_iter().for_each(Waker::wake);
+        waiting.of(durability).take_below(Ticket(ticket.0 + 1))
     }
 
     pub(crate) fn has_reached(&self, ticket: Ticket, durability: Durability) -> bool {

@@ -223,12 +223,20 @@ impl Staging {
 
     /// Changes the levels and wakes those who wait for room if there is some now.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Levels)) -> Levels {
+        let mut wakers = Vec::new();
+        let levels = self.change_waking(&mut wakers, change);
+        wakers.into_iter().for_each(Waker::wake);
+        levels
+    }
+
+    /// As [`Staging::change`]; whoever is to be woken is added to `wakers`.
+    pub(crate) fn change_waking(&self, wakers: &mut Vec<Waker>, change: impl FnOnce(&mut Levels)) -> Levels {
         let mut queue = self.queue();
         change(&mut queue.levels);
         let levels = queue.levels;
-        let wakers = if self.bounds.leave_room(&levels) { queue.room.take_all() } else { Vec::new() };
-        drop(queue);
-        wakers.into_iter().for_each(Waker::wake);
+        if self.bounds.leave_room(&levels) {
+            wakers.append(&mut queue.room.take_all());
+        }
         levels
     }
 

@@ -5,6 +5,7 @@ use crate::{CommitBy, Drive, Failure, commit::Flusher, staging::Parked};
 use keyway_log::{Durability, Ticket};
 use std::{
     sync::{MutexGuard, atomic::Ordering},
+    task::Waker,
     time::Duration,
 };
 
@@ -20,6 +21,13 @@ const TICKS_QUIET: u32 = 100;
 /// 60 us) is small change and a blocked worker is not.
 const INLINE_FLUSH_US_MAX: u64 = 1_000;
 
+/// What it takes until a task that is woken runs. A flush that is quicker is made for others rather than left to the first
+/// of them.
+const HAND_OFF_US: u64 = 20;
+
+/// Commits that one task makes at most before it goes on with its own.
+const COMMITS_MAX: usize = 8;
+
 impl Engine {
     /// Commits one block of what is staged, after a flush that is under way. `false` if there was nothing, or the store
     /// has failed.
@@ -27,23 +35,38 @@ impl Engine {
         self.commit_with(self.flusher.lock().expect("no panic under the lock"))
     }
 
-    fn commit_with(&self, mut flusher: MutexGuard<'_, Flusher>) -> bool {
+    fn commit_with<'a>(&'a self, mut flusher: MutexGuard<'a, Flusher>) -> bool {
         if self.has_ended() {
             return false;
         }
-        let done = match flusher.step(self) {
-            Ok(done) => done,
-            Err(failure) => {
-                // Under the lock: nobody may flush after this.
-                self.fail(failure);
-                return false;
+        let mut done = false;
+        for _ in 0..COMMITS_MAX {
+            match flusher.step(self) {
+                Ok(true) => done = true,
+                Ok(false) => return done,
+                Err(failure) => {
+                    // Under the lock: nobody may flush after this.
+                    self.fail(failure);
+                    flusher.take_wakers().into_iter().for_each(Waker::wake);
+                    return false;
+                }
             }
-        };
-        drop(flusher);
-        // Who came while the flush was under way waits for the next one, which the first of them makes.
-        if done && !self.thread_commits() && (self.staging.has_staged() || self.committer().has_written()) {
-            self.progress.wake_first(Durability::Durable);
+            let wakers = flusher.take_wakers();
+            drop(flusher);
+            wakers.into_iter().for_each(Waker::wake);
+            if self.thread_commits() || !(self.staging.has_staged() || self.committer().has_written()) {
+                return done;
+            }
+            // Who came while the flush was under way waits for the next one.
+            if self.flush_us.load(Ordering::Relaxed) > HAND_OFF_US {
+                break;
+            }
+            match self.flusher.try_lock() {
+                Ok(again) => flusher = again,
+                Err(_) => return done,
+            }
         }
+        self.progress.wake_first(Durability::Durable);
         done
     }
 
@@ -58,18 +81,20 @@ impl Engine {
     }
 
     fn write_for(&self, ticket: Ticket) -> bool {
+        let mut wakers = Vec::new();
         let mut committer = self.committer();
         while !self.progress.has_reached(ticket, Durability::Written) && !self.has_ended() {
             match committer.write(self) {
-                Ok(true) => {}
-                Ok(false) => break,
+                Ok(Some(woken)) => wakers.extend(woken),
+                Ok(None) => break,
                 Err(failure) => {
-                    drop(committer);
                     self.fail(failure);
                     break;
                 }
             }
         }
+        drop(committer);
+        wakers.into_iter().for_each(Waker::wake);
         true
     }
 
