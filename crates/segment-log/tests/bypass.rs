@@ -7,10 +7,12 @@ use crash::{
     history::{folder, open_with},
 };
 use keyway_log::{
-    AppendError, Durability, LogStore, PartitionLog, Ticket,
+    AppendError, Durability, LogStore, PartitionLog, ReadLimit, Ticket,
     contract::{append, batch, partition, read_all},
 };
-use keyway_record::Offset;
+use keyway_record::{
+    Offset, Outcome, ProducerEpoch, ProducerId, Record, RecordBatch, Timestamp, batch::BatchBuilder,
+};
 use keyway_segment_log::{Bypass, Drive, DurableBy, Options, SegmentStore};
 use std::{
     path::Path,
@@ -163,6 +165,28 @@ fn segment_files(disk: &CrashDisk, log: &dyn PartitionLog) -> usize {
     assert_eq!(read_all(log, Offset(0)).len(), 3);
     let is_segment = |path: &Path| path.extension().is_some_and(|it| it == "log");
     disk.paths().iter().filter(|path| is_segment(path)).count()
+}
+
+/// A marker says in its records how a transaction ended, and replay sees no records of what bypassed.
+#[test]
+fn a_transaction_that_bypassed_ends_as_it_did() {
+    let (id, epoch, now) = (ProducerId(7), ProducerEpoch(0), Timestamp(1_000));
+    let disk = CrashDisk::new(1);
+    let store = open(&disk, options());
+    let log = store.create(&partition("a")).unwrap();
+    let mut records = BatchBuilder::new(now);
+    records.push(now, Record { value: Some(vec![7; LARGE].into()), ..Record::default() });
+    append(&store, log.as_ref(), &records.build_transactional(id, epoch, 0));
+    let marker = RecordBatch::marker(id, epoch, Outcome::Abort, 0, now);
+    commit(&store, append(&store, log.as_ref(), &marker).ticket);
+    assert!(store.stats().bypassed_bytes > LARGE as u64);
+    drop((log, store));
+    disk.restart(Ending::PowerCut);
+    let store = open(&disk, options());
+    let log = store.open(&partition("a")).unwrap();
+    assert_eq!((log.last_stable(), log.open_transaction(id)), (Offset(2), None));
+    let slice = log.read(Offset(0), ReadLimit::committed_bytes(1 << 20)).unwrap();
+    assert_eq!(slice.aborted.len(), 1);
 }
 
 /// Replay meets the trim when it knows the segment only as the manifest states it, which is wholly before the new start.

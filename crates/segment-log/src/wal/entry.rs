@@ -13,12 +13,12 @@
 //! | create | partition index i32, topic id 16 bytes, topic name UTF-8 |
 //! | delete | – |
 //! | trim | new start offset i64 |
-//! | reference | number of segments u32, then each as [`crate::manifest`] says; the headers of its batches, 61 bytes each |
+//! | reference | number of segments u32, then each as [`crate::manifest`] says; its batches: the header of each, 61 bytes, and of a control batch all |
 //! | data kept | as data: a batch that was logged before and is in no segment, because its log cannot write one |
 //!
 //! A reference stands for batches that were durable in their segments before it was written. Its segments are those that
 //! grew or began since the manifest or the log's last reference, as they are with its batches and without any later one.
-//! Read back, its batches have no records.
+//! Read back, its batches have no records, but for control batches: what these say counts without being read.
 //!
 //! All big-endian. An unknown kind is refused, never skipped: it may hold what someone was promised.
 
@@ -120,10 +120,11 @@ impl Entry {
                 out.put_i64(start.0);
             }
             Self::Reference { segments, batches, .. } => {
-                prefix(REFERENCE, 4 + segments.len() * SegmentState::LEN + batches.len() * HEADER_LEN);
+                let batches_len: usize = batches.iter().map(|batch| referred(batch).len()).sum();
+                prefix(REFERENCE, 4 + segments.len() * SegmentState::LEN + batches_len);
                 out.put_u32(u32::try_from(segments.len()).expect("few segments"));
                 segments.iter().for_each(|segment| segment.put(out));
-                batches.iter().for_each(|batch| out.put_slice(&batch.bytes()[..HEADER_LEN]));
+                batches.iter().for_each(|batch| out.put_slice(referred(batch)));
             }
         }
     }
@@ -188,15 +189,31 @@ fn take_reference(mut body: Bytes) -> Result<(Vec<SegmentState>, Vec<RecordBatch
         return Err(EntryError::Length);
     }
     let segments = (0..count).map_while(|_| SegmentState::take(&mut body)).collect();
-    let batches: Result<Vec<_>, _> = body.chunks(HEADER_LEN).map(RecordBatch::without_records).collect();
-    Ok((segments, batches?))
+    let mut batches = Vec::new();
+    while !body.is_empty() {
+        let header = body.get(..HEADER_LEN).ok_or(EntryError::Length)?;
+        let mut batch = RecordBatch::without_records(header)?;
+        if batch.is_control() {
+            batch = RecordBatch::parse_first(&body)?;
+        }
+        body.advance(referred(&batch).len());
+        batches.push(batch);
+    }
+    Ok((segments, batches))
+}
+
+/// What a reference has of a batch.
+fn referred(batch: &RecordBatch) -> &[u8] {
+    if batch.is_control() { batch.bytes() } else { &batch.bytes()[..HEADER_LEN] }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::manifest::tests::any_segment;
-    use keyway_record::{LeaderEpoch, Record, Timestamp, batch::BatchBuilder};
+    use keyway_record::{
+        LeaderEpoch, Outcome, ProducerEpoch, ProducerId, Record, Timestamp, batch::BatchBuilder,
+    };
     use proptest::prelude::*;
 
     pub(crate) fn any_batch() -> impl Strategy<Value = RecordBatch> {
@@ -213,6 +230,16 @@ pub(crate) mod tests {
         )
     }
 
+    /// As a reference gives it back.
+    fn any_referred() -> impl Strategy<Value = RecordBatch> {
+        let marker =
+            |id| RecordBatch::marker(ProducerId(id), ProducerEpoch(1), Outcome::Abort, 0, Timestamp(7));
+        prop_oneof![
+            any_batch().prop_map(|batch| RecordBatch::without_records(batch.bytes()).unwrap()),
+            (0..1i64 << 40).prop_map(marker),
+        ]
+    }
+
     pub(crate) fn any_entry() -> impl Strategy<Value = Entry> {
         let log = any::<u32>().prop_map(LogId);
         let partition = ("[a-z]{1,20}", any::<[u8; 16]>(), any::<i32>()).prop_map(|(name, id, index)| {
@@ -225,11 +252,8 @@ pub(crate) mod tests {
             (log.clone(), partition).prop_map(|(log, partition)| Entry::Create { log, partition }),
             log.clone().prop_map(|log| Entry::Delete { log }),
             (log.clone(), any::<i64>()).prop_map(|(log, start)| Entry::Trim { log, start: Offset(start) }),
-            (log, prop::collection::vec(any_segment(), 0..4), prop::collection::vec(any_batch(), 0..4))
-                .prop_map(|(log, segments, batches)| {
-                    let without = |batch: RecordBatch| RecordBatch::without_records(batch.bytes()).unwrap();
-                    Entry::Reference { log, segments, batches: batches.into_iter().map(without).collect() }
-                }),
+            (log, prop::collection::vec(any_segment(), 0..4), prop::collection::vec(any_referred(), 0..4))
+                .prop_map(|(log, segments, batches)| Entry::Reference { log, segments, batches }),
         ]
     }
 
