@@ -11,11 +11,11 @@ use crate::{node::Node, partition::Partition};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use keyway_kafka_wire::{
     ByteStr, Decoder,
-    fetch::{FetchResponse, FetchableTopicResponse, PartitionData},
+    fetch::{EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData},
     messages::{FetchRequest, fetch::FetchPartition},
 };
-use keyway_log::{Isolation, ReadError, ReadLimit, Slice};
-use keyway_record::{ErrorCode, Offset, PartitionId, TopicId};
+use keyway_log::{Isolation, ReadError, ReadLimit, Slice, epochs::EpochEnd};
+use keyway_record::{ErrorCode, LeaderEpoch, Offset, PartitionId, TopicId};
 use keyway_runtime::Millis;
 use std::sync::Arc;
 
@@ -79,7 +79,8 @@ struct Fetch {
     bytes_max: usize,
     /// Bytes in the slices of all that is wanted.
     bytes: usize,
-    failed: bool,
+    /// A partition has something to say that does not wait for records.
+    is_urgent: bool,
     committed: bool,
 }
 
@@ -93,10 +94,17 @@ struct WantedTopic {
 /// One partition and the batches read from it.
 struct Wanted {
     index: i32,
-    partition: Result<Arc<Partition>, ErrorCode>,
+    partition: Result<Arc<Partition>, Unreadable>,
     from: Offset,
     bytes_max: usize,
     slice: Slice,
+}
+
+/// Why nothing is read of a partition.
+enum Unreadable {
+    Error(ErrorCode),
+    /// The reader read records that are gone, and gets none that follow them: its log and this one part here.
+    Diverging(Arc<Partition>, EpochEnd),
 }
 
 impl Fetch {
@@ -107,7 +115,7 @@ impl Fetch {
             bytes_min: usize::try_from(request.min_bytes).unwrap_or(0),
             bytes_max: usize::try_from(request.max_bytes).unwrap_or(0).min(FETCH_BYTES_MAX),
             bytes: 0,
-            failed: false,
+            is_urgent: false,
             committed: request.isolation_level == READ_COMMITTED,
         };
         for asked in request.topics {
@@ -129,7 +137,7 @@ impl Fetch {
     }
 
     fn is_enough(&self) -> bool {
-        self.failed || self.bytes >= self.bytes_min
+        self.is_urgent || self.bytes >= self.bytes_min
     }
 
     fn read_all(&mut self) {
@@ -145,7 +153,7 @@ impl Fetch {
         self.bytes -= wanted.slice.len();
         wanted.slice = Slice { next: wanted.from, ..Slice::default() };
         let Ok(partition) = &wanted.partition else {
-            self.failed = true;
+            self.is_urgent = true;
             return;
         };
         let bytes_max = wanted.bytes_max.min(self.bytes_max.saturating_sub(self.bytes));
@@ -156,8 +164,8 @@ impl Fetch {
             Ok(slice) if self.bytes > 0 && slice.len() > bytes_max => {}
             Ok(slice) => wanted.slice = slice,
             Err(error) => {
-                wanted.partition = Err(error);
-                self.failed = true;
+                wanted.partition = Err(Unreadable::Error(error));
+                self.is_urgent = true;
             }
         }
         self.bytes += wanted.slice.len();
@@ -204,6 +212,7 @@ impl Fetch {
 impl Wanted {
     fn new(partition: Result<Arc<Partition>, ErrorCode>, asked: &FetchPartition) -> Self {
         let from = Offset(asked.fetch_offset);
+        let partition = partition.map_err(Unreadable::Error).and_then(|found| readable(found, asked));
         Self {
             index: asked.partition,
             partition,
@@ -222,9 +231,12 @@ impl Wanted {
     }
 
     fn into_data(self, committed: bool) -> PartitionData {
-        let partition = match self.partition {
-            Ok(partition) => partition,
-            Err(error) => {
+        let (partition, diverging_epoch) = match self.partition {
+            Ok(partition) => (partition, EpochEndOffset::default()),
+            Err(Unreadable::Diverging(partition, found)) => {
+                (partition, EpochEndOffset { epoch: found.epoch.0, end_offset: found.end.0 })
+            }
+            Err(Unreadable::Error(error)) => {
                 return PartitionData {
                     partition_index: self.index,
                     error_code: error.code(),
@@ -240,10 +252,26 @@ impl Wanted {
             // No transaction is ever open.
             last_stable_offset: bounds.high_watermark.0,
             log_start_offset: bounds.start.0,
+            diverging_epoch,
             aborted_transactions: committed.then(Vec::new),
             records: self.slice.pieces,
             ..Default::default()
         }
+    }
+}
+
+/// The partition, if what the reader read last is there still; it need not say in which epoch that was.
+fn readable(partition: Arc<Partition>, asked: &FetchPartition) -> Result<Arc<Partition>, Unreadable> {
+    let epoch = LeaderEpoch(asked.last_fetched_epoch);
+    if epoch < LeaderEpoch(0) {
+        return Ok(partition);
+    }
+    match partition.log.epoch_end(epoch) {
+        None => Err(Unreadable::Error(ErrorCode::OffsetOutOfRange)),
+        Some(found) if found.epoch < epoch || found.end < Offset(asked.fetch_offset) => {
+            Err(Unreadable::Diverging(partition, found))
+        }
+        Some(_) => Ok(partition),
     }
 }
 

@@ -64,7 +64,10 @@ fn find(topic: Option<&Topic>, asked: &ListOffsetsPartition, version: i16) -> Re
     let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
     topic_error::check_epoch(partition, asked.current_leader_epoch)?;
     let bounds = partition.log.bounds();
-    let at = |offset| Found { timestamp: Timestamp::NONE, offset, leader_epoch: partition.leader_epoch() };
+    let at = |offset| {
+        let leader_epoch = partition.log.epoch_of(offset).unwrap_or(LeaderEpoch(-1));
+        Found { timestamp: Timestamp::NONE, offset, leader_epoch }
+    };
     if version < version_from(asked.timestamp) {
         return Err(ErrorCode::UnsupportedVersion);
     }

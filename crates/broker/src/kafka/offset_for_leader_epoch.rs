@@ -5,7 +5,8 @@ use crate::{partition::Partition, topics::Topic};
 use keyway_kafka_wire::messages::{
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, offset_for_leader_epoch::*,
 };
-use keyway_record::{ErrorCode, PartitionId};
+use keyway_log::epochs::EpochEnd;
+use keyway_record::{ErrorCode, LeaderEpoch, PartitionId};
 
 pub(super) fn handle(call: &Call<'_>, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
     let of_topic = |asked: OffsetForLeaderTopic| {
@@ -38,10 +39,7 @@ fn answer(topic: Option<&Topic>, asked: &OffsetForLeaderPartition) -> EpochEndOf
 
 /// The newest epoch up to `epoch`, and the offset after its last record that readers see; -1 and -1 if unknown.
 fn end(partition: &Partition, epoch: i32) -> (i32, i64) {
-    // All records of this broker have one epoch: it never takes back what anyone has read.
-    if epoch == partition.leader_epoch().0 {
-        (epoch, partition.log.bounds().high_watermark.0)
-    } else {
-        (-1, -1)
-    }
+    let found = if epoch < 0 { None } else { partition.log.epoch_end(LeaderEpoch(epoch)) };
+    let seen = |found: EpochEnd| (found.epoch.0, found.end.min(partition.log.bounds().high_watermark).0);
+    found.map_or((-1, -1), seen)
 }

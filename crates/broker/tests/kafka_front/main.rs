@@ -5,6 +5,7 @@ mod bad_input;
 mod broker;
 mod client;
 mod consumer_groups;
+mod epochs;
 mod every_version;
 mod fetching;
 mod foreign;
