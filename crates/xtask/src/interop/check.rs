@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::stage::Stage;
 use super::{
     backlog, bad_input, bad_subscriptions, both_protocols, command_line, costs, crash, danube_admin,
-    failure_policy, faststream, kafka_clients, kafka_tools, key_shared,
+    failure_policy, faststream, kafka_clients, kafka_tools, key_shared, truncation,
 };
 use crate::tools::Tool::{self, ApacheKafka, ConfluentProducer, Kcat, LoopDisks, Python, Strace, Valgrind};
 
@@ -94,6 +94,7 @@ pub(crate) static ALL: &[Check] = &[
     check!("kill-loop", danube, 120, &[Python, Kcat], crash::kill_loop),
     check!("power-cut", danube, 120, &[LoopDisks], crash::power_cut),
     check!("storm", danube, 240, &[], crash::storm),
+    check!("truncation-librdkafka", danube, 120, &[Python], truncation::librdkafka),
     check!("sigterm", danube, 60, &[Python], crash::sigterm),
     check!("costs", danube, 240, &[Strace, Valgrind], costs::of_requests),
     check!("bad-input-kafka-port", kafka, 60, &[], bad_input::kafka_port),

@@ -17,6 +17,7 @@ mod kafka_tools;
 mod key_shared;
 pub(crate) mod scene;
 mod stage;
+mod truncation;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
