@@ -47,6 +47,14 @@ impl ApacheKafka {
         command
     }
 
+    /// A command that runs a program in one file, with Kafka's clients at hand.
+    pub(crate) fn source(&self, path: &Path) -> Command {
+        let mut command = Command::new("java");
+        command.arg(format!("-Dlog4j2.configurationFile={}", self.logging.display()));
+        command.arg("-cp").arg(format!("{}/*", self.jars.display())).arg(path);
+        command
+    }
+
     /// The start command of a broker whose folder was formatted.
     pub(crate) fn command(&self, data: &Path) -> Command {
         let mut command = Command::new("java");

@@ -95,6 +95,7 @@ pub(crate) static ALL: &[Check] = &[
     check!("power-cut", danube, 120, &[LoopDisks], crash::power_cut),
     check!("storm", danube, 240, &[], crash::storm),
     check!("truncation-librdkafka", danube, 120, &[Python], truncation::librdkafka),
+    check!("truncation-java", danube, 120, &[ApacheKafka], truncation::java),
     check!("sigterm", danube, 60, &[Python], crash::sigterm),
     check!("costs", danube, 240, &[Strace, Valgrind], costs::of_requests),
     check!("bad-input-kafka-port", kafka, 60, &[], bad_input::kafka_port),

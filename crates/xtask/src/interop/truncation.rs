@@ -9,12 +9,24 @@ use tokio::process::Command;
 
 use super::stage::Stage;
 use crate::broker::{Broker, DURABILITY_OS, Launch};
+use crate::workspace;
 
 const TOPIC: &str = "truncated";
 
 /// librdkafka: with `auto.offset.reset=error` it says so, else it goes back and misses nothing.
 pub(crate) async fn librdkafka(stage: &mut Stage<'_>) -> anyhow::Result<String> {
     let program = |stage: &Stage<'_>| stage.python("kafka/truncation.py", &[TOPIC]);
+    cut_under(stage, program).await
+}
+
+/// Apache Kafka's own: with `auto.offset.reset=none` it names the offset, else it goes back to there and misses nothing.
+pub(crate) async fn java(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    let program = |stage: &Stage<'_>| {
+        let source = workspace::programs().join("kafka/Truncation.java");
+        let mut command = stage.tools.apache_kafka()?.source(&source);
+        command.args([&stage.broker.kafka().to_string(), TOPIC]);
+        Ok(command)
+    };
     cut_under(stage, program).await
 }
 
