@@ -20,6 +20,7 @@ mod schemas;
 mod subscription;
 mod topics;
 mod traffic;
+mod transactions;
 mod validate;
 
 pub use config::Config;
@@ -61,6 +62,8 @@ impl Broker {
             Node::recover(config, kafka_address, world, store, stopping.clone(), tasks.clone()).await?;
         let watching = node.clone();
         tasks.spawn(async move { watching.groups.watch(&watching).await });
+        let watching = node.clone();
+        tasks.spawn(async move { watching.transactions.watch(&watching).await });
         tasks.spawn(listener::serve_kafka(node.clone(), kafka));
         tasks.spawn(node.fronts.track_future(danube::serve(node.clone(), grpc)));
         tasks.spawn(danube::admin::serve(node.clone(), admin, grpc_address));

@@ -13,6 +13,7 @@ use crate::{
     subscription::Subscriptions,
     topics::{Topic, TopicError, Topics, configs::check_defaults},
     traffic::Traffic,
+    transactions::Transactions,
 };
 use keyway_log::{AppendError, Appended, LogStore, StoreError};
 use keyway_record::RecordBatch;
@@ -32,6 +33,7 @@ pub(crate) struct Node {
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) producer_ids: ProducerIdSource,
+    pub(crate) transactions: Transactions,
     pub(crate) cluster_id: ClusterId,
     pub(crate) namespaces: Namespaces,
     pub(crate) schemas: Schemas,
@@ -97,6 +99,7 @@ impl Node {
         let topics = Topics::recover(&config, &world, &store)?;
         let groups = Groups::recover(&config, &world, &store)?;
         let producer_ids = ProducerIdSource::recover(&world, &store)?;
+        let transactions = Transactions::recover(&world, &store)?;
         let cluster_id = ClusterId::recover(&world, producer_ids.records());
         let namespaces = Namespaces::recover(producer_ids.records())?;
         let schemas = Schemas::recover(&world, &store, &topics)?;
@@ -115,6 +118,7 @@ impl Node {
             topics,
             groups,
             producer_ids,
+            transactions,
             cluster_id,
             namespaces,
             schemas,

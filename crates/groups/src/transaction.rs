@@ -114,6 +114,13 @@ impl Transaction {
         self.producer
     }
 
+    /// The producer that may use the transactional id once the transaction under way is completed.
+    #[must_use]
+    pub fn next_producer(&self) -> Producer {
+        let first = |id| Producer { id, epoch: ProducerEpoch(0) };
+        self.next_id.map_or(self.producer, first)
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn state(&self) -> State {

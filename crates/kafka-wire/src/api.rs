@@ -38,6 +38,8 @@ pub const API_VERSIONS: &[AdvertisedApi] = &[
     row(ApiKey::DeleteRecords, 0, 2),
     row(ApiKey::InitProducerId, 0, 5),
     row(ApiKey::OffsetForLeaderEpoch, 2, 4),
+    row(ApiKey::AddPartitionsToTxn, 0, 5),
+    row(ApiKey::EndTxn, 0, 5),
     row(ApiKey::DescribeConfigs, 1, 4),
     row(ApiKey::AlterConfigs, 0, 2),
     row(ApiKey::CreatePartitions, 0, 3),

@@ -19,6 +19,9 @@ const KRAFT_VERSION: i16 = 1;
 /// `group.version`, the highest and finalized one: consumer groups by KIP-848.
 const GROUP_VERSION: i16 = 1;
 
+/// `transaction.version`: from 2 on clients let a write add its partition to the transaction (KIP-890).
+const TRANSACTION_VERSION: i16 = 2;
+
 pub(super) fn handle(call: &Call<'_>, request: &ApiVersionsRequest) -> ApiVersionsResponse {
     let named =
         is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version);
@@ -28,7 +31,7 @@ pub(super) fn handle(call: &Call<'_>, request: &ApiVersionsRequest) -> ApiVersio
     ApiVersionsResponse {
         api_keys: API_VERSIONS.iter().map(api_version).collect(),
         supported_features: supported_features(call.version()),
-        // Transactions version 2 is turned on by this list. The epoch is what makes clients look at the list at all.
+        // The epoch is what makes clients look at the list.
         finalized_features_epoch: 0,
         finalized_features: finalized_features(),
         ..Default::default()
@@ -60,6 +63,7 @@ fn supported_features(version: i16) -> Vec<SupportedFeatureKey> {
     if version >= 4 {
         features.push(feature("kraft.version", 0, KRAFT_VERSION));
         features.push(feature("group.version", 0, GROUP_VERSION));
+        features.push(feature("transaction.version", 0, TRANSACTION_VERSION));
     }
     features
 }
@@ -74,6 +78,7 @@ fn finalized_features() -> Vec<FinalizedFeatureKey> {
         feature("metadata.version", METADATA_VERSION),
         feature("kraft.version", KRAFT_VERSION),
         feature("group.version", GROUP_VERSION),
+        feature("transaction.version", TRANSACTION_VERSION),
     ]
 }
 

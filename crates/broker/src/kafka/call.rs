@@ -4,6 +4,7 @@ use super::Head;
 use crate::{connection::Peer, node::Node};
 use futures_util::future::BoxFuture;
 use keyway_kafka_wire::{ByteStr, messages};
+use keyway_log::Isolation;
 use messages::Response;
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ macro_rules! answers {
 }
 
 answers! {
+    AddPartitionsToTxn: AddPartitionsToTxnResponse,
     AlterConfigs: AlterConfigsResponse,
     ApiVersions: ApiVersionsResponse,
     ConsumerGroupDescribe: ConsumerGroupDescribeResponse,
@@ -50,6 +52,7 @@ answers! {
     DescribeCluster: DescribeClusterResponse,
     DescribeConfigs: DescribeConfigsResponse,
     DescribeGroups: DescribeGroupsResponse,
+    EndTxn: EndTxnResponse,
     FindCoordinator: FindCoordinatorResponse,
     Heartbeat: HeartbeatResponse,
     IncrementalAlterConfigs: IncrementalAlterConfigsResponse,
@@ -64,4 +67,9 @@ answers! {
     OffsetFetch: OffsetFetchResponse,
     OffsetForLeaderEpoch: OffsetForLeaderEpochResponse,
     SyncGroup: SyncGroupResponse,
+}
+
+/// Kafka's number of an isolation level; those that nobody knows see no more than they should.
+pub(super) fn isolation(level: i8) -> Isolation {
+    if level == 0 { Isolation::ReadUncommitted } else { Isolation::ReadCommitted }
 }

@@ -3,7 +3,7 @@
 
 use super::{
     Head, Reply,
-    call::Call,
+    call::{Call, isolation},
     lookup::{self, TopicRef},
     topic_error,
 };
@@ -11,10 +11,10 @@ use crate::{node::Node, partition::Partition};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use keyway_kafka_wire::{
     ByteStr, Decoder,
-    fetch::{EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData},
+    fetch::{AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData},
     messages::{FetchRequest, fetch::FetchPartition},
 };
-use keyway_log::{Isolation, ReadError, ReadLimit, Slice, epochs::EpochEnd};
+use keyway_log::{Isolation, ReadError, ReadLimit, Slice, epochs::EpochEnd, transactions::Aborted};
 use keyway_record::{ErrorCode, LeaderEpoch, Offset, PartitionId, TopicId};
 use keyway_runtime::Millis;
 use std::sync::Arc;
@@ -24,8 +24,6 @@ const FETCH_BYTES_MAX: usize = 55 * 1024 * 1024;
 
 /// Longest wait for records.
 const WAIT_MS_MAX: u64 = 30_000;
-
-const READ_COMMITTED: i8 = 1;
 
 /// First version that names topics by id.
 const IDS_FROM: i16 = 13;
@@ -81,7 +79,7 @@ struct Fetch {
     bytes: usize,
     /// A partition has something to say that does not wait for records.
     is_urgent: bool,
-    committed: bool,
+    isolation: Isolation,
 }
 
 struct WantedTopic {
@@ -116,7 +114,7 @@ impl Fetch {
             bytes_max: usize::try_from(request.max_bytes).unwrap_or(0).min(FETCH_BYTES_MAX),
             bytes: 0,
             is_urgent: false,
-            committed: request.isolation_level == READ_COMMITTED,
+            isolation: isolation(request.isolation_level),
         };
         for asked in request.topics {
             let named = TopicRef::of(head.version >= IDS_FROM, &asked.topic, asked.topic_id);
@@ -160,7 +158,7 @@ impl Fetch {
         if bytes_max == 0 && self.bytes > 0 {
             return;
         }
-        match read(partition, wanted.from, bytes_max) {
+        match read(partition, wanted.from, ReadLimit { bytes_max, isolation: self.isolation }) {
             Ok(slice) if self.bytes > 0 && slice.len() > bytes_max => {}
             Ok(slice) => wanted.slice = slice,
             Err(error) => {
@@ -175,7 +173,7 @@ impl Fetch {
     async fn wait(&mut self, node: &Node, deadline: Millis) {
         let mut readable: FuturesUnordered<BoxFuture<'static, usize>> = FuturesUnordered::new();
         for place in 0..self.wanted.len() {
-            readable.extend(self.wanted[place].readable(place));
+            readable.extend(self.wanted[place].readable(place, self.isolation));
         }
         let mut timeout = node.world.clock.sleep_until(deadline);
         while !self.is_enough() {
@@ -189,7 +187,7 @@ impl Fetch {
             self.read(place);
             // A log that was closed says so by waking us with nothing new; waiting for it again would spin.
             if self.wanted[place].slice.next > before {
-                readable.extend(self.wanted[place].readable(place));
+                readable.extend(self.wanted[place].readable(place, self.isolation));
             }
         }
     }
@@ -202,7 +200,7 @@ impl Fetch {
             partitions: wanted
                 .by_ref()
                 .take(topic.partitions)
-                .map(|one| one.into_data(self.committed))
+                .map(|one| one.into_data(self.isolation))
                 .collect(),
         });
         FetchResponse { responses: responses.collect(), ..Default::default() }
@@ -223,14 +221,12 @@ impl Wanted {
     }
 
     /// Resolves to `place` once there is a record that was not read yet.
-    fn readable(&self, place: usize) -> Option<BoxFuture<'static, usize>> {
+    fn readable(&self, place: usize, isolation: Isolation) -> Option<BoxFuture<'static, usize>> {
         let partition = self.partition.as_ref().ok()?;
-        Some(
-            partition.log.wait_past(self.slice.next, Isolation::ReadUncommitted).map(move |()| place).boxed(),
-        )
+        Some(partition.log.wait_past(self.slice.next, isolation).map(move |()| place).boxed())
     }
 
-    fn into_data(self, committed: bool) -> PartitionData {
+    fn into_data(self, isolation: Isolation) -> PartitionData {
         let (partition, diverging_epoch) = match self.partition {
             Ok(partition) => (partition, EpochEndOffset::default()),
             Err(Unreadable::Diverging(partition, found)) => {
@@ -249,11 +245,11 @@ impl Wanted {
         PartitionData {
             partition_index: self.index,
             high_watermark: bounds.high_watermark.0,
-            // No transaction is ever open.
-            last_stable_offset: bounds.high_watermark.0,
+            last_stable_offset: partition.log.last_stable().0,
             log_start_offset: bounds.start.0,
             diverging_epoch,
-            aborted_transactions: committed.then(Vec::new),
+            aborted_transactions: (isolation == Isolation::ReadCommitted)
+                .then(|| self.slice.aborted.iter().map(aborted).collect()),
             records: self.slice.pieces,
             ..Default::default()
         }
@@ -275,8 +271,12 @@ fn readable(partition: Arc<Partition>, asked: &FetchPartition) -> Result<Arc<Par
     }
 }
 
-fn read(partition: &Partition, from: Offset, bytes_max: usize) -> Result<Slice, ErrorCode> {
-    match partition.log.read(from, ReadLimit::bytes(bytes_max)) {
+fn aborted(aborted: &Aborted) -> AbortedTransaction {
+    AbortedTransaction { producer_id: aborted.producer_id.0, first_offset: aborted.first.0 }
+}
+
+fn read(partition: &Partition, from: Offset, limit: ReadLimit) -> Result<Slice, ErrorCode> {
+    match partition.log.read(from, limit) {
         Ok(slice) => Ok(slice),
         // Appended and not yet durable: nothing to see, but not out of range.
         Err(ReadError::OutOfRange { start, .. }) if from >= start && from <= partition.log.bounds().end => {

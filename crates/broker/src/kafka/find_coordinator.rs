@@ -1,4 +1,4 @@
-//! FindCoordinator: this broker coordinates every group.
+//! FindCoordinator: this broker coordinates every group and every transactional id.
 
 use super::call::Call;
 use crate::node::NODE_ID;
@@ -28,29 +28,15 @@ pub(super) fn handle(call: &Call<'_>, request: FindCoordinatorRequest) -> FindCo
 }
 
 fn coordinator(call: &Call<'_>, key_type: i8) -> Coordinator {
-    let (error, message) = match key_type {
-        GROUP => {
-            let (host, port) = call.node.advertised_kafka.clone();
-            let error_message = None;
-            return Coordinator {
-                node_id: NODE_ID,
-                host,
-                port: port.into(),
-                error_message,
-                ..Default::default()
-            };
-        }
-        // Every client takes this as final and says so; most others make it try again for ever.
-        TRANSACTION => {
-            (ErrorCode::TransactionalIdAuthorizationFailed, "this broker does not offer transactions yet")
-        }
-        _ => (ErrorCode::InvalidRequest, "only groups have a coordinator here"),
-    };
-    Coordinator {
-        node_id: -1,
-        port: -1,
-        error_code: error.code(),
-        error_message: Some(message.to_owned()),
-        ..Default::default()
+    if !matches!(key_type, GROUP | TRANSACTION) {
+        return Coordinator {
+            node_id: -1,
+            port: -1,
+            error_code: ErrorCode::InvalidRequest.code(),
+            error_message: Some("groups and transactional ids have a coordinator here".to_owned()),
+            ..Default::default()
+        };
     }
+    let (host, port) = call.node.advertised_kafka.clone();
+    Coordinator { node_id: NODE_ID, host, port: port.into(), ..Default::default() }
 }

@@ -1,29 +1,54 @@
-//! InitProducerId: an id for an idempotent producer. Transactional ids are refused until there are transactions.
+//! InitProducerId: an id for an idempotent producer, or the next epoch of a transactional one.
 
 use super::{call::Call, topic_error};
+use keyway_groups::{TransactionalId, transaction::Producer};
 use keyway_kafka_wire::messages::{InitProducerIdRequest, InitProducerIdResponse};
-use keyway_record::ErrorCode;
+use keyway_record::{ErrorCode, ProducerEpoch, ProducerId};
+
+/// First version that knows that a producer was fenced.
+const FENCED_FROM: i16 = 4;
 
 pub(super) async fn handle(call: &Call<'_>, request: &InitProducerIdRequest) -> InitProducerIdResponse {
-    let refused = |error: ErrorCode| InitProducerIdResponse {
-        error_code: error.code(),
-        producer_id: -1,
-        producer_epoch: -1,
-        ..Default::default()
+    let producer = match request.transactional_id.as_deref() {
+        None => idempotent(call).await,
+        Some("") => Err(ErrorCode::InvalidRequest),
+        Some(id) => transactional(call, &id.into(), request).await,
     };
-    match request.transactional_id.as_deref() {
-        None => {}
-        Some("") => return refused(ErrorCode::InvalidRequest),
-        // Every client takes this as final and says so; most others make it try again for ever.
-        Some(_) => return refused(ErrorCode::TransactionalIdAuthorizationFailed),
-    }
-    match call.node.producer_ids.allocate().await {
-        Ok((id, epoch)) => {
+    match producer {
+        Ok(Producer { id, epoch }) => {
             InitProducerIdResponse { producer_id: id.0, producer_epoch: epoch.0, ..Default::default() }
         }
         Err(error) => {
-            topic_error::of_internal(&error);
-            refused(ErrorCode::CoordinatorNotAvailable)
+            let error = topic_error::of_fencing(error, call.version() >= FENCED_FROM);
+            InitProducerIdResponse {
+                error_code: error.code(),
+                producer_id: -1,
+                producer_epoch: -1,
+                ..Default::default()
+            }
         }
     }
+}
+
+async fn idempotent(call: &Call<'_>) -> Result<Producer, ErrorCode> {
+    let allocated = call.node.producer_ids.allocate().await;
+    allocated.map(|(id, epoch)| Producer { id, epoch }).map_err(|error| {
+        topic_error::of_internal(&error);
+        ErrorCode::CoordinatorNotAvailable
+    })
+}
+
+async fn transactional(
+    call: &Call<'_>,
+    id: &TransactionalId,
+    request: &InitProducerIdRequest,
+) -> Result<Producer, ErrorCode> {
+    let expected = match (request.producer_id, request.producer_epoch) {
+        (-1, -1) => None,
+        (id, epoch) if id >= 0 && epoch >= 0 => {
+            Some(Producer { id: ProducerId(id), epoch: ProducerEpoch(epoch) })
+        }
+        _ => return Err(ErrorCode::InvalidRequest),
+    };
+    call.node.transactions.init(call.node, id, expected, request.transaction_timeout_ms).await
 }

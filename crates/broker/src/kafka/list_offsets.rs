@@ -1,12 +1,15 @@
 //! ListOffsets: offsets by name (latest, earliest, …) and by time, exact to the record.
 
-use super::{call::Call, topic_error};
+use super::{
+    call::{Call, isolation},
+    topic_error,
+};
 use crate::{partition::Partition, topics::Topic};
 use keyway_kafka_wire::{
     messages::{ListOffsetsRequest, ListOffsetsResponse, list_offsets::*},
     records,
 };
-use keyway_log::{ReadError, ReadLimit};
+use keyway_log::{Isolation, ReadError, ReadLimit};
 use keyway_record::{ErrorCode, LeaderEpoch, Offset, PartitionId, RecordBatch, Timestamp, limits};
 
 const LATEST: i64 = -1;
@@ -31,9 +34,11 @@ impl Found {
 }
 
 pub(super) fn handle(call: &Call<'_>, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let isolation = isolation(request.isolation_level);
     let of_topic = |asked: ListOffsetsTopic| {
         let topic = call.node.topics.named(&asked.name);
-        let answer = |asked: &ListOffsetsPartition| answer(topic.as_deref(), asked, call.version());
+        let answer =
+            |asked: &ListOffsetsPartition| answer(topic.as_deref(), asked, isolation, call.version());
         ListOffsetsTopicResponse {
             partitions: asked.partitions.iter().map(answer).collect(),
             name: asked.name,
@@ -42,9 +47,14 @@ pub(super) fn handle(call: &Call<'_>, request: ListOffsetsRequest) -> ListOffset
     ListOffsetsResponse { topics: request.topics.into_iter().map(of_topic).collect(), ..Default::default() }
 }
 
-fn answer(topic: Option<&Topic>, asked: &ListOffsetsPartition, version: i16) -> ListOffsetsPartitionResponse {
+fn answer(
+    topic: Option<&Topic>,
+    asked: &ListOffsetsPartition,
+    isolation: Isolation,
+    version: i16,
+) -> ListOffsetsPartitionResponse {
     let partition_index = asked.partition_index;
-    match find(topic, asked, version) {
+    match find(topic, asked, isolation, version) {
         Ok(found) => ListOffsetsPartitionResponse {
             partition_index,
             timestamp: found.timestamp.0,
@@ -59,7 +69,12 @@ fn answer(topic: Option<&Topic>, asked: &ListOffsetsPartition, version: i16) -> 
     }
 }
 
-fn find(topic: Option<&Topic>, asked: &ListOffsetsPartition, version: i16) -> Result<Found, ErrorCode> {
+fn find(
+    topic: Option<&Topic>,
+    asked: &ListOffsetsPartition,
+    isolation: Isolation,
+    version: i16,
+) -> Result<Found, ErrorCode> {
     let partition = topic.and_then(|topic| topic.partition(PartitionId(asked.partition_index)));
     let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
     topic_error::check_epoch(partition, asked.current_leader_epoch)?;
@@ -72,6 +87,7 @@ fn find(topic: Option<&Topic>, asked: &ListOffsetsPartition, version: i16) -> Re
         return Err(ErrorCode::UnsupportedVersion);
     }
     match asked.timestamp {
+        LATEST if isolation == Isolation::ReadCommitted => Ok(at(partition.log.last_stable())),
         LATEST => Ok(at(bounds.high_watermark)),
         // No records lie anywhere else, so the local ones are all.
         EARLIEST | EARLIEST_LOCAL => Ok(at(bounds.start)),

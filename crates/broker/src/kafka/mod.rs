@@ -1,5 +1,6 @@
 //! The Kafka front: one file per API, and here the way from a frame to its answer.
 
+mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
 mod authorized_operations;
@@ -16,6 +17,7 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod group_call;
@@ -128,6 +130,8 @@ async fn answer(call: Call<'_>, mut body: Decoder) -> Reply {
         Request::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::handle(&call, request).into(),
         Request::DeleteRecords(request) => delete_records::handle(&call, request).await.into(),
         Request::InitProducerId(request) => init_producer_id::handle(&call, &request).await.into(),
+        Request::AddPartitionsToTxn(request) => add_partitions_to_txn::handle(&call, request).await.into(),
+        Request::EndTxn(request) => end_txn::handle(&call, request).await.into(),
         Request::FindCoordinator(request) => find_coordinator::handle(&call, request).into(),
         Request::JoinGroup(request) => join_group::handle(&call, request).await,
         Request::SyncGroup(request) => sync_group::handle(&call, request).await,

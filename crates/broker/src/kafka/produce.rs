@@ -9,9 +9,11 @@ use super::{
 use crate::{
     node::Node,
     topics::Topic,
+    transactions::WriteError,
     validate::{self, InvalidBatch, Rules},
 };
 use futures_util::FutureExt;
+use keyway_groups::{TransactionalId, transaction::Version};
 use keyway_kafka_wire::{
     Decoder,
     produce::{
@@ -26,6 +28,9 @@ use std::sync::Arc;
 /// First version in which zstd is allowed.
 const ZSTD_FROM: i16 = 7;
 
+/// First version in which a write adds its partition to the transaction (KIP-890).
+const IMPLICIT_FROM: i16 = 12;
+
 pub(super) async fn handle(call: &Call<'_>, mut body: Decoder) -> Reply {
     let head = call.head;
     let request = match ProduceRequest::decode(&mut body, head.version) {
@@ -34,12 +39,8 @@ pub(super) async fn handle(call: &Call<'_>, mut body: Decoder) -> Reply {
     };
     let acks = Acks::of(request.acks);
     let mut newest = None;
-    let of_request = match acks {
-        None => Some(ErrorCode::InvalidRequiredAcks),
-        Some(_) => {
-            request.transactional_id.is_some().then_some(ErrorCode::TransactionalIdAuthorizationFailed)
-        }
-    };
+    let of_request = acks.is_none().then_some(ErrorCode::InvalidRequiredAcks);
+    let transactional_id = request.transactional_id.as_deref().map(TransactionalId::from);
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for asked in request.topic_data {
         let named = TopicRef::of(head.version >= 13, &asked.name, asked.topic_id);
@@ -49,7 +50,9 @@ pub(super) async fn handle(call: &Call<'_>, mut body: Decoder) -> Reply {
             let index = data.index;
             let appended = match (of_request, &topic) {
                 (Some(error), _) | (None, &Err(error)) => Err(Refusal::of(error)),
-                (None, Ok(topic)) => append(call.node, topic, data, head.version).await,
+                (None, Ok(topic)) => {
+                    append(call.node, topic, transactional_id.as_ref(), data, head.version).await
+                }
             };
             if let Ok(placed) = &appended {
                 newest = newest.max(Some(placed.appended.ticket));
@@ -141,6 +144,7 @@ struct Placed {
 async fn append(
     node: &Node,
     topic: &Topic,
+    transactional_id: Option<&TransactionalId>,
     data: PartitionProduceData,
     version: i16,
 ) -> Result<Placed, Refusal> {
@@ -150,12 +154,35 @@ async fn append(
     let batch_bytes_max = topic.rules.batch_bytes_max;
     let rules = Rules { topic: &topic.rules, batch_bytes_max, now, zstd: version >= ZSTD_FROM };
     let batch = validate::produced_batch(data.records.unwrap_or_default(), rules)?;
-    if batch.is_transactional() {
-        return Err(Refusal::of(ErrorCode::InvalidTxnState));
-    }
-    let appended = node.append(partition, &batch).await?;
+    let appended = match (batch.is_transactional(), transactional_id) {
+        (false, _) => node.append(partition, &batch).await?,
+        (true, None) => return Err(Refusal::of(ErrorCode::InvalidTxnState)),
+        (true, Some(id)) => {
+            let rules = if version >= IMPLICIT_FROM { Version::V2 } else { Version::V1 };
+            let appended = node.transactions.append(node, id, partition, &batch, rules).await;
+            appended.map_err(|error| refused_by_transaction(error, rules))?
+        }
+    };
     let append_time = if batch.is_log_append_time() { batch.max_timestamp() } else { Timestamp::NONE };
     Ok(Placed { appended, append_time, log_start: partition.log.bounds().start })
+}
+
+/// What producers of either generation know how to go on from.
+fn refused_by_transaction(error: WriteError, rules: Version) -> Refusal {
+    match (error, rules) {
+        (WriteError::Append(error), _) => error.into(),
+        (WriteError::Transaction(ErrorCode::ProducerFenced), _) => {
+            Refusal::of(ErrorCode::InvalidProducerEpoch)
+        }
+        // The end before is under way; these clients know nothing else that they send again after.
+        (WriteError::Transaction(ErrorCode::ConcurrentTransactions), Version::V1) => {
+            Refusal::of(ErrorCode::NotEnoughReplicas)
+        }
+        (WriteError::Transaction(ErrorCode::TransactionAbortable), Version::V1) => {
+            Refusal::of(ErrorCode::InvalidTxnState)
+        }
+        (WriteError::Transaction(error), _) => Refusal::of(error),
+    }
 }
 
 fn answer(index: i32, placed: Result<Placed, Refusal>) -> PartitionProduceResponse {

@@ -45,6 +45,14 @@ pub(super) fn of_internal(error: &InternalTopicError) -> ErrorCode {
     ErrorCode::KafkaStorageError
 }
 
+/// Kafka's code for a refused step of a transaction, for a version that knows PRODUCER_FENCED or not.
+pub(super) fn of_fencing(error: ErrorCode, knows_fencing: bool) -> ErrorCode {
+    match error {
+        ErrorCode::ProducerFenced if !knows_fencing => ErrorCode::InvalidProducerEpoch,
+        error => error,
+    }
+}
+
 /// Checks the leader epoch that a client knows, -1 if it does not say.
 pub(super) fn check_epoch(partition: &Partition, known: i32) -> Result<(), ErrorCode> {
     match known {

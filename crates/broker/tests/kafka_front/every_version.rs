@@ -60,6 +60,13 @@ fn error_code(response: &Response) -> i16 {
         Response::DeleteTopics(r) => r.responses[0].error_code,
         Response::DeleteRecords(r) => r.topics[0].partitions[0].error_code,
         Response::InitProducerId(r) => r.error_code,
+        // Nobody has used the transactional id; that is all there is to say about it.
+        Response::AddPartitionsToTxn(r) => {
+            let old = r.results_by_topic_v3_and_below.first();
+            let topic = old.unwrap_or_else(|| &r.results_by_transaction[0].topic_results[0]);
+            topic.results_by_partition[0].partition_error_code % 49
+        }
+        Response::EndTxn(r) => r.error_code % 49,
         Response::OffsetForLeaderEpoch(r) => r.topics[0].partitions[0].error_code,
         Response::DescribeConfigs(r) => r.results[0].error_code,
         Response::CreatePartitions(r) => r.results[0].error_code,
@@ -218,6 +225,28 @@ fn request(api: ApiKey, version: i16, id: TopicId) -> Request {
         ApiKey::InitProducerId => {
             Request::InitProducerId(m::InitProducerIdRequest { transactional_id: None, ..Default::default() })
         }
+        ApiKey::AddPartitionsToTxn => {
+            let topic =
+                m::add_partitions_to_txn::AddPartitionsToTxnTopic { name: name(), partitions: vec![0] };
+            let transaction = m::add_partitions_to_txn::AddPartitionsToTxnTransaction {
+                transactional_id: "t".to_owned(),
+                topics: vec![topic.clone()],
+                ..Default::default()
+            };
+            Request::AddPartitionsToTxn(match version {
+                4.. => m::AddPartitionsToTxnRequest { transactions: vec![transaction], ..Default::default() },
+                _ => m::AddPartitionsToTxnRequest {
+                    v3_and_below_transactional_id: "t".to_owned(),
+                    v3_and_below_topics: vec![topic],
+                    ..Default::default()
+                },
+            })
+        }
+        ApiKey::EndTxn => Request::EndTxn(m::EndTxnRequest {
+            transactional_id: "t".to_owned(),
+            committed: true,
+            ..Default::default()
+        }),
         ApiKey::OffsetForLeaderEpoch => Request::OffsetForLeaderEpoch(m::OffsetForLeaderEpochRequest {
             topics: vec![m::offset_for_leader_epoch::OffsetForLeaderTopic {
                 topic: name(),
@@ -310,7 +339,8 @@ async fn a_too_new_api_versions_is_answered_in_version_0() {
     let response = call!(client, ApiVersions, 4, named);
     assert_eq!(response.api_keys.len(), API_VERSIONS.len());
     assert!(response.finalized_features_epoch >= 0);
-    assert!(response.finalized_features.iter().all(|feature| feature.name != "transaction.version"));
+    let transactions = response.finalized_features.iter().find(|one| one.name == "transaction.version");
+    assert_eq!(transactions.expect("it turns KIP-890 on").max_version_level, 2);
     let unnamed =
         m::ApiVersionsRequest { client_software_name: "no good".into(), client_software_version: "1".into() };
     assert_eq!(call!(client, ApiVersions, 3, unnamed).error_code, 42);

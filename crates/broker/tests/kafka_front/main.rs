@@ -15,3 +15,4 @@ mod producing;
 mod requests;
 mod restart;
 mod topic_configs;
+mod transactions;

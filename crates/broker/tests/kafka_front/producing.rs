@@ -87,19 +87,6 @@ async fn a_repeated_batch_keeps_its_first_offsets() {
 }
 
 #[tokio::test]
-async fn transactional_producers_are_told_that_there_are_no_transactions() {
-    let broker = TestBroker::start().await;
-    let mut client = broker.connect().await;
-    let request = InitProducerIdRequest { transactional_id: Some("t".to_owned()), ..Default::default() };
-    assert_eq!(call!(client, InitProducerId, 4, request).error_code, 53);
-    create_topic(&mut client, "orders", 1).await;
-    let mut request = produce("orders", 0, -1, &batch(&["x"]).build());
-    request.transactional_id = Some("t".to_owned());
-    let response = call!(client, Produce, 9, request);
-    assert_eq!(response.responses[0].partition_responses[0].error_code, 53);
-}
-
-#[tokio::test]
 async fn bad_batches_are_refused_with_kafkas_code_and_a_reason() {
     let broker = TestBroker::start().await;
     let mut client = broker.connect().await;

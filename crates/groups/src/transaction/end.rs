@@ -2,7 +2,7 @@
 
 use super::{Marker, Outcome, Producer, State, Transaction, Version};
 use crate::ids::GroupId;
-use keyway_record::{ErrorCode, ProducerEpoch, ProducerId, Timestamp, TopicPartition};
+use keyway_record::{ErrorCode, ProducerId, Timestamp, TopicPartition};
 
 /// The answer to a producer that ends its transaction.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -120,20 +120,20 @@ impl Transaction {
         if !self.partitions.is_empty() || !self.groups.is_empty() {
             return None;
         }
-        let mut after = self.step(State::Completed(outcome), now);
-        after.started = None;
-        if let Some(id) = after.next_id.take() {
-            after.producer = Producer { id, epoch: ProducerEpoch(0) };
-        }
-        Some(after)
+        let producer = self.next_producer();
+        Some(Self { producer, next_id: None, started: None, ..self.step(State::Completed(outcome), now) })
     }
 
-    /// The aborted state, if the transaction has lasted longer than its timeout.
+    /// Whether the transaction has lasted longer than its timeout.
     #[must_use]
-    pub fn timed_out(&self, fresh: Option<ProducerId>, now: Timestamp) -> Option<Self> {
-        let started = self.started.filter(|_| self.state == State::Ongoing)?;
-        let lasted_ms = now.0.saturating_sub(started.0);
-        (lasted_ms > i64::from(self.timeout_ms))
-            .then(|| self.prepared(Outcome::Abort, Version::V2, fresh, now))
+    pub fn is_timed_out(&self, now: Timestamp) -> bool {
+        let started = self.started.filter(|_| self.state == State::Ongoing);
+        started.is_some_and(|started| now.0.saturating_sub(started.0) > i64::from(self.timeout_ms))
+    }
+
+    /// The coordinator ends the transaction, and its producer has to begin anew. `fresh` as for [`Transaction::end`].
+    #[must_use]
+    pub fn give_up(&self, fresh: Option<ProducerId>, now: Timestamp) -> Self {
+        self.prepared(Outcome::Abort, Version::V2, fresh, now)
     }
 }

@@ -1,6 +1,6 @@
 //! `InitProducerId`: a producer begins, or goes on after an error, and everyone before it is fenced.
 
-use super::{Outcome, Producer, State, Transaction, Version};
+use super::{Producer, State, Transaction};
 use keyway_record::{ErrorCode, ProducerEpoch, ProducerId, Timestamp};
 
 /// What has to be made durable for a producer that begins.
@@ -30,7 +30,7 @@ impl Transaction {
         match self.state {
             State::Prepared(_) => return Err(ErrorCode::ConcurrentTransactions),
             State::Ongoing => {
-                return Ok(Init::Abort(self.prepared(Outcome::Abort, Version::V2, fresh, now)));
+                return Ok(Init::Abort(self.give_up(fresh, now)));
             }
             State::Empty | State::Completed(_) => {}
         }

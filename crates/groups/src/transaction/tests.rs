@@ -175,10 +175,10 @@ fn used_up_epochs_bring_a_new_producer_id() {
 #[test]
 fn a_transaction_that_lasts_too_long_is_aborted() {
     let transaction = ongoing(5);
-    assert_eq!(transaction.timed_out(None, at(1 + 1_000)), None);
-    let aborted = complete(transaction.timed_out(None, at(2 + 1_000)).unwrap());
+    assert!(!transaction.is_timed_out(at(1 + 1_000)) && transaction.is_timed_out(at(2 + 1_000)));
+    let aborted = complete(transaction.give_up(None, at(2 + 1_000)));
     assert_eq!((aborted.state, aborted.producer), (State::Completed(Outcome::Abort), producer(7, 6)));
-    assert_eq!(aborted.timed_out(None, at(1 << 40)), None);
+    assert!(!aborted.is_timed_out(at(1 << 40)));
     assert!(!ongoing(5).is_expired(5, at(1 << 40)), "it is in use");
     assert!(aborted.is_expired(5, at(1_007)) && !aborted.is_expired(5, at(1_006)));
 }
@@ -277,8 +277,8 @@ proptest! {
                 }
                 (8, _) => {
                     let late = at(now + i64::from(TIMEOUT_MS) * 10);
-                    if let Some(aborting) = transaction.timed_out(fresh, late) {
-                        transaction = complete(aborting);
+                    if transaction.is_timed_out(late) {
+                        transaction = complete(transaction.give_up(fresh, late));
                         if let Some(owner) = newest { given.insert(transaction.producer, owner); }
                     }
                 }

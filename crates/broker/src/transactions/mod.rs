@@ -1,0 +1,301 @@
+//! Transactions: this broker coordinates every transactional id. What must not be forgotten is in the internal topic
+//! `__transactions`; the rules are those of [`keyway_groups::transaction`].
+//!
+//! Operations of one transactional id come one after the other, under its lock. Each puts the next state into the log before
+//! what follows from it: the log keeps that order through a crash, so nothing waits for the disk but the answer. An end is
+//! thus one flush: the decision, the markers in all partitions and the completion lie behind one another.
+//!
+//! **Invariant:** a record of a transaction is appended only under the lock of a transaction that it takes part in, so no
+//! marker comes before it.
+
+mod watch;
+
+use crate::{
+    internal_topic::{InternalTopic, InternalTopicError},
+    node::Node,
+    partition::Partition,
+};
+use keyway_groups::{
+    TransactionalId,
+    transaction::{End, Init, Outcome, Producer, Transaction, Version},
+};
+use keyway_log::{AppendError, Appended, LogStore, Ticket};
+use keyway_record::{ErrorCode, ProducerId, RecordBatch, Timestamp, TopicPartition};
+use keyway_runtime::World;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex as Shared, MutexGuard as SharedGuard},
+};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// The internal topic with the transactions.
+const TOPIC: &str = "__transactions";
+
+/// Most transactional ids; a client that makes them up must not use up the memory.
+const IDS_MAX: usize = 100_000;
+
+/// Longest timeout of a transaction: Kafka's `transaction.max.timeout.ms`, 15 minutes.
+const TIMEOUT_MS_MAX: i32 = 15 * 60 * 1000;
+
+/// The epoch of the one coordinator there is.
+const COORDINATOR_EPOCH: i32 = 0;
+
+/// All transactional ids.
+pub(crate) struct Transactions {
+    records: InternalTopic,
+    slots: Shared<BTreeMap<TransactionalId, Arc<Mutex<Slot>>>>,
+}
+
+/// One transactional id.
+#[derive(Default)]
+struct Slot {
+    /// `None` if nobody has used it yet.
+    transaction: Option<Transaction>,
+    /// What to wait for before anyone is told of the state.
+    ticket: Ticket,
+}
+
+/// Why a record of a transaction was not appended.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// The transaction does not allow it.
+    Transaction(ErrorCode),
+    /// The log does not take it.
+    Append(AppendError),
+}
+
+impl Transactions {
+    /// All transactions as the store has them.
+    pub(crate) fn recover(world: &World, store: &Arc<dyn LogStore>) -> Result<Self, InternalTopicError> {
+        let records = InternalTopic::open(TOPIC, world, store)?;
+        let mut slots = BTreeMap::new();
+        for (key, value) in records.entries() {
+            let id = TransactionalId::of_record_key(&key).map_err(|error| records.malformed(error))?;
+            let transaction = Transaction::decode(&value).map_err(|error| records.malformed(error))?;
+            let slot = Slot { transaction: Some(transaction), ticket: Ticket::default() };
+            slots.insert(id, Arc::new(Mutex::new(slot)));
+        }
+        Ok(Self { records, slots: Shared::new(slots) })
+    }
+
+    /// A producer begins, or goes on as who it was; whoever had the transactional id before is fenced, and the
+    /// transaction it was in is aborted.
+    pub(crate) async fn init(
+        &self,
+        node: &Node,
+        id: &TransactionalId,
+        expected: Option<Producer>,
+        timeout_ms: i32,
+    ) -> Result<Producer, ErrorCode> {
+        if !(1..=TIMEOUT_MS_MAX).contains(&timeout_ms) {
+            return Err(ErrorCode::InvalidTransactionTimeout);
+        }
+        let slot = self.slot_or_new(id)?;
+        let mut slot = slot.lock().await;
+        loop {
+            let now = wall(node);
+            let Some(transaction) = &slot.transaction else {
+                let fresh = fresh_id(node).await?;
+                self.store(id, &mut slot, Transaction::new(fresh, timeout_ms, now)).await?;
+                break;
+            };
+            let fresh = next_id(node, transaction).await?;
+            match transaction.init(expected, timeout_ms, fresh, now)? {
+                Init::Begin(begun) => {
+                    self.store(id, &mut slot, begun).await?;
+                    break;
+                }
+                Init::Abort(aborting) => {
+                    self.store(id, &mut slot, aborting).await?;
+                    self.settle(node, id, &mut slot).await?;
+                }
+            }
+        }
+        let producer = slot.transaction.as_ref().expect("stored above").producer();
+        self.durable(slot).await?;
+        Ok(producer)
+    }
+
+    /// Partitions take part in the producer's transaction.
+    pub(crate) async fn add(
+        &self,
+        node: &Node,
+        id: &TransactionalId,
+        producer: Producer,
+        partitions: &[TopicPartition],
+    ) -> Result<(), ErrorCode> {
+        let slot = self.slot(id)?;
+        let mut slot = slot.lock().await;
+        if let Some(after) = slot.used()?.add(producer, partitions, None, wall(node))? {
+            self.store(id, &mut slot, after).await?;
+        }
+        self.durable(slot).await
+    }
+
+    /// Whether all partitions take part in the producer's transaction.
+    pub(crate) async fn verify(
+        &self,
+        id: &TransactionalId,
+        producer: Producer,
+        partitions: &[TopicPartition],
+    ) -> Result<(), ErrorCode> {
+        let slot = self.slot(id)?;
+        let slot = slot.lock().await;
+        let transaction = slot.used()?;
+        partitions.iter().try_for_each(|partition| transaction.verify(producer, partition))
+    }
+
+    /// Appends a batch of the producer's transaction. By the rules of [`Version::V2`] its partition takes part from now on.
+    pub(crate) async fn append(
+        &self,
+        node: &Node,
+        id: &TransactionalId,
+        partition: &Partition,
+        batch: &RecordBatch,
+        version: Version,
+    ) -> Result<Appended, WriteError> {
+        let producer = Producer { id: batch.producer_id(), epoch: batch.producer_epoch() };
+        let slot = self.slot(id).map_err(WriteError::Transaction)?;
+        let mut slot = slot.lock().await;
+        let transaction = slot.used().map_err(WriteError::Transaction)?;
+        match version {
+            Version::V1 => {
+                transaction.verify(producer, &partition.id).map_err(WriteError::Transaction)?;
+            }
+            Version::V2 => {
+                let added = transaction.add(producer, std::slice::from_ref(&partition.id), None, wall(node));
+                if let Some(after) = added.map_err(WriteError::Transaction)? {
+                    // It lies before the batch in the log, so whoever finds the batch finds this.
+                    self.store(id, &mut slot, after).await.map_err(WriteError::Transaction)?;
+                }
+            }
+        }
+        node.append(partition, batch).await.map_err(WriteError::Append)
+    }
+
+    /// The producer ends its transaction; the producer that it is from here on.
+    pub(crate) async fn end(
+        &self,
+        node: &Node,
+        id: &TransactionalId,
+        producer: Producer,
+        outcome: Outcome,
+        version: Version,
+    ) -> Result<Producer, ErrorCode> {
+        let slot = self.slot(id)?;
+        let mut slot = slot.lock().await;
+        let transaction = slot.used()?;
+        let fresh = next_id(node, transaction).await?;
+        let next = match transaction.end(producer, outcome, version, fresh, wall(node))? {
+            End::Already(producer) => producer,
+            End::Prepare(prepared) => {
+                let next = prepared.next_producer();
+                self.store(id, &mut slot, prepared).await?;
+                self.settle(node, id, &mut slot).await?;
+                next
+            }
+        };
+        self.durable(slot).await?;
+        Ok(next)
+    }
+
+    /// Writes the markers of a decided transaction, and completes it if all could be written. What is missing is tried
+    /// again later.
+    async fn settle(&self, node: &Node, id: &TransactionalId, slot: &mut Slot) -> Result<(), ErrorCode> {
+        let Some(mut transaction) = slot.transaction.clone() else { return Ok(()) };
+        let Some(marker) = transaction.marker() else { return Ok(()) };
+        let now = wall(node);
+        let Producer { id: producer_id, epoch } = marker.producer;
+        let batch = RecordBatch::marker(producer_id, epoch, marker.outcome, COORDINATOR_EPOCH, now);
+        for taking_part in transaction.partitions().clone() {
+            let topic = node.topics.of_id(taking_part.topic_id);
+            let partition = topic.as_ref().and_then(|topic| topic.partition(taking_part.partition));
+            let Some(partition) = partition else {
+                transaction.partition_marked(&taking_part);
+                continue;
+            };
+            match node.append(partition, &batch).await {
+                Ok(appended) => {
+                    slot.ticket = slot.ticket.max(appended.ticket);
+                    transaction.partition_marked(&taking_part);
+                }
+                Err(AppendError::Deleted) => transaction.partition_marked(&taking_part),
+                Err(error) => {
+                    tracing::warn!(transactional_id = %id, partition = %taking_part, %error, "a transaction cannot be ended in a partition; it is tried again");
+                }
+            }
+        }
+        match transaction.completed(now) {
+            Some(completed) => self.store(id, slot, completed).await,
+            None => {
+                slot.transaction = Some(transaction);
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes `after` the state; it is durable with the slot's ticket.
+    async fn store(
+        &self,
+        id: &TransactionalId,
+        slot: &mut Slot,
+        after: Transaction,
+    ) -> Result<(), ErrorCode> {
+        let ticket = self.records.put_staged(vec![(id.record_key(), Some(after.encode()))]).await;
+        slot.ticket = slot.ticket.max(ticket.map_err(|error| unavailable(&error))?);
+        slot.transaction = Some(after);
+        Ok(())
+    }
+
+    /// Returns once the state is durable; others may go on meanwhile.
+    async fn durable(&self, slot: MutexGuard<'_, Slot>) -> Result<(), ErrorCode> {
+        let ticket = slot.ticket;
+        drop(slot);
+        self.records.wait(ticket).await.map_err(|error| unavailable(&error))
+    }
+
+    fn slot(&self, id: &TransactionalId) -> Result<Arc<Mutex<Slot>>, ErrorCode> {
+        self.slots().get(id).cloned().ok_or(ErrorCode::InvalidProducerIdMapping)
+    }
+
+    fn slot_or_new(&self, id: &TransactionalId) -> Result<Arc<Mutex<Slot>>, ErrorCode> {
+        let mut slots = self.slots();
+        if let Some(slot) = slots.get(id) {
+            return Ok(slot.clone());
+        }
+        if slots.len() >= IDS_MAX {
+            tracing::warn!(transactional_id = %id, max = IDS_MAX, "there are too many transactional ids");
+            return Err(ErrorCode::CoordinatorNotAvailable);
+        }
+        Ok(slots.entry(id.clone()).or_default().clone())
+    }
+
+    fn slots(&self) -> SharedGuard<'_, BTreeMap<TransactionalId, Arc<Mutex<Slot>>>> {
+        self.slots.lock().expect("no panic while transactional ids are looked up")
+    }
+}
+
+impl Slot {
+    fn used(&self) -> Result<&Transaction, ErrorCode> {
+        self.transaction.as_ref().ok_or(ErrorCode::InvalidProducerIdMapping)
+    }
+}
+
+fn wall(node: &Node) -> Timestamp {
+    Timestamp(node.world.clock.wall_ms())
+}
+
+/// A fresh producer id, if the transaction's next epoch needs one.
+async fn next_id(node: &Node, transaction: &Transaction) -> Result<Option<ProducerId>, ErrorCode> {
+    if transaction.is_exhausted() { fresh_id(node).await.map(Some) } else { Ok(None) }
+}
+
+async fn fresh_id(node: &Node) -> Result<ProducerId, ErrorCode> {
+    let allocated = node.producer_ids.allocate().await;
+    allocated.map(|(id, _)| id).map_err(|error| unavailable(&error))
+}
+
+fn unavailable(error: &InternalTopicError) -> ErrorCode {
+    tracing::error!("a transaction's state cannot be written: {error}");
+    ErrorCode::CoordinatorNotAvailable
+}
