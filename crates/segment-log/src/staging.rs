@@ -71,6 +71,13 @@ struct Queue {
     stopped: bool,
 }
 
+impl Queue {
+    /// The ticket of the newest entry that is not here any more.
+    fn taken(&self) -> Ticket {
+        Ticket(self.last_ticket - self.staged.len() as u64)
+    }
+}
+
 /// Why the commit thread goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Parked {
@@ -177,7 +184,7 @@ impl Staging {
             staged.log.staged_bytes.fetch_sub(staged.batch_len(), Ordering::Relaxed);
             taken.push(staged);
         }
-        (!taken.is_empty()).then(|| Ticket(queue.last_ticket - queue.staged.len() as u64))
+        (!taken.is_empty()).then(|| queue.taken())
     }
 
     /// Partitions that have much among the first `bytes_max` bytes of entries, the one that has most first.
@@ -268,11 +275,20 @@ impl Staging {
         !self.queue().staged.is_empty()
     }
 
-    /// Blocks the commit thread. With `patience` for no longer than that, without until something is staged; `eager`
+    /// The ticket of the newest entry that was taken to be written.
+    pub(crate) fn taken(&self) -> Ticket {
+        self.queue().taken()
+    }
+
+    /// Blocks the commit thread, which has seen to everything up to `taken`. With `patience` for no longer than that, without until something is staged; `eager`
     /// ends the wait as soon as something is staged in either case.
-    pub(crate) fn park(&self, eager: bool, patience: Option<Duration>) -> Parked {
+    pub(crate) fn park(&self, eager: bool, patience: Option<Duration>, taken: Ticket) -> Parked {
         let wants_all = eager || patience.is_none();
         let mut queue = self.queue();
+        if patience.is_none() && queue.taken() != taken {
+            // Somebody writes it, or has, and nobody may be about to flush it.
+            return Parked::Idle;
+        }
         queue.parked = wants_all;
         while !queue.stopped && (!wants_all || queue.staged.is_empty()) {
             let timed_out = if let Some(patience) = patience {

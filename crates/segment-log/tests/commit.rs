@@ -1,11 +1,15 @@
 //! Who waits for the write is not held up by a flush, and neither are further writes.
 
+mod crash;
+
+use crash::{disk::CrashDisk, history};
 use keyway_log::{
     Durability, Isolation, LogStore,
     contract::{append, batch, block_on, partition},
 };
+use keyway_record::Offset;
 use keyway_runtime::{Disk, File, FolderLock, OpenMode, RealDisk, World};
-use keyway_segment_log::{CommitBy, Options, SegmentStore};
+use keyway_segment_log::{CommitBy, Drive, Options, SegmentStore};
 use std::{
     io,
     path::Path,
@@ -153,6 +157,23 @@ fn what_was_only_written_is_flushed_though_the_thread_was_asleep() {
         let appended = append(&store, log.as_ref(), &batch(1, 100, 5));
         block_on(store.wait(appended.ticket, Durability::Written)).unwrap();
         block_on(log.wait_past(appended.last_offset, Isolation::ReadUncommitted));
+    }
+}
+
+/// However early that was: the thread may not have begun to look for work when the first records are written.
+#[test]
+fn what_was_written_before_the_thread_slept_is_flushed() {
+    for seed in 0..400 {
+        let options = Options { drive: Drive::Threads, ..history::options() };
+        let store = history::open_with(&CrashDisk::new(seed), options).unwrap();
+        let log = store.create(&partition("a")).unwrap();
+        let mut last = Offset(-1);
+        for _ in 0..=seed % 4 {
+            let appended = append(&store, log.as_ref(), &batch(1, 100, 5));
+            block_on(store.wait(appended.ticket, Durability::Written)).unwrap();
+            last = appended.last_offset;
+        }
+        block_on(log.wait_past(last, Isolation::ReadUncommitted));
     }
 }
 

@@ -247,7 +247,7 @@ fn readers_see_nothing_that_is_only_written() {
     let options = Options { drive: Drive::Threads, ..fsync() };
     let (store, log) = open(&disk, &options);
     let mut seen = 0;
-    for index in 0..50 {
+    for _ in 0..40 {
         let ticket = append(&store, log.as_ref(), &batch(1, 100, 5)).ticket;
         keyway_log::contract::block_on(store.wait(ticket, keyway_log::Durability::Written)).unwrap();
         seen = log.bounds().high_watermark.0;
@@ -257,10 +257,8 @@ fn readers_see_nothing_that_is_only_written() {
         let (_, after) = open(&image, &fsync());
         assert!(after.bounds().end.0 >= seen, "{seen} were seen");
         assert_eq!(after.leader_epoch(), LeaderEpoch(0));
-        if index % 10 == 9 {
-            durable(&store, ticket);
-        }
     }
-    assert_eq!(log.bounds().high_watermark, Offset(50));
-    assert!(seen > 0);
+    let ticket = append(&store, log.as_ref(), &batch(1, 100, 5)).ticket;
+    durable(&store, ticket);
+    assert!(log.bounds().high_watermark.0 > seen);
 }

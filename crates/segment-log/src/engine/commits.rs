@@ -162,14 +162,17 @@ impl Engine {
     pub(crate) fn run_commits(&self) {
         let _guard = FailOnPanic(self);
         let mut quiet = TICKS_QUIET;
+        let mut taken = Ticket::default();
         while !self.has_ended() {
             let asleep = quiet == TICKS_QUIET;
             let commits = self.counters.commits.load(Ordering::Relaxed);
-            match self.staging.park(self.thread_commits(), if asleep { None } else { Some(TICK) }) {
+            let patience = if asleep { None } else { Some(TICK) };
+            match self.staging.park(self.thread_commits(), patience, taken) {
                 Parked::Stop => return,
                 Parked::Work => quiet = 0,
                 Parked::Idle => {}
             }
+            taken = self.staging.taken();
             let done = self.commit_step();
             if done || commits != self.counters.commits.load(Ordering::Relaxed) {
                 quiet = 0;
