@@ -1,6 +1,7 @@
 //! `keyway topic`: the topics themselves. One file per verb.
 
 mod create;
+mod damaged;
 mod delete;
 mod describe;
 mod list;
@@ -8,7 +9,7 @@ mod list;
 use crate::failure::Failure;
 use clap::{Args, Subcommand};
 
-/// List, create, describe and delete topics
+/// List, create, describe and delete topics, and show what is damaged of them
 #[derive(Args)]
 pub(crate) struct Topic {
     #[command(subcommand)]
@@ -21,6 +22,7 @@ enum Verb {
     Create(create::Create),
     Describe(describe::Describe),
     Delete(delete::Delete),
+    Damaged(damaged::Damaged),
 }
 
 impl Topic {
@@ -31,6 +33,7 @@ impl Topic {
             Verb::Create(create) => create.run().await,
             Verb::Describe(describe) => describe.run().await,
             Verb::Delete(delete) => delete.run().await,
+            Verb::Damaged(damaged) => damaged.run().await,
         }
     }
 }

@@ -36,7 +36,7 @@ impl Log {
             tracing::error!(
                 partition = %self.partition, segment = %path, position, end,
                 "the records from offset {from} to before {next} are damaged and not served, those around them are: \
-                 restore the file from a backup and restart, or have consumers go on at offset {next}; the file is kept"
+                 restore the file from a backup and restart, or have consumers go on at offset {next}; the file is kept, and keyway topic damaged shows it"
             );
         }
         if damages.is_empty() {

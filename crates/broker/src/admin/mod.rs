@@ -14,6 +14,7 @@
 //! | `POST …/{name}/seek` | `to`; answers `partitions` with their offsets |
 //! | `POST …/{name}/release` | `key`, or nothing for all; answers how many were `released` |
 //! | `GET`, `PATCH …/{name}/policy` | see [`policy`] |
+//! | `GET /api/v1/damaged-records` | `damaged_records`: `topic`, `partition`, `first_offset`, `next_offset`, `file`, `position` |
 //! | `GET /api/v1/dead-letters` | `dead_letter_topics` with how many letters are `waiting` |
 //! | `GET /api/v1/dead-letters/{topic}?key=&limit=` | `dead_letters`, and the `rest` to ask for next |
 //! | `POST /api/v1/dead-letters/{topic}/replay` | `key`, `limit`, `to`; answers `settled`, `refused`, `refusals`, `rest` |
@@ -28,6 +29,7 @@
 //! **Invariant:** nothing here is on the path of a message; figures are asked of their owners when somebody looks.
 
 mod connections;
+mod damaged_records;
 mod dead_letters;
 mod error;
 mod extract;
@@ -81,6 +83,7 @@ fn api() -> Router<Shared> {
     Router::new()
         .route("/subscriptions", get(subscriptions::list))
         .nest("/topics/{topic}/subscriptions/{name}", subscription)
+        .route("/damaged-records", get(damaged_records::list))
         .route("/dead-letters", get(dead_letters::list))
         .route("/dead-letters/{topic}", get(dead_letters::show))
         .route("/dead-letters/{topic}/replay", post(dead_letters::replay))

@@ -29,7 +29,8 @@ pub(super) fn of_read(partition: &Partition, error: &ReadError) -> ErrorCode {
         ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         ReadError::Deleted => ErrorCode::UnknownTopicOrPartition,
         ReadError::Corrupt { .. } => {
-            tracing::error!(partition = %partition.id, "{error}");
+            // The log has told of it once, and consumers ask again and again.
+            tracing::debug!(partition = %partition.id, "{error}");
             ErrorCode::CorruptMessage
         }
         ReadError::Io(_) => {
