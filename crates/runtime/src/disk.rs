@@ -74,6 +74,9 @@ pub enum OpenMode {
     Create,
 }
 
+/// Zeros written at a time where space cannot be taken otherwise.
+const ZEROS_LEN: usize = 256 * 1024;
+
 /// One open file. Reads and writes may run at the same time on different ranges.
 pub trait File: Send + Sync {
     /// Reads into `bytes` from `at`; returns fewer bytes only at the end of the file.
@@ -97,6 +100,11 @@ pub trait File: Send + Sync {
     /// Cuts or extends the file to `len` bytes.
     fn truncate(&self, len: u64) -> io::Result<()>;
 
+    /// Takes the space for `len` bytes from the file system, and makes the file that long.
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        allocate_by_zeros(self, len)
+    }
+
     /// Bytes in the file.
     fn len(&self) -> io::Result<u64>;
 
@@ -104,6 +112,17 @@ pub trait File: Send + Sync {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
+}
+
+fn allocate_by_zeros<F: File + ?Sized>(file: &F, len: u64) -> io::Result<()> {
+    let zeros = vec![0; ZEROS_LEN];
+    let mut at = 0;
+    while at < len {
+        let count = usize::try_from(len - at).unwrap_or(usize::MAX).min(ZEROS_LEN);
+        file.write_at(&zeros[..count], at)?;
+        at += count as u64;
+    }
+    Ok(())
 }
 
 /// A folder held for this process.
@@ -250,6 +269,15 @@ impl File for RealFile {
 
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, len) {
+            // Not every file system can.
+            Err(rustix::io::Errno::OPNOTSUPP) => allocate_by_zeros(self, len),
+            done => Ok(done?),
+        }
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -13,7 +13,6 @@ use crate::{
     engine::{Engine, Failed},
     manifest::{Manifest, ManifestWriteError, PartitionState, SegmentState},
     partition::Log,
-    quarantine::KEPT_EXTENSION,
     segment::Segment,
     wal::{Position, block::StoreId},
     write_behind::{Pass, Pending, Unsynced},
@@ -22,6 +21,7 @@ use keyway_log::epochs::EpochStart;
 use keyway_record::{Offset, Timestamp};
 use keyway_runtime::{OpenMode, Volume};
 use std::{
+    collections::VecDeque,
     io,
     path::Path,
     sync::{Arc, atomic::Ordering},
@@ -33,6 +33,8 @@ pub(crate) struct Checkpointer {
     /// Where the write-ahead log begins that recovery would need.
     position: Position,
     pub(crate) unsynced: Unsynced,
+    /// What the manifest calls garbage and is not removed yet.
+    pub(crate) removals: VecDeque<String>,
     volume: Option<Box<dyn Volume>>,
 }
 
@@ -58,7 +60,14 @@ impl Checkpointer {
         position: Position,
         volume: Option<Box<dyn Volume>>,
     ) -> Self {
-        Self { store_id, generation, position, unsynced: Unsynced::default(), volume }
+        Self {
+            store_id,
+            generation,
+            position,
+            unsynced: Unsynced::default(),
+            removals: VecDeque::new(),
+            volume,
+        }
     }
 
     pub(crate) fn position(&self) -> Position {
@@ -115,7 +124,8 @@ impl Checkpointer {
         };
         engine.commit_all().map_err(Failed::Stop)?;
 
-        let garbage = std::mem::take(&mut engine.arena().garbage);
+        let mut garbage: Vec<_> = self.removals.drain(..).collect();
+        garbage.append(&mut engine.arena().garbage);
         if let Err(error) = self.write_segments(&snapshots) {
             engine.arena().garbage.extend(garbage);
             // One log that cannot be written must not keep the others in memory.
@@ -132,10 +142,14 @@ impl Checkpointer {
         let (store_id, generation) = (self.store_id, self.generation + 1);
         let manifest =
             Manifest { store_id, generation, position, next_log, leader_epoch, exposed, partitions, garbage };
-        if let Err(error) = manifest.write(engine.disk.as_ref(), &engine.folder) {
+        let mut manifest_written = manifest.write(engine.disk.as_ref(), &engine.folder);
+        if manifest_written.as_ref().is_err_and(ManifestWriteError::is_for_space) && engine.release_reserve()
+        {
+            manifest_written = manifest.write(engine.disk.as_ref(), &engine.folder);
+        }
+        if let Err(error) = manifest_written {
             // The manifest before is untouched, and nothing was flushed that may now be thought to be durable.
-            if matches!(&error, ManifestWriteError::Write(error) if error.kind() == io::ErrorKind::StorageFull)
-            {
+            if error.is_for_space() {
                 engine.arena().garbage.extend(manifest.garbage);
                 return Err(Failed::Retry(error.into_io()));
             }
@@ -154,7 +168,10 @@ impl Checkpointer {
         engine.staging.change(|levels| levels.wal = live_bytes);
         drop(committer);
         engine.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
-        self.remove(engine, &manifest.garbage);
+        self.removals = manifest.garbage.into();
+        if !self.removals.is_empty() {
+            engine.demand(|duties| duties.remove = true);
+        }
         Ok(())
     }
 
@@ -212,7 +229,12 @@ impl Checkpointer {
             }
         }
         for folder in &folders {
-            let Err(error) = engine.disk.sync_folder(folder) else { continue };
+            let error = match engine.disk.sync_folder(folder) {
+                Ok(()) => continue,
+                // It was removed, with all that was to be durable in it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => error,
+            };
             // Of a log that is deleted meanwhile, nothing has to be durable.
             match engine.logs().into_iter().find(|log| log.folder() == *folder) {
                 Some(log) => failed.push((log, error)),
@@ -222,31 +244,6 @@ impl Checkpointer {
         }
         unsynced.set_durable(|log| failed.iter().all(|(other, _)| other.id != log.id));
         Ok(failed)
-    }
-
-    /// Removes what the manifest calls garbage. What cannot be removed stays behind, unused.
-    fn remove(&mut self, engine: &Engine, garbage: &[String]) {
-        for path in garbage {
-            let path = engine.folder.join(path);
-            let removed = match path.extension() {
-                Some(extension) if extension == "log" || extension == "idx" => engine.disk.remove(&path),
-                Some(extension) if extension == KEPT_EXTENSION => {
-                    engine.disk.rename(&path.with_extension(""), &path)
-                }
-                _ => engine.disk.remove_folder(&path),
-            };
-            match removed {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "unused files could not be removed");
-                    continue;
-                }
-            }
-            // The next manifest says nothing of it any more, so the removal must be durable before that.
-            self.unsynced.folders.retain(|folder| !folder.starts_with(&path));
-            self.unsynced.folders.extend(path.parent().map(Path::to_path_buf));
-        }
     }
 }
 

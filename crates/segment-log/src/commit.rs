@@ -80,8 +80,7 @@ impl Committer {
         let Some(ticket) = engine.staging.take(bytes_max, &mut self.taken) else { return Ok(None) };
         self.fill_block();
         self.written_bytes += self.block.file_len();
-        if let Err(error) = self.wal.write(&mut self.block) {
-            self.failed = true;
+        if let Err(error) = self.write_block(engine) {
             return Err(Failure::new("writing the write-ahead log", &error));
         }
         self.block.clear(bytes_max.saturating_mul(2));
@@ -91,13 +90,27 @@ impl Committer {
         Ok(Some(engine.progress.reach(ticket, Durability::Written)))
     }
 
+    /// Writes the block. Where there is no space for it, it is written again with what is held for that: until it is
+    /// whole nothing of it counts.
+    fn write_block(&mut self, engine: &Engine) -> io::Result<()> {
+        let mut written = self.wal.write(&mut self.block);
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull)
+            && engine.release_reserve()
+        {
+            written = self.wal.write(&mut self.block);
+        }
+        self.failed |= written.is_err();
+        written
+    }
+
     /// Writes batches that were logged before once more, for a log that has them in no segment. They are not flushed.
     pub(crate) fn write_kept(
         &mut self,
+        engine: &Engine,
         log: LogId,
         batches: Vec<RecordBatch>,
-        bytes_max: usize,
     ) -> io::Result<()> {
+        let bytes_max = engine.options.commit_bytes_max;
         if self.failed {
             return Err(io::Error::other("an earlier write failed"));
         }
@@ -107,9 +120,9 @@ impl Committer {
             let next_len = batches.peek().map(|next| next.bytes().len() as u64);
             if next_len.is_none_or(|len| self.block.file_len() + len > bytes_max as u64) {
                 self.written_bytes += self.block.file_len();
-                let written = self.wal.write(&mut self.block);
+                let written = self.write_block(engine);
                 self.block.clear(bytes_max.saturating_mul(2));
-                written.inspect_err(|_| self.failed = true)?;
+                written?;
             }
         }
         Ok(())

@@ -14,6 +14,7 @@ use crate::{
     partition::{Evicted, Freed, Log, SegmentEntry},
     progress::Progress,
     quarantine::KEPT_EXTENSION,
+    reserve::Reserve,
     staging::Staging,
     wal::entry::LogId,
     wall_time::WallTime,
@@ -39,6 +40,7 @@ pub(crate) struct Engine {
     pub(crate) staging: Arc<Staging>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) files: OpenFiles,
+    pub(crate) reserve: Reserve,
     pub(crate) counters: Counters,
     committer: Mutex<Committer>,
     flusher: Mutex<Flusher>,
@@ -111,6 +113,7 @@ impl Engine {
         let generation = checkpointer.generation();
         Self {
             files: OpenFiles::new(disk.clone(), options.open_files_max),
+            reserve: Reserve::new(disk.clone(), &folder),
             staging: Arc::new(Staging::new(&options)),
             disk,
             clock,
@@ -172,6 +175,16 @@ impl Engine {
         self.writer.notify_all();
     }
 
+    /// Gives back the space that is held for a full disk, and refuses user data until the file system is asked again.
+    pub(crate) fn release_reserve(&self) -> bool {
+        let held_bytes = self.reserve.held_bytes();
+        let released = self.reserve.release();
+        if released {
+            self.staging.limit_space(held_bytes);
+        }
+        released
+    }
+
     /// Keeps count of memory that came free.
     pub(crate) fn free(&self, freed: Freed) {
         if freed.memory > 0 || freed.unwritten > 0 {
@@ -223,7 +236,7 @@ impl Engine {
 
     /// Logs batches once more, behind everything that was logged so far. Not flushed.
     pub(crate) fn log_again(&self, log: &Log, batches: Vec<RecordBatch>) -> Result<(), Failure> {
-        let written = self.committer().write_kept(log.id, batches, self.options.commit_bytes_max);
+        let written = self.committer().write_kept(self, log.id, batches);
         written.map_err(|error| Failure::new("writing the write-ahead log", &error))
     }
 

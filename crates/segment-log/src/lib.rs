@@ -13,6 +13,7 @@
 //! |---|---|---|
 //! | `lock` | the process that has the folder | `keyway_runtime::Disk` |
 //! | `manifest.0`, `manifest.1` | what a checkpoint knows | `manifest` |
+//! | `reserve` | space for a full disk | `reserve` |
 //! | `wal/*.wal` | the write-ahead log: a ring of chained blocks | `wal`, `wal::block`, `wal::entry` |
 //! | `segments/*/*.log` | record batches, verbatim | `segment` |
 //! | `segments/*/*.idx` | a sealed segment's index | `segment::sidecar` |
@@ -43,6 +44,8 @@ mod progress;
 mod quarantine;
 mod read;
 mod recover;
+mod removal;
+mod reserve;
 mod retention;
 mod segment;
 mod slabs;

@@ -158,6 +158,11 @@ pub(crate) enum ManifestWriteError {
 }
 
 impl ManifestWriteError {
+    /// Whether there was no space, and the file is known to be as it was written.
+    pub(crate) fn is_for_space(&self) -> bool {
+        matches!(self, Self::Write(error) if error.kind() == io::ErrorKind::StorageFull)
+    }
+
     pub(crate) fn into_io(self) -> io::Error {
         match self {
             Self::Write(error) | Self::Sync(error) => error,

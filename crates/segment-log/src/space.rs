@@ -1,7 +1,7 @@
 //! What the file system has left, and for whom: user data stops early enough that the broker's own state goes on.
 //!
-//! The file system is asked every now and then; in between, what is taken in is counted against what it had. Other
-//! users of the file system are seen when it is asked the next time.
+//! The file system is asked every now and then; in between, what is taken in is counted against what it had, and against
+//! what [`crate::reserve`] holds. Other users of the file system are seen when it is asked the next time.
 
 use keyway_log::AppendError;
 use keyway_runtime::Space;
@@ -21,6 +21,15 @@ pub(crate) struct SpaceLeft {
     kept_from_all: u64,
 }
 
+/// What is kept from user data in a file system of so many bytes.
+pub(crate) fn reserve_bytes(total: u64, wal_file_bytes: u64) -> u64 {
+    share(total).max(2 * wal_file_bytes)
+}
+
+fn share(total: u64) -> u64 {
+    (total / 16).min(RESERVE_MAX)
+}
+
 impl Default for SpaceLeft {
     /// Nobody has told yet, or nobody can.
     fn default() -> Self {
@@ -30,11 +39,10 @@ impl Default for SpaceLeft {
 
 impl SpaceLeft {
     pub(crate) fn new(space: Space, wal_file_bytes: u64) -> Self {
-        let share = (space.total / 16).min(RESERVE_MAX);
         Self {
             free: space.free,
-            reserve: share.max(2 * wal_file_bytes),
-            kept_from_all: (share / 4).max(wal_file_bytes),
+            reserve: reserve_bytes(space.total, wal_file_bytes),
+            kept_from_all: (share(space.total) / 4).max(wal_file_bytes),
         }
     }
 
@@ -47,6 +55,10 @@ impl SpaceLeft {
         }
         self.free -= wanted;
         Ok(())
+    }
+
+    pub(crate) fn limit(&mut self, free: u64) {
+        self.free = self.free.min(free);
     }
 
     /// Whether there is nothing left for user data.

@@ -215,8 +215,16 @@ impl Staging {
     pub(crate) fn note_space(&self, space: Space) -> bool {
         let mut queue = self.queue();
         let was_low = queue.space.is_low();
+        // What was taken in has its place to come.
+        let promised = (queue.levels.unwritten + queue.levels.staged) as u64;
+        let space = Space { free: space.free.saturating_sub(promised), ..space };
         queue.space = SpaceLeft::new(space, self.bounds.wal_file_bytes);
         queue.space.is_low() && !was_low
+    }
+
+    /// Notes that the file system has no more than this.
+    pub(crate) fn limit_space(&self, free: u64) {
+        self.queue().space.limit(free);
     }
 
     pub(crate) fn is_space_low(&self) -> bool {

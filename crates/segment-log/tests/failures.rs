@@ -76,8 +76,8 @@ fn a_full_disk_refuses_producers_and_keeps_room_for_the_brokers_own_state() {
         (store.create(&partition("a")).unwrap(), store.create(&partition("__groups")).unwrap());
     append(&store, data.as_ref(), &batch(1, 1_000, 5));
     while store.step() {}
-    // A sixteenth is kept: 1 MiB.
-    disk.set_free(1 << 20);
+    // A sixteenth is kept, 1 MiB, and held.
+    disk.set_free(0);
     store.step();
     assert!(store.figures().is_space_low);
     assert_eq!(data.append(&batch(1, 1_000, 5)), Err(AppendError::NoSpace));
@@ -199,5 +199,51 @@ fn a_failed_flush_of_everything_is_pinned_down_or_stops_the_store() {
         for target in store.list() {
             assert_eq!(read_all(store.open(&target).unwrap().as_ref(), Offset(0)).len(), 1);
         }
+    }
+}
+
+/// What is counted as kept, somebody else may take; what is held, nobody.
+#[test]
+fn another_user_of_the_disk_cannot_take_what_is_held() {
+    const TOTAL: usize = 16 << 20;
+    for is_held in [true, false] {
+        let disk = CrashDisk::new(1);
+        disk.set_capacity(TOTAL, 0);
+        let store = history::open(&disk).unwrap();
+        let (data, state) =
+            (store.create(&partition("a")).unwrap(), store.create(&partition("__groups")).unwrap());
+        append(&store, data.as_ref(), &batch(1, 1_000, 5));
+        while store.step() {}
+        let reserve = folder().join("reserve");
+        let reserve_len = || disk.contents().iter().find(|(path, _)| *path == reserve).unwrap().1.len();
+        assert_eq!(reserve_len(), 1 << 20, "a sixteenth");
+        if !is_held {
+            disk.change(&reserve, Vec::clear);
+        }
+        disk.set_capacity(TOTAL, disk.free_bytes());
+        store.step();
+        assert_eq!(data.append(&batch(1, 1_000, 5)), Err(AppendError::NoSpace));
+        let mut appended = 0;
+        for _ in 0..60 {
+            let Ok(_) = state.append(&batch(1, 100, 5)) else { break };
+            appended += 1;
+            while store.step() {}
+        }
+        if !is_held {
+            assert!(appended < 60, "without it the write-ahead log finds no space");
+            continue;
+        }
+        assert_eq!((appended, reserve_len()), (60, 0));
+        assert_eq!(read_all(data.as_ref(), Offset(0)).len(), 1, "reads go on");
+        assert_eq!(read_all(state.as_ref(), Offset(0)).len(), 60, "and so does what the broker remembers");
+        assert_eq!(data.append(&batch(1, 1_000, 5)), Err(AppendError::NoSpace));
+
+        disk.set_capacity(TOTAL, 0);
+        store.step();
+        assert_eq!(reserve_len(), 1 << 20, "it is held again");
+        append(&store, data.as_ref(), &batch(1, 1_000, 5));
+        while store.step() {}
+        assert_eq!(read_all(data.as_ref(), Offset(0)).len(), 2);
+        store.close().unwrap();
     }
 }

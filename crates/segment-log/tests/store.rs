@@ -42,6 +42,15 @@ impl Home {
         self.try_open().err().expect("the folder cannot be opened")
     }
 
+    /// Waits until the writer has removed a segment or a partition's folder.
+    fn wait_until_gone(&self, path: &str) {
+        let begun = Instant::now();
+        while self.data().join("segments").join(path).exists() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{path} is still there");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Segment files, relative to the data folder, sorted.
     fn segments(&self) -> Vec<String> {
         let folders = fs::read_dir(self.data().join("segments")).unwrap().map(|entry| entry.unwrap().path());
@@ -132,11 +141,18 @@ fn trims_and_deletions_give_space_back() {
     store.delete(&numbered(1)).unwrap();
     store.checkpoint().unwrap();
     let names = ["00000000000000000020.log", "00000000000000000030.log", "00000000000000000040.log"];
+    home.wait_until_gone("orders-1.1");
+    home.wait_until_gone("orders-0.0/00000000000000000010.log");
     assert_eq!(home.segments(), names.map(|name| format!("orders-0.0/{name}")));
     assert_eq!(read_all(kept.as_ref(), Offset(25)).len(), 25);
     kept.trim(Offset(50)).unwrap();
     store.close().unwrap();
+    drop((kept, gone, store));
+    // What is left to be removed is left to the next process.
+    let store = home.open();
+    home.wait_until_gone("orders-0.0/00000000000000000040.log");
     assert_eq!(home.segments(), Vec::<String>::new());
+    store.close().unwrap();
 }
 
 #[test]

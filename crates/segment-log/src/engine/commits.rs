@@ -4,6 +4,7 @@ use super::{Engine, FailOnPanic};
 use crate::{CommitBy, Drive, Failure, commit::Flusher, staging::Parked};
 use keyway_log::{Durability, Ticket};
 use std::{
+    io,
     sync::{MutexGuard, atomic::Ordering},
     task::Waker,
     time::Duration,
@@ -140,6 +141,8 @@ impl Engine {
         }
         match committer.wal.mark() {
             Ok(done) => done,
+            // It may be missing, and space is for what may not.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => false,
             Err(error) => {
                 drop(committer);
                 self.fail(Failure::new("writing the write-ahead log", &error));

@@ -1,8 +1,9 @@
 //! The writer thread: segments, checkpoints, files for the write-ahead log, and what is no longer kept.
 
 use super::{Engine, FailOnPanic, Failed};
-use crate::{staging::Levels, write_behind::Pass};
+use crate::{Drive, staging::Levels, write_behind::Pass};
 use keyway_record::{Millis, Offset};
+use keyway_runtime::Space;
 use std::{
     sync::{MutexGuard, atomic::Ordering},
     time::Duration,
@@ -14,6 +15,9 @@ const SPACE_INTERVAL_MS: u64 = 1_000;
 /// Pause after a segment could not be written, before it is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// Pause between two pieces of what is removed: 1,000 small files, or 32 GiB, in 5 s.
+const REMOVAL_PAUSE: Duration = Duration::from_millis(5);
+
 /// What the writer thread has to do.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Duties {
@@ -24,6 +28,8 @@ pub(crate) struct Duties {
     pub(crate) prepare: bool,
     /// Write indexes that are missing.
     pub(crate) mend: bool,
+    /// Remove files that nothing refers to.
+    pub(crate) remove: bool,
     /// Give up what is no longer kept.
     clean: bool,
     pub(super) stop: bool,
@@ -31,7 +37,7 @@ pub(crate) struct Duties {
 
 impl Duties {
     fn any(&self) -> bool {
-        self.write || self.checkpoint || self.prepare || self.mend || self.clean
+        self.write || self.checkpoint || self.prepare || self.mend || self.remove || self.clean
     }
 
     /// What there is to do, which then is no longer asked for.
@@ -97,6 +103,9 @@ impl Engine {
         if duties.mend {
             self.mend_indexes();
         }
+        if duties.remove {
+            self.remove_step();
+        }
         let done = match (duties.checkpoint, duties.write) {
             (true, _) => self.checkpoint(),
             (false, true) => self.write_behind(),
@@ -112,6 +121,19 @@ impl Engine {
         done.is_ok()
     }
 
+    /// Removes a piece of what is to be removed, and leaves the disk to others for a while.
+    fn remove_step(&self) {
+        if !self.checkpointer().remove_step(self) {
+            return;
+        }
+        if self.options.drive == Drive::Threads {
+            let idle = |duties: &mut Duties| !duties.stop && !duties.any();
+            let waited = self.writer.wait_timeout_while(self.duties(), REMOVAL_PAUSE, idle);
+            drop(waited.expect("no panic under the lock"));
+        }
+        self.demand(|duties| duties.remove = true);
+    }
+
     /// Tries what could not be written again.
     fn retry_offline(&self) {
         if self.counters.offline.load(Ordering::Relaxed) > 0
@@ -125,7 +147,9 @@ impl Engine {
     pub(crate) fn check_space(&self) {
         match self.disk.space(&self.folder) {
             Ok(Some(space)) => {
-                if self.staging.note_space(space) {
+                let space = self.reserve.take(space, self.options.wal_file_bytes);
+                let free = space.free.saturating_add(self.reserve.held_bytes());
+                if self.staging.note_space(Space { free, ..space }) {
                     tracing::error!(
                         free_bytes = space.free, folder = %self.folder.display(),
                         "the disk is nearly full: producers are refused until there is space again"

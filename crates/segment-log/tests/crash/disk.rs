@@ -33,6 +33,8 @@ struct State {
     random: Random,
     life: u64,
     space: Option<Space>,
+    /// Bytes that files may have in all, and how many of them others have.
+    capacity: Option<(usize, usize)>,
     /// Writes to what lies in here fail.
     broken: Option<PathBuf>,
     /// Flushes of what lies in here fail, and lose what they should have made durable.
@@ -87,6 +89,8 @@ pub(crate) enum Fault {
 pub(crate) struct Hit {
     pub operation: &'static str,
     pub path: PathBuf,
+    /// What was told is that there is no space.
+    pub is_full: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,6 +114,7 @@ impl CrashDisk {
             random: Random::new(seed),
             life: 0,
             space: None,
+            capacity: None,
             broken: None,
             unsyncable: None,
             has_volume: false,
@@ -153,6 +158,16 @@ impl CrashDisk {
     /// What the disk says that it has left.
     pub(crate) fn set_free(&self, free: u64) {
         self.state().space = Some(Space { free, total: 16 << 20 });
+    }
+
+    /// The disk has so many bytes, of which others have some.
+    pub(crate) fn set_capacity(&self, total: usize, of_others: usize) {
+        self.state().capacity = Some((total, of_others));
+    }
+
+    /// What others may still take.
+    pub(crate) fn free_bytes(&self) -> usize {
+        self.state().free_bytes().unwrap_or(usize::MAX)
     }
 
     /// Writes to what lies in `folder` fail from now on.
@@ -264,10 +279,10 @@ impl State {
         }
         self.at_fault = true;
         self.crashed = matches!(self.fault, Some(Fault::Crash(_)));
-        self.hit = Some(Hit { operation, path: path.into() });
         // A device that fails, or one that is full.
-        let full = !self.crashed && operation != "sync" && self.random.below(2) == 0;
-        Err(if full { io::ErrorKind::StorageFull.into() } else { io::Error::other("injected") })
+        let is_full = !self.crashed && operation != "sync" && self.random.below(2) == 0;
+        self.hit = Some(Hit { operation, path: path.into(), is_full });
+        Err(if is_full { io::ErrorKind::StorageFull.into() } else { io::Error::other("injected") })
     }
 
     fn fork(&mut self) -> Self {
@@ -283,6 +298,7 @@ impl State {
             random: Random::new(self.random.below(u64::MAX)),
             life: self.life,
             space: self.space,
+            capacity: self.capacity,
             broken: self.broken.clone(),
             unsyncable: self.unsyncable.clone(),
             has_volume: self.has_volume,
@@ -290,6 +306,25 @@ impl State {
             counts: Counts::default(),
             forks: None,
         }
+    }
+
+    /// What the files may still grow by.
+    fn free_bytes(&self) -> Option<usize> {
+        let (total, of_others) = self.capacity?;
+        let files = self.names.values().filter_map(|node| match node {
+            Node::File(inode) => Some(self.inodes[*inode].current.len()),
+            Node::Folder => None,
+        });
+        Some(total.saturating_sub(of_others + files.sum::<usize>()))
+    }
+
+    fn has_room_for(&self, inode: usize, change: &Change) -> bool {
+        let end = match change {
+            Change::Write { at, bytes } => at + bytes.len(),
+            Change::Truncate { len } => *len,
+        };
+        let growth = end.saturating_sub(self.inodes[inode].current.len());
+        growth == 0 || self.free_bytes().is_none_or(|free| growth <= free)
     }
 
     fn apply(&mut self, inode: usize, change: Change) {
@@ -478,7 +513,11 @@ impl Disk for CrashDisk {
     }
 
     fn space(&self, _: &Path) -> io::Result<Option<Space>> {
-        Ok(self.state().space)
+        let state = self.state();
+        let of_capacity = state.capacity.zip(state.free_bytes());
+        let of_capacity =
+            of_capacity.map(|((total, _), free)| Space { free: free as u64, total: total as u64 });
+        Ok(of_capacity.or(state.space))
     }
 
     fn lock_folder(&self, _: &Path) -> io::Result<Box<dyn FolderLock>> {
@@ -500,6 +539,9 @@ impl CrashFile {
         let mut state = self.disk.state();
         if state.broken.as_ref().is_some_and(|broken| self.path.starts_with(broken)) {
             return Err(io::Error::other("input/output error"));
+        }
+        if !state.has_room_for(self.inode, &change) {
+            return Err(io::ErrorKind::StorageFull.into());
         }
         let done = state.operation(operation, &self.path, self.life);
         if let Change::Write { bytes, .. } = &change {
