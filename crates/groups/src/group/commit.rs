@@ -1,6 +1,10 @@
 //! Offsets: who may commit, and when they are forgotten. With them the end of a group.
 
-use super::{Group, Phase, durable::Effect, member::Member};
+use super::{
+    Group, Phase,
+    durable::Effect,
+    member::{Member, vote},
+};
 use crate::{
     catalog::TopicIdPartition,
     consumer::{Consumers, holding::Holding},
@@ -11,6 +15,21 @@ use crate::{
 };
 use keyway_record::{ErrorCode, PartitionId, Timestamp, TopicName};
 use std::{collections::BTreeSet, sync::Arc};
+
+/// The topics of a group's members.
+enum Subscribed<'a> {
+    Consumers(&'a Consumers),
+    Names(BTreeSet<Arc<str>>),
+}
+
+impl Subscribed<'_> {
+    fn contains(&self, topic: &TopicName) -> bool {
+        match self {
+            Self::Consumers(consumers) => consumers.is_subscribed(topic),
+            Self::Names(names) => names.contains(topic.as_str()),
+        }
+    }
+}
 
 /// What a commit may be about.
 #[derive(Clone, Copy)]
@@ -123,10 +142,8 @@ impl Group {
             return out.push(Output::Reply { caller, reply: Reply::DeleteOffsets(Err(error)) });
         }
         let subscribed = self.subscribed();
-        let is_subscribed = |topic: &TopicName| match &self.consumers {
-            Some(consumers) => consumers.is_subscribed(topic),
-            None => subscribed.contains(topic.as_str()),
-        };
+        // What cannot be read is not known to be in use, as in Kafka.
+        let is_subscribed = |topic: &TopicName| subscribed.as_ref().is_some_and(|of| of.contains(topic));
         let kept = self.partitions();
         let (mut answers, mut gone) = (Vec::with_capacity(partitions.len()), Vec::new());
         for (topic, partition) in partitions {
@@ -147,13 +164,21 @@ impl Group {
         }
     }
 
-    /// The topics of classic consumers' subscriptions, by what their leader can read.
-    fn subscribed(&self) -> BTreeSet<Arc<str>> {
-        let Some(protocol) = self.protocol.as_ref().filter(|_| *self.protocol_type == *PROTOCOL_TYPE) else {
-            return BTreeSet::new();
-        };
-        let subscription = |member: &Member| ConsumerSubscription::decode(&member.metadata(protocol)).ok();
-        self.members.values().filter_map(subscription).flat_map(|subscription| subscription.topics).collect()
+    /// What the members are subscribed to, if that is known: classic members may say it in bytes of their own.
+    fn subscribed(&self) -> Option<Subscribed<'_>> {
+        if let Some(consumers) = &self.consumers {
+            return Some(Subscribed::Consumers(consumers));
+        }
+        if self.members.is_empty() {
+            return Some(Subscribed::Names(BTreeSet::new()));
+        }
+        if *self.protocol_type != *PROTOCOL_TYPE {
+            return None;
+        }
+        let protocol = self.protocol.clone().unwrap_or_else(|| vote(&self.members));
+        let subscription = |member: &Member| ConsumerSubscription::decode(&member.metadata(&protocol)).ok();
+        let all: Option<Vec<_>> = self.members.values().map(subscription).collect();
+        Some(Subscribed::Names(all?.into_iter().flat_map(|subscription| subscription.topics).collect()))
     }
 
     pub(super) fn topic_deleted(&mut self, topic: &TopicName, out: &mut Vec<Output>) {
@@ -184,9 +209,13 @@ impl Group {
     /// Forgets what was committed, and the group emptied, longer ago than the retention; at last the group itself.
     pub(super) fn expire_offsets(&mut self, wall: Timestamp, out: &mut Vec<Output>) {
         // What is under way is looked at the next time.
-        let occupied = !matches!(self.phase, Phase::Empty) || self.has_consumers();
-        if occupied || !self.durable.is_idle() || self.is_disposable() {
+        if !self.durable.is_idle() || self.is_disposable() {
             return;
+        }
+        match self.phase {
+            Phase::Empty if !self.has_consumers() => {}
+            Phase::Empty | Phase::Stable { .. } => return self.expire_unsubscribed(wall, out),
+            Phase::Preparing { .. } | Phase::Completing { .. } | Phase::Dead => return,
         }
         let Some(since) = self.empty_since else {
             self.empty_since = Some(wall);
@@ -203,6 +232,18 @@ impl Group {
             return;
         }
         let due = self.offsets.iter().filter(|(.., committed)| is_due(committed.committed_at));
+        let due = due.map(|(topic, partition, _)| (topic.clone(), partition)).collect();
+        self.forget(due, out);
+    }
+
+    /// A group with members forgets what was committed longer ago than the retention in topics that nobody in it is
+    /// subscribed to any more.
+    fn expire_unsubscribed(&mut self, wall: Timestamp, out: &mut Vec<Output>) {
+        let Some(subscribed) = self.subscribed() else { return };
+        let retention_ms = self.config.offsets_retention_ms;
+        let due = self.offsets.iter().filter(|(topic, _, committed)| {
+            wall.0.saturating_sub(committed.committed_at.0) >= retention_ms && !subscribed.contains(topic)
+        });
         let due = due.map(|(topic, partition, _)| (topic.clone(), partition)).collect();
         self.forget(due, out);
     }

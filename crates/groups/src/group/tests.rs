@@ -233,6 +233,7 @@ fn protocol(name: &str, metadata: &'static str) -> Protocol {
     Protocol { name: name.into(), metadata: metadata.into() }
 }
 
+mod consumers;
 mod joining;
 mod offsets;
 mod static_members;

@@ -13,6 +13,7 @@ pub(crate) mod danube_producers;
 mod failure_policy;
 mod faststream;
 mod kafka_clients;
+mod kafka_groups;
 mod kafka_tools;
 mod key_shared;
 pub(crate) mod scene;
