@@ -113,7 +113,9 @@ pub enum AppendError {
     #[error("the disk of the data folder is nearly full: free some space, then it goes on by itself")]
     NoSpace,
     /// The partition cannot be written to its files; what was taken in is safe, and readable.
-    #[error("the partition is offline: {reason}")]
+    #[error(
+        "the partition is offline ({reason}); what it holds is safe: look at the disk, it goes on by itself once that is well"
+    )]
     Offline {
         /// What happened to its files.
         reason: String,

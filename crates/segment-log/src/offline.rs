@@ -4,8 +4,8 @@
 //! again behind their place in the write-ahead log, so that they go on and what others wrote can be forgotten.
 //!
 //! A segment that failed to be flushed is never flushed again: the operating system may have marked what it could not
-//! write as clean. What was written to it since it was flushed last is read back from the write-ahead log and goes to
-//! a file of its own once the disk takes it.
+//! write as clean. What was written to it since it was flushed last is read back from the write-ahead log (so it is at
+//! most what that holds) and goes to a file of its own once the disk takes it.
 
 use crate::{
     Failure,

@@ -139,7 +139,9 @@ impl Log {
         let time = next.max_timestamp();
         // A trim may have taken what would come first; a segment has no holes.
         let active = state.segments.last().filter(|last| {
-            let is_closed = last.segment.is_sealed() || state.config.closes(last.first_timestamp, time);
+            let is_closed = last.segment.is_sealed()
+                || last.segment.is_damaged()
+                || state.config.closes(last.first_timestamp, time);
             // What is known of a segment is left as it is until all references to it are.
             let is_known = pass == Pass::Replay && last.next == state.logged;
             last.next == base && last.len + len <= segment_bytes && !is_closed && !is_known

@@ -12,7 +12,7 @@ use keyway_log::{
     contract::{append, batch, partition, read_all},
 };
 use keyway_record::{LeaderEpoch, Offset, Record, RecordBatch, Timestamp, batch::BatchBuilder};
-use keyway_segment_log::SegmentStore;
+use keyway_segment_log::{OpenError, SegmentStore};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -328,6 +328,26 @@ fn a_damaged_segment_is_kept_when_its_records_are_given_up() {
     assert!(disk.paths().contains(&kept));
 }
 
+/// The newest segment is a file that is kept as well: what comes goes to another one.
+#[test]
+fn nothing_is_added_to_a_damaged_segment() {
+    let disk = CrashDisk::new(1);
+    let all = written(&disk, (0..2).map(|time| batch(1, 30, time)));
+    let (path, len) = files(&disk, "log").remove(0);
+    flip(&disk, &path, 70 * 8);
+    let (store, log) = opened(&disk);
+    read_around(&store, log.as_ref(), 1_000);
+    append(&store, log.as_ref(), &batch(1, 30, 9));
+    while store.step() {}
+    store.close().unwrap();
+    assert_eq!(files(&disk, "log").into_iter().map(|(_, len)| len).collect::<Vec<_>>(), [len, len / 2]);
+    drop((log, store));
+    let (store, log) = opened(&disk);
+    let (read, missing) = read_around(&store, log.as_ref(), 1_000);
+    assert_eq!((read.len(), missing), (2, BTreeSet::from([0])));
+    assert_eq!(read[0], all[1]);
+}
+
 /// Somebody put back the file from a backup.
 #[test]
 fn a_restored_segment_is_served_again() {
@@ -368,4 +388,34 @@ fn other_segments_are_compacted() {
         assert!(read.contains(last), "the newest of each key is there");
     }
     assert_eq!(disk.contents().into_iter().find(|(found, _)| *found == path).unwrap().1, damaged);
+}
+
+/// With either manifest damaged the store has all records, or refuses to open and leaves everything as it is.
+#[test]
+fn every_flipped_bit_of_a_manifest_is_noticed() {
+    let disk = CrashDisk::new(1);
+    let all = written(&disk, (0..6).map(|time| batch(1, 30, time)));
+    let (mut opened_count, mut refused) = (0, 0);
+    for name in ["manifest.0", "manifest.1"] {
+        let path = folder().join(name);
+        let len = disk.contents().into_iter().find(|(found, _)| *found == path).unwrap().1.len();
+        for bit in 0..len * 8 {
+            let disk = disk.fork();
+            flip(&disk, &path, bit);
+            let before = disk.contents();
+            match history::open(&disk) {
+                Ok(store) => {
+                    let log = store.open(&partition("a")).unwrap();
+                    assert!(read_all(log.as_ref(), Offset(0)) == all, "{name} bit {bit}");
+                    opened_count += 1;
+                }
+                Err(OpenError::NoManifest { .. } | OpenError::Corrupt { .. }) => {
+                    assert!(disk.contents() == before, "{name} bit {bit}: nothing was changed");
+                    refused += 1;
+                }
+                Err(error) => panic!("{name} bit {bit}: {error}"),
+            }
+        }
+    }
+    assert!(opened_count > 1_000, "{opened_count} opened, {refused} refused");
 }
