@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::stage::Stage;
 use super::{
     backlog, bad_input, bad_subscriptions, both_protocols, command_line, costs, crash, danube_admin,
-    failure_policy, faststream, kafka_clients, kafka_groups, kafka_tools, key_shared, truncation,
+    failure_policy, faststream, kafka_clients, kafka_groups, kafka_tools, key_shared, transactions,
+    truncation,
 };
 use crate::tools::Tool::{self, ApacheKafka, ConfluentProducer, Kcat, LoopDisks, Python, Strace, Valgrind};
 
@@ -91,6 +92,8 @@ pub(crate) static ALL: &[Check] = &[
     check!("group-java-consumer", kafka, 240, &[ApacheKafka], kafka_groups::java_consumer),
     check!("group-confluent-consumer", kafka, 120, &[Python], kafka_groups::confluent_consumer),
     check!("group-confluent-upgrade", kafka, 120, &[Python], kafka_groups::confluent_upgrade),
+    check!("transactions-python", kafka, 120, &[Python], transactions::python),
+    check!("transactions-java", kafka, 120, &[ApacheKafka], transactions::java),
     check!("kill-9-kafka", kafka, 180, &[Python], crash::kafka_producers),
     check!("kill-9-danube", danube, 180, &[Python], crash::danube_producers),
     check!("kill-9-key-shared", danube, 180, &[], crash::key_shared_workers),

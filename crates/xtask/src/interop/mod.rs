@@ -18,6 +18,7 @@ mod kafka_tools;
 mod key_shared;
 pub(crate) mod scene;
 mod stage;
+mod transactions;
 mod truncation;
 
 use std::path::PathBuf;
