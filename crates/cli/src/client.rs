@@ -15,7 +15,8 @@ use krafka::{
     Kafka, KrafkaError,
     admin::{
         AdminClient, ConfigResource, CreateTopicsOptions, DeleteTopicsOptions, DescribeConfigsOptions,
-        DescribeTopicsOptions, ListOffsetsOptions, ListTopicsOptions, NewTopic, OffsetSpec, TopicPartition,
+        DescribeTopicsOptions, ListOffsetsOptions, ListTopicsOptions, ListedOffset, NewTopic, OffsetSpec,
+        TopicPartition,
     },
     error::ErrorCode,
 };
@@ -165,22 +166,36 @@ impl Client {
         Ok(first
             .into_iter()
             .zip(next)
-            .map(|((partition, first), (_, next))| (partition, first..next))
+            .map(|((partition, first), (_, next))| (partition, first.offset..next.offset))
             .collect())
     }
 
     /// The offset after each partition's last record, by partition.
     pub(crate) async fn ends(&self, topic: &TopicInfo) -> Result<BTreeMap<i32, i64>, Failure> {
-        self.offsets(topic, OffsetSpec::Latest).await
+        let next = self.offsets(topic, OffsetSpec::Latest).await?;
+        Ok(next.into_iter().map(|(partition, next)| (partition, next.offset)).collect())
     }
 
-    async fn offsets(&self, topic: &TopicInfo, spec: OffsetSpec) -> Result<BTreeMap<i32, i64>, Failure> {
+    /// The epoch of each partition's next record, by partition; a broker may not know any.
+    pub(crate) async fn leader_epochs(
+        &self,
+        topic: &TopicInfo,
+    ) -> Result<BTreeMap<i32, Option<i32>>, Failure> {
+        let next = self.offsets(topic, OffsetSpec::Latest).await?;
+        Ok(next.into_iter().map(|(partition, next)| (partition, next.leader_epoch)).collect())
+    }
+
+    async fn offsets(
+        &self,
+        topic: &TopicInfo,
+        spec: OffsetSpec,
+    ) -> Result<BTreeMap<i32, ListedOffset>, Failure> {
         let partition = |&index| (TopicPartition::new(topic.name.as_str(), index), spec);
         let specs = topic.partitions.iter().map(partition);
         let listed =
             self.admin.list_offsets(specs, ListOffsetsOptions::default()).await.map_err(self.failed())?;
-        let offset = |(partition, listed): (TopicPartition, krafka::Result<krafka::admin::ListedOffset>)| {
-            Ok((partition.partition, listed.map_err(self.failed())?.offset))
+        let offset = |(partition, listed): (TopicPartition, krafka::Result<ListedOffset>)| {
+            Ok((partition.partition, listed.map_err(self.failed())?))
         };
         let offsets = listed.into_iter().map(offset).collect::<Result<BTreeMap<_, _>, Failure>>()?;
         if offsets.len() == topic.partitions.len() { Ok(offsets) } else { Err(unanswered("ListOffsets")) }

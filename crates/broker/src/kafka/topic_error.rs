@@ -3,6 +3,7 @@
 use crate::{internal_topic::InternalTopicError, partition::Partition, topics::TopicError};
 use keyway_log::ReadError;
 use keyway_record::{ErrorCode, TopicNameError};
+use std::cmp::Ordering;
 
 /// Kafka's code for a refused change of a topic.
 pub(super) fn of_change(error: &TopicError) -> ErrorCode {
@@ -56,10 +57,12 @@ pub(super) fn of_fencing(error: ErrorCode, knows_fencing: bool) -> ErrorCode {
 
 /// Checks the leader epoch that a client knows, -1 if it does not say.
 pub(super) fn check_epoch(partition: &Partition, known: i32) -> Result<(), ErrorCode> {
-    match known {
-        ..0 => Ok(()),
-        _ if known < partition.leader_epoch().0 => Err(ErrorCode::FencedLeaderEpoch),
-        _ if known > partition.leader_epoch().0 => Err(ErrorCode::UnknownLeaderEpoch),
-        _ => Ok(()),
+    if known < 0 {
+        return Ok(());
+    }
+    match known.cmp(&partition.leader_epoch().0) {
+        Ordering::Less => Err(ErrorCode::FencedLeaderEpoch),
+        Ordering::Greater => Err(ErrorCode::UnknownLeaderEpoch),
+        Ordering::Equal => Ok(()),
     }
 }

@@ -23,7 +23,8 @@ fn topics_are_created_listed_described_and_deleted() {
 
     server.run(["produce", "orders", "-p", "1", "-v", "x"]).good();
     let described = server.run(["topic", "describe", "orders", "-o", "json"]).good().json();
-    let partition = |index, next| json!({"partition": index, "first_offset": 0, "next_offset": next});
+    let partition =
+        |index, next| json!({"partition": index, "first_offset": 0, "next_offset": next, "leader_epoch": 0});
     assert_eq!(
         described,
         [json!({"topic": "orders", "durability": "fsync", "partitions": [partition(0, 0), partition(1, 1)]})]
