@@ -368,8 +368,9 @@ impl SegmentEntry {
         }
     }
 
+    /// How far it is written; nothing is said of its leader epoch.
     pub(crate) fn extent(&self) -> Extent {
-        Extent { len: self.len, next: self.next }
+        Extent { len: self.len, next: self.next, epoch: None }
     }
 
     /// Whether the device has all of it.

@@ -2,7 +2,7 @@
 
 use crate::{
     partition::{Log, SegmentEntry, State},
-    segment::Reading,
+    segment::{Extent, Reading},
 };
 use keyway_log::{Isolation, ReadError, ReadLimit, Slice};
 use keyway_record::{Offset, Timestamp};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// What a read does next, decided under the lock.
 enum Step {
     Done,
-    Segment { entry: SegmentEntry, until: Offset },
+    Segment { entry: SegmentEntry, extent: Extent, until: Offset },
 }
 
 impl Log {
@@ -30,13 +30,13 @@ impl Log {
         let mut slice = Slice { next: from, ..Slice::default() };
         loop {
             let step = self.next_step(from, limit, &mut slice)?;
-            let Step::Segment { entry, until } = step else {
+            let Step::Segment { entry, extent, until } = step else {
                 if slice.is_empty() {
                     slice.next = from;
                 }
                 return Ok(slice);
             };
-            match self.read_segment(&entry, until, limit, &mut slice) {
+            match self.read_segment(&entry, extent, until, limit, &mut slice) {
                 Ok(Reading::Open) => {}
                 Ok(Reading::Full) => return Ok(slice),
                 // The next read meets the error again.
@@ -70,7 +70,8 @@ impl Log {
             Some(entry) if entry.segment.base <= slice.next.max(state.compacted) => {
                 // Of what was compacted, nothing may be left before it.
                 slice.next = slice.next.max(entry.segment.base);
-                Ok(Step::Segment { entry: entry.clone(), until: entry.next.min(readable_end) })
+                let until = entry.next.min(readable_end);
+                Ok(Step::Segment { entry: entry.clone(), extent: state.extent_of(entry), until })
             }
             None if slice.next < state.compacted => {
                 slice.next = state.compacted;
@@ -85,13 +86,14 @@ impl Log {
     fn read_segment(
         &self,
         entry: &SegmentEntry,
+        extent: Extent,
         until: Offset,
         limit: ReadLimit,
         slice: &mut Slice,
     ) -> Result<Reading, ReadError> {
         let file = self.engine.files.open(&entry.segment, OpenMode::Existing)?;
         let range = (slice.next, until);
-        let read = entry.segment.read(file.as_ref(), entry.extent(), range, limit.bytes_max, slice);
+        let read = entry.segment.read(file.as_ref(), extent, range, limit.bytes_max, slice);
         self.note_read(entry);
         read
     }
@@ -133,6 +135,14 @@ impl Log {
 }
 
 impl State {
+    /// How far a segment is written, with the leader epoch of its batches if the log knows it. In what was compacted,
+    /// only the index tells.
+    fn extent_of(&self, entry: &SegmentEntry) -> Extent {
+        let (first, last) = (entry.segment.base, entry.next.plus(-1));
+        let epoch = self.epochs.epoch_of(first).filter(|epoch| self.epochs.epoch_of(last) == Some(*epoch));
+        Extent { epoch: epoch.filter(|_| entry.segment.revision == 0), ..entry.extent() }
+    }
+
     /// Adds batches from memory, from `slice.next` on.
     fn read_tail(&self, limit: ReadLimit, slice: &mut Slice) {
         let mut bytes_left = limit.bytes_max.saturating_sub(slice.len());

@@ -25,7 +25,7 @@ use bytes::{Bytes, BytesMut};
 use damage::Damages;
 use index::{Block, INDEX_SPACING, Index};
 use keyway_log::{ReadError, Slice};
-use keyway_record::{Offset, RecordBatch, Timestamp, TopicPartition, batch::HEADER_LEN};
+use keyway_record::{LeaderEpoch, Offset, RecordBatch, Timestamp, TopicPartition, batch::HEADER_LEN};
 use keyway_runtime::{Disk, File, OpenMode};
 use std::{
     io,
@@ -72,6 +72,8 @@ pub(crate) struct Segment {
 pub(crate) struct Extent {
     pub(crate) len: u64,
     pub(crate) next: Offset,
+    /// The leader epoch of all its batches, if they have one in common that is known: no checksum of theirs covers it.
+    pub(crate) epoch: Option<LeaderEpoch>,
 }
 
 /// Why batches could not be looked at.
@@ -260,8 +262,14 @@ impl Segment {
                     break Reading::Open;
                 }
                 if wanted {
-                    if let Err(error) = RecordBatch::parse_first(&rest) {
-                        let reason = error.to_string();
+                    let reason = match RecordBatch::parse_first(&rest) {
+                        Ok(batch) => extent
+                            .epoch
+                            .filter(|epoch| batch.leader_epoch() != *epoch)
+                            .map(|epoch| format!("leader epoch {} where {epoch} was", batch.leader_epoch())),
+                        Err(error) => Some(error.to_string()),
+                    };
+                    if let Some(reason) = reason {
                         bad = Some(Trouble::Bad { position: here, expected, before: here, reason });
                         break Reading::Full;
                     }

@@ -12,7 +12,7 @@ use super::{
 };
 use bytes::Bytes;
 use keyway_log::ReadError;
-use keyway_record::{Offset, RecordBatch, batch::HEADER_LEN};
+use keyway_record::{LeaderEpoch, Offset, RecordBatch, batch::HEADER_LEN};
 use keyway_runtime::File;
 use std::{io, sync::atomic::Ordering};
 
@@ -79,10 +79,10 @@ impl Segment {
         for damage in self.damages() {
             let (until, mut place) = ((damage.end, damage.next), (damage.position, damage.from));
             while place.0 < damage.end {
-                match self.good_batch(file, place, until)? {
+                match self.good_batch(file, place, until, None)? {
                     Some(span) => place = (place.0 + span.len, span.next),
                     None => {
-                        let after = self.resync(file, place, until, true)?;
+                        let after = self.resync(file, place, until, None, true)?;
                         found.push(stretch(place, after));
                         place = after;
                     }
@@ -116,17 +116,17 @@ impl Segment {
             };
         let is_certain = |block: &Block| block.end < index.covered || is_whole;
         let (range, found) = match index.block_at(place.0).filter(is_certain) {
-            Some(block) => ((block.position, block.end), self.examine_block(file, block)?),
+            Some(block) => ((block.position, block.end), self.examine_block(file, block, extent.epoch)?),
             // Behind the damage nothing is known but where the segment ends.
             None => {
                 let end = (extent.len, extent.next);
                 let mut first = self.last_known(index, place.0).unwrap_or(place);
                 while first.0 < place.0
-                    && let Some(span) = self.good_batch(file, first, end)?
+                    && let Some(span) = self.good_batch(file, first, end, extent.epoch)?
                 {
                     first = (first.0 + span.len, span.next);
                 }
-                let after = self.resync(file, first, end, false)?;
+                let after = self.resync(file, first, end, extent.epoch, false)?;
                 if first.0 < index.covered {
                     index.forget_last();
                 }
@@ -159,7 +159,12 @@ impl Segment {
         entries.find(is_before).max(damages.find(is_before))
     }
 
-    fn examine_block(&self, file: &dyn File, block: Block) -> Result<Vec<Damage>, ReadError> {
+    fn examine_block(
+        &self,
+        file: &dyn File,
+        block: Block,
+        epoch: Option<LeaderEpoch>,
+    ) -> Result<Vec<Damage>, ReadError> {
         let whole = vec![stretch((block.position, block.offset), (block.end, block.next))];
         let bytes = super::read_exactly(file, block.position, block.end - block.position)?;
         let until = (block.end, block.next);
@@ -179,7 +184,7 @@ impl Segment {
         let mut place = (block.position, block.offset);
         while place.0 < block.end {
             let is_misplaced = misplaced == Some(prefixes.len());
-            match self.good_batch(file, place, until)? {
+            match self.good_batch(file, place, until, epoch)? {
                 Some(span) if !is_misplaced => {
                     prefixes.push(span.prefix);
                     place = (place.0 + span.len, span.next);
@@ -194,7 +199,7 @@ impl Segment {
                     place = (after, next.max(place.1));
                 }
                 _ => {
-                    let after = self.resync(file, place, until, true)?;
+                    let after = self.resync(file, place, until, epoch, true)?;
                     found.push(stretch(place, after));
                     // As it was, if only its length is wrong.
                     if let Some(prefix) = prefix_at(&bytes, place.0 - block.position) {
@@ -215,20 +220,35 @@ impl Segment {
     }
 
     /// The batch at a place, if it is whole, right, and ends before `until`.
-    fn good_batch(&self, file: &dyn File, place: Place, until: Place) -> io::Result<Option<Span>> {
+    fn good_batch(
+        &self,
+        file: &dyn File,
+        place: Place,
+        until: Place,
+        epoch: Option<LeaderEpoch>,
+    ) -> io::Result<Option<Span>> {
         let len_max = until.0 - place.0;
         let header = super::read_exactly(file, place.0, (HEADER_LEN as u64).min(len_max))?;
         let Ok(Some(span)) = Span::peek(&header, self.offsets(), place.1, (len_max, until.1)) else {
             return Ok(None);
         };
         let bytes = super::read_exactly(file, place.0, span.len)?;
-        Ok(RecordBatch::parse_first(&bytes).ok().map(|_| span))
+        let batch = RecordBatch::parse_first(&bytes).ok();
+        let batch = batch.filter(|batch| epoch.is_none_or(|epoch| batch.leader_epoch() == epoch));
+        Ok(batch.map(|_| span))
     }
 
     /// The first place behind `place` where good batches begin, at the latest `until`.
-    fn resync(&self, file: &dyn File, place: Place, until: Place, is_anchor: bool) -> io::Result<Place> {
+    fn resync(
+        &self,
+        file: &dyn File,
+        place: Place,
+        until: Place,
+        epoch: Option<LeaderEpoch>,
+        is_anchor: bool,
+    ) -> io::Result<Place> {
         let header = super::read_exactly(file, place.0, (HEADER_LEN as u64).min(until.0 - place.0))?;
-        if let Some(after) = self.after_stated(file, &header, place, until)? {
+        if let Some(after) = self.after_stated(file, &header, place, until, epoch)? {
             return Ok(after);
         }
         let mut at = place.0 + 1;
@@ -245,7 +265,7 @@ impl Segment {
                 if chunk[start + 16] != 2 || base < place.1 || base >= until.1 {
                     continue;
                 }
-                if self.leads_on(file, (candidate, base), until, is_anchor)? {
+                if self.leads_on(file, (candidate, base), until, epoch, is_anchor)? {
                     return Ok((candidate, base));
                 }
             }
@@ -264,6 +284,7 @@ impl Segment {
         header: &[u8],
         place: Place,
         until: Place,
+        epoch: Option<LeaderEpoch>,
     ) -> io::Result<Option<Place>> {
         let Ok(len) = RecordBatch::stated_len(header) else { return Ok(None) };
         let delta = i32::from_be_bytes(header[23..27].try_into().expect("4 bytes"));
@@ -277,18 +298,25 @@ impl Segment {
         }
         let after = (position, Offset(next));
         let is_end = after == until;
-        Ok((is_end || (position < until.0 && self.good_batch(file, after, until)?.is_some()))
+        Ok((is_end || (position < until.0 && self.good_batch(file, after, until, epoch)?.is_some()))
             .then_some(after))
     }
 
     /// Whether whole batches lead from a place to `until`; where that is no place of the index, far enough towards it.
-    fn leads_on(&self, file: &dyn File, from: Place, until: Place, is_anchor: bool) -> io::Result<bool> {
+    fn leads_on(
+        &self,
+        file: &dyn File,
+        from: Place,
+        until: Place,
+        epoch: Option<LeaderEpoch>,
+        is_anchor: bool,
+    ) -> io::Result<bool> {
         let mut place = from;
         while place.0 < until.0 {
             if !is_anchor && place.0 - from.0 >= INDEX_SPACING {
                 return Ok(true);
             }
-            match self.good_batch(file, place, until)? {
+            match self.good_batch(file, place, until, epoch)? {
                 Some(span) => place = (place.0 + span.len, span.next),
                 None => return Ok(false),
             }
