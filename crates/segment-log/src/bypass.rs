@@ -33,6 +33,9 @@ const LOGS_MAX: usize = 4;
 /// A reference holds a header for each batch. Batches that are shorter than this many headers on average are held whole.
 const HEADERS_PER_BATCH: usize = 8;
 
+/// Flushes of segments that say what a second write takes have at least so many bytes: then bandwidth counts in them.
+const SECOND_WRITE_MIN: u64 = 4 << 20;
+
 /// Staged batches that are durable in their log's segments.
 pub(crate) struct Bypassed {
     pub(crate) log: Arc<Log>,
@@ -70,6 +73,21 @@ impl Engine {
             }
         }
         Ok(bypassed)
+    }
+
+    /// Learns that segments with `bytes` that were written behind took that long to flush.
+    pub(crate) fn note_second_write(&self, bytes: u64, took_us: u64) {
+        if bytes < SECOND_WRITE_MIN {
+            return;
+        }
+        let us_per_mib = (took_us << 20) / bytes;
+        let average = self.second_write_us.load(Ordering::Relaxed);
+        let average = if average == 0 { us_per_mib } else { (3 * average + us_per_mib) / 4 };
+        self.second_write_us.store(average, Ordering::Relaxed);
+    }
+
+    pub(crate) fn second_write_us_per_mib(&self) -> Option<u64> {
+        Some(self.second_write_us.load(Ordering::Relaxed)).filter(|average| *average > 0)
     }
 
     /// What of the next commit is large and may bypass the write-ahead log.
@@ -123,7 +141,11 @@ impl Checkpointer {
         }
         let effort = if lags || !unsynced.folders.is_empty() { Effort::More } else { Effort::Usual };
         engine.counters.segment_flushes.fetch_add(unsynced.segments.len() as u64, Ordering::Relaxed);
+        let (bytes, begun) = (unsynced.bytes(), engine.clock.now_us());
         let failed = self.sync_each(engine, &unsynced)?;
+        if lags {
+            engine.note_second_write(bytes, engine.clock.now_us().saturating_sub(begun));
+        }
         failed.iter().try_for_each(|(log, error)| self.take_back(log, error))?;
         let state = log.state();
         Ok((state.offline.is_none() && state.written >= until).then_some(effort))

@@ -184,13 +184,16 @@ impl Checkpointer {
     /// Makes durable what was written. Logs of which that fails are offline afterwards.
     fn sync(&mut self, engine: &Engine) -> Result<(), Failure> {
         let unsynced = std::mem::take(&mut self.unsynced);
+        let (bytes, begun) = (unsynced.bytes(), engine.clock.now_us());
         let volume = self.volume.as_ref().filter(|_| unsynced.segments.len() > SYNCS_MAX);
         let of_all = volume.map(|volume| volume.sync_all());
         if let Some(Ok(())) = of_all {
+            engine.note_second_write(bytes, engine.clock.now_us().saturating_sub(begun));
             unsynced.set_durable(|_| true);
             return Ok(());
         }
         let failed = self.sync_each(engine, &unsynced)?;
+        engine.note_second_write(bytes, engine.clock.now_us().saturating_sub(begun));
         if let (Some(Err(error)), true) = (of_all, failed.is_empty()) {
             return Err(Failure::new(
                 "flushing the file system, and no file tells that it was the one,",

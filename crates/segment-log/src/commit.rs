@@ -198,7 +198,8 @@ impl Flusher {
         if is_large && bypassed_with.is_none_or(|effort| effort == Effort::Usual) {
             let way = if bypassed_with.is_some() { Way::Bypass } else { Way::Held };
             let took_us = engine.clock.now_us().saturating_sub(begun);
-            self.ways.note(way, bytes as usize + bypassed_bytes, took_us);
+            let second_us_per_mib = engine.second_write_us_per_mib();
+            self.ways.note(way, bytes as usize + bypassed_bytes, took_us, second_us_per_mib);
         }
         engine.counters.committed_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.publish(engine);

@@ -46,6 +46,9 @@ pub(crate) struct Engine {
     flusher: Mutex<Flusher>,
     /// What a flush takes, us: an average in which each new one counts an eighth.
     flush_us: AtomicU64,
+    /// What it takes to flush a MiB of segments that were written behind, us: an average in which each new one counts a
+    /// quarter. 0 before it is known.
+    pub(crate) second_write_us: AtomicU64,
     checkpointer: Mutex<Checkpointer>,
     pub(crate) wall_time: Mutex<WallTime>,
     /// One pass that gives up records at a time; taken before every other lock.
@@ -124,6 +127,7 @@ impl Engine {
             committer: Mutex::new(committer),
             flusher: Mutex::default(),
             flush_us: AtomicU64::new(0),
+            second_write_us: AtomicU64::new(0),
             checkpointer: Mutex::new(checkpointer),
             wall_time: Mutex::default(),
             cleaning: Mutex::default(),

@@ -62,6 +62,17 @@ impl Unsynced {
         Self { segments, folders, sidecars }
     }
 
+    /// Bytes of segments that are not flushed.
+    pub(crate) fn bytes(&self) -> u64 {
+        let bytes = |pending: &Pending| {
+            let state = pending.log.state();
+            let entry =
+                state.segments.iter().rev().find(|entry| Arc::ptr_eq(&entry.segment, &pending.segment));
+            entry.map_or(0, |entry| entry.len - entry.durable_len)
+        };
+        self.segments.values().map(bytes).sum()
+    }
+
     /// Notes that the device has what was written.
     pub(crate) fn set_durable(&self, is_durable: impl Fn(&Log) -> bool) {
         for pending in self.segments.values().filter(|pending| is_durable(&pending.log)) {
