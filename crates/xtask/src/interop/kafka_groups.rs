@@ -63,12 +63,12 @@ async fn java(stage: &mut Stage<'_>, protocol: &str) -> anyhow::Result<String> {
     }
     wait_until_left(stage).await?;
 
-    let reset = ["--reset-offsets", "--group", "team", "--topic", TOPIC, "--to-offset", "3", "--execute"];
+    let reset = ["--reset-offsets", "--group", "team", "--topic", TOPIC, "--to-earliest", "--execute"];
     tool(stage, &reset).await?;
     tool(stage, &["--delete-offsets", "--group", "team", "--topic", &used]).await?;
     let offsets = tool(stage, &["--describe", "--group", "team", "--offsets"]).await?;
     let rows: Vec<&str> = offsets.lines().filter(|line| line.contains(TOPIC)).collect();
-    let set_back = rows.iter().all(|row| column(row, 3) == Some("3"));
+    let set_back = rows.iter().all(|row| column(row, 3) == Some("0"));
     ensure!(rows.len() == 3 && set_back, "offsets are {offsets}");
     tool(stage, &["--delete", "--group", "team"]).await?;
     let left = tool(stage, &["--list"]).await?;
