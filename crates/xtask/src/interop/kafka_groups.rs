@@ -41,17 +41,16 @@ async fn java(stage: &mut Stage<'_>, protocol: &str) -> anyhow::Result<String> {
     let count = RECORDS.to_string();
     stage.run_kafka_tool(PRODUCER, &["--topic", TOPIC, "--max-messages", &count]).await?;
     let mut members = vec![member(stage, protocol)?, member(stage, protocol)?];
-    let mut described = String::new();
+    let mut shared = String::new();
     for _ in 0..20 {
-        described = tool(stage, &["--describe", "--group", "team", "--members", "--verbose"]).await?;
-        // Both have two of the four partitions.
-        let halves = described.lines().filter(|line| column(line, 3) == Some("2"));
-        if halves.count() == 2 {
+        shared = tool(stage, &["--describe", "--group", "team", "--members", "--verbose"]).await?;
+        if is_shared(&shared) {
             break;
         }
     }
+    ensure!(is_shared(&shared), "not two partitions each: {shared}");
     let state = tool(stage, &["--describe", "--group", "team", "--state"]).await?;
-    ensure!(state.contains("Stable"), "not shared evenly: {state} {described}");
+    ensure!(state.contains("Stable"), "the state is {state}");
     let kinds = tool(stage, &["--list", "--type", protocol]).await?;
     ensure!(kinds.lines().any(|line| line.starts_with("team")), "listed as {kinds:?}");
     let used = format!("{TOPIC}:0");
@@ -74,6 +73,11 @@ async fn java(stage: &mut Stage<'_>, protocol: &str) -> anyhow::Result<String> {
     let left = tool(stage, &["--list"]).await?;
     ensure!(!left.lines().any(|line| line.trim() == "team"), "still listed: {left:?}");
     Ok("two members described, offsets set back and deleted, the group deleted".to_string())
+}
+
+/// Whether two members have two of the four partitions each.
+fn is_shared(described: &str) -> bool {
+    described.lines().filter(|line| column(line, 4) == Some("2")).count() == 2
 }
 
 fn column(line: &str, index: usize) -> Option<&str> {
