@@ -7,9 +7,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.KafkaException;
@@ -27,7 +29,8 @@ class Transactions {
         bootstrap = args[0];
         Random random = new Random(Long.parseLong(args[1]));
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
-            admin.createTopics(TOPICS.stream().map(name -> new NewTopic(name, 1, (short) 1)).toList()).all().get();
+            admin.createTopics(Stream.concat(TOPICS.stream(), Stream.of("in", "out"))
+                .map(name -> new NewTopic(name, 1, (short) 1)).toList()).all().get();
         }
         Set<String> committed = new HashSet<>();
         int commits = 0;
@@ -49,6 +52,7 @@ class Transactions {
                 }
             }
         }
+        int moved = moveOn(random);
         fenced();
         try (var producer = producer(null)) {
             for (String topic : TOPICS) producer.send(new ProducerRecord<>(topic, "last")).get();
@@ -57,7 +61,49 @@ class Transactions {
             List<String> values = read(topic);
             expect(values.size() == committed.size() && committed.containsAll(values), topic + " has " + values.size());
         }
-        System.out.println(commits + " of " + TRANSACTIONS + " transactions counted, in both topics, and a producer was fenced");
+        System.out.println(commits + " of " + TRANSACTIONS + " transactions counted, in both topics; " + moved + " records went on exactly once; a producer was fenced");
+    }
+
+    /** Reads, writes and commits the offsets in one transaction, and goes back where one was aborted: exactly once. */
+    static int moveOn(Random random) throws Exception {
+        int count = 500;
+        try (var producer = producer(null)) {
+            for (int number = 0; number < count; number++) producer.send(new ProducerRecord<>("in", 0, null, "" + number));
+        }
+        Map<String, Object> config = Map.of("bootstrap.servers", bootstrap, "group.id", "movers", "max.poll.records", 20,
+            "enable.auto.commit", false, "auto.offset.reset", "earliest", "isolation.level", "read_committed");
+        var part = new TopicPartition("in", 0);
+        try (var producer = producer("movers");
+                var consumer = new KafkaConsumer<>(config, new StringDeserializer(), new StringDeserializer())) {
+            producer.initTransactions();
+            consumer.assign(List.of(part));
+            long end = System.currentTimeMillis() + LIMIT_MS, next = 0;
+            while (next < count) {
+                expect(System.currentTimeMillis() < end, "only " + next + " records went on");
+                var records = consumer.poll(Duration.ofMillis(100)).records(part);
+                if (records.isEmpty()) continue;
+                producer.beginTransaction();
+                for (var record : records) producer.send(new ProducerRecord<>("out", 0, null, record.value()));
+                long after = records.get(records.size() - 1).offset() + 1;
+                producer.sendOffsetsToTransaction(Map.of(part, new OffsetAndMetadata(after)), consumer.groupMetadata());
+                if (random.nextInt(3) > 0) {
+                    producer.commitTransaction();
+                    next = after;
+                } else {
+                    producer.abortTransaction();
+                }
+                var committed = consumer.committed(Set.of(part)).get(part);
+                expect((committed == null ? 0 : committed.offset()) == next, "the group is at " + committed);
+                consumer.seek(part, next);
+            }
+        }
+        try (var producer = producer(null)) {
+            producer.send(new ProducerRecord<>("out", 0, null, "last")).get();
+        }
+        List<String> values = read("out");
+        expect(values.size() == count, values.size() + " records came out");
+        for (int number = 0; number < count; number++) expect(values.get(number).equals("" + number), "not in order");
+        return count;
     }
 
     /** The second producer of a transactional id takes over, and the first one's transaction is undone. */

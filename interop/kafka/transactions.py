@@ -4,7 +4,7 @@ import random
 import sys
 
 from clients import KAFKA, create_topic, expect, fail
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from kafka import KafkaProducer
 
 TOPICS, TRANSACTIONS, RECORDS = ["debits", "credits"], 30, 20
@@ -42,6 +42,27 @@ def python(number, committed):
             producer.abort_transaction()
         number += 2
     producer.close()
+
+
+def move_on():
+    """Reads, writes and commits the offsets in one transaction, by AddOffsetsToTxn; an aborted one leaves them alone."""
+    config = {"bootstrap.servers": KAFKA, "group.id": "movers", "auto.offset.reset": "earliest"}
+    consumer = Consumer({**config, "enable.auto.commit": False})
+    consumer.assign([TopicPartition(TOPICS[0], 0, 0)])
+    producer = Producer({"bootstrap.servers": KAFKA, "transactional.id": "movers"})
+    producer.init_transactions(20)
+    for offset, commit in [(5, True), (9, False)]:
+        producer.begin_transaction()
+        producer.produce(TOPICS[1], value="moved")
+        offsets = [TopicPartition(TOPICS[0], 0, offset)]
+        producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 20)
+        if commit:
+            producer.commit_transaction(20)
+        else:
+            producer.abort_transaction(20)
+        found = consumer.committed([TopicPartition(TOPICS[0], 0)], 20)[0].offset
+        expect(found == 5, f"the group is at {found}")
+    consumer.close()
 
 
 def fenced():
@@ -87,6 +108,7 @@ for topic in TOPICS:
 committed = {number for number in range(TRANSACTIONS) if random.Random(int(sys.argv[1]) + number).random() < 0.6}
 confluent(0, committed)
 python(1, committed)
+move_on()
 fenced()
 marker = Producer({"bootstrap.servers": KAFKA})
 for topic in TOPICS:
@@ -95,8 +117,8 @@ marker.flush(20)
 
 wanted = {f"{number}-{record}" for number in committed for record in range(RECORDS)}
 for topic in TOPICS:
-    values = read(topic, "read_committed", "last")[:-1]
+    values = [value for value in read(topic, "read_committed", "last")[:-1] if value != "moved"]
     expect(sorted(values) == sorted(wanted), f"{topic}: {set(values) ^ wanted} is wrong, {len(values)} records")
     everything = read(topic, "read_uncommitted", "last")[:-1]
     expect(len(everything) >= TRANSACTIONS * RECORDS, f"{topic}: {len(everything)} records")
-print(f"{len(committed)} of {TRANSACTIONS} transactions counted, in both topics, and a producer was fenced")
+print(f"{len(committed)} of {TRANSACTIONS} transactions counted, in both topics, offsets with them, and a producer was fenced")

@@ -32,6 +32,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod transactional;
 
 use crate::{
     catalog::Catalog,
@@ -43,7 +44,7 @@ use crate::{
         ConsumerDescription, ConsumerMemberDescription, Description, GroupKind, Input, MemberDescription,
         Output, State,
     },
-    offsets::Offsets,
+    offsets::{Offsets, WaitingOffsets},
     recovery::Image,
     stored::{StoredConsumers, StoredGroup},
 };
@@ -74,6 +75,7 @@ pub struct Group {
     /// Since when [`Input::ExpireOffsets`] finds the group empty.
     empty_since: Option<Timestamp>,
     offsets: Offsets,
+    waiting: WaitingOffsets,
     /// The members, of a group that uses the consumer protocol; it has none in `members` then, and is in
     /// [`Phase::Empty`] or [`Phase::Dead`].
     consumers: Option<Box<Consumers>>,
@@ -127,6 +129,7 @@ impl Group {
             pending: BTreeMap::new(),
             empty_since: None,
             offsets: Offsets::default(),
+            waiting: WaitingOffsets::default(),
             consumers: None,
             catalog: Arc::default(),
             durable: Durable::default(),
@@ -137,6 +140,7 @@ impl Group {
     pub(crate) fn recover(id: GroupId, config: GroupConfig, now: Millis, image: Image) -> Self {
         let mut group = Self::new(id, config);
         group.offsets = image.offsets;
+        group.waiting = image.waiting;
         group.durable.stored = image.stored.is_some() || image.consumers.is_some();
         if let Some(StoredConsumers { epoch, empty_since }) = image.consumers {
             let default_ms = group.config.consumer_session_timeout_ms;
@@ -188,6 +192,12 @@ impl Group {
             Input::Topics { catalog } => self.topics(catalog, out),
             Input::DeleteOffsets { caller, partitions } => self.delete_offsets(caller, partitions, out),
             Input::Commit { caller, commit } => self.commit(now, caller, commit, out),
+            Input::CommitInTransaction { caller, producer_id, commit } => {
+                self.commit_in_transaction(now, caller, producer_id, commit, out);
+            }
+            Input::EndTransaction { caller, producer_id, outcome } => {
+                self.end_transaction(caller, producer_id, outcome, out);
+            }
             Input::Delete { caller } => self.delete(caller, out),
             Input::TopicDeleted { topic } => self.topic_deleted(&topic, out),
             Input::Persisted { id } => self.persisted(id, out),
@@ -241,11 +251,18 @@ impl Group {
         &self.offsets
     }
 
+    /// The offsets that wait for the end of a transaction.
+    #[must_use]
+    pub fn waiting_offsets(&self) -> &WaitingOffsets {
+        &self.waiting
+    }
+
     /// Whether the owner may drop the group: it holds nothing that a new one of the same id would lack, and nobody
     /// waits. True of deleted groups, and of those that nobody came to use.
     #[must_use]
     pub fn is_disposable(&self) -> bool {
-        let unused = self.pending.is_empty() && self.offsets.is_empty() && !self.durable.stored;
+        let holds_offsets = !self.offsets.is_empty() || !self.waiting.is_empty();
+        let unused = self.pending.is_empty() && !holds_offsets && !self.durable.stored;
         match self.phase {
             Phase::Dead => self.durable.is_idle(),
             Phase::Empty => self.durable.is_idle() && unused && !self.has_consumers(),

@@ -33,7 +33,7 @@ pub use message::{
     GroupKind, Heartbeat, Input, Join, Joined, JoinedMember, Leaving, MemberDescription, Output, Protocol,
     Refused, Reply, State, Sync, Synced,
 };
-pub use offsets::{Committed, Offsets};
+pub use offsets::{Committed, Offsets, WaitingOffsets};
 pub use producer_ids::{Allocation, BLOCK_LEN, HighWater, HighWaterError, ProducerIds};
 pub use recovery::Recovery;
 pub use stored::{GroupRecord, GroupRecordError, StoredConsumers, StoredGroup, StoredMember};

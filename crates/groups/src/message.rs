@@ -8,7 +8,7 @@ use crate::{
     stored::GroupRecord,
 };
 use bytes::Bytes;
-use keyway_record::{ErrorCode, PartitionId, Timestamp, TopicName};
+use keyway_record::{ErrorCode, Outcome, PartitionId, ProducerId, Timestamp, TopicName};
 use std::sync::Arc;
 
 /// Something that happened to a group. Each input with a `caller` gets exactly one [`Output::Reply`], now or later.
@@ -60,6 +60,25 @@ pub enum Input {
         caller: CallerId,
         /// The request.
         commit: Commit,
+    },
+    /// `TxnOffsetCommit`, of topics that exist, by a producer whose transaction the group takes part in. Answered with
+    /// [`Reply::Commit`].
+    CommitInTransaction {
+        /// Who waits.
+        caller: CallerId,
+        /// Whose transaction.
+        producer_id: ProducerId,
+        /// The request.
+        commit: Commit,
+    },
+    /// The producer's transaction has ended. May come twice.
+    EndTransaction {
+        /// Who waits.
+        caller: CallerId,
+        /// Whose transaction.
+        producer_id: ProducerId,
+        /// Whether its offsets count.
+        outcome: Outcome,
     },
     /// `OffsetDelete`.
     DeleteOffsets {
@@ -239,8 +258,10 @@ pub enum Reply {
     Heartbeat(ErrorCode),
     /// To [`Input::Leave`]; the error outside means that no member was looked at.
     Leave(Result<Vec<(Leaving, ErrorCode)>, ErrorCode>),
-    /// To [`Input::Commit`], in the order of its offsets.
+    /// To [`Input::Commit`] and [`Input::CommitInTransaction`], in the order of its offsets.
     Commit(Vec<(TopicName, PartitionId, ErrorCode)>),
+    /// To [`Input::EndTransaction`]: what follows from it has its place in the log.
+    EndTransaction(ErrorCode),
     /// To [`Input::ConsumerHeartbeat`].
     ConsumerHeartbeat(Result<ConsumerBeat, ErrorCode>),
     /// To [`Input::DeleteOffsets`], in the order of its partitions.

@@ -1,6 +1,6 @@
 //! The offsets that a group has committed and that are durable.
 
-use keyway_record::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicName};
+use keyway_record::{LeaderEpoch, Offset, PartitionId, ProducerId, Timestamp, TopicName};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A committed offset.
@@ -23,6 +23,56 @@ pub struct Committed {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Offsets {
     topics: BTreeMap<TopicName, BTreeMap<PartitionId, Committed>>,
+}
+
+/// Offsets of transactions that have not ended, by producer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct WaitingOffsets(BTreeMap<ProducerId, BTreeMap<(TopicName, PartitionId), Committed>>);
+
+impl WaitingOffsets {
+    /// Whether a transaction is about to change the offset.
+    #[must_use]
+    pub fn contains(&self, topic: &TopicName, partition: PartitionId) -> bool {
+        let key = (topic.clone(), partition);
+        self.0.values().any(|offsets| offsets.contains_key(&key))
+    }
+
+    /// Whether no transaction is about to change anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn set(
+        &mut self,
+        producer_id: ProducerId,
+        topic: TopicName,
+        partition: PartitionId,
+        committed: Committed,
+    ) {
+        self.0.entry(producer_id).or_default().insert((topic, partition), committed);
+    }
+
+    pub(crate) fn remove(&mut self, producer_id: ProducerId, topic: &TopicName, partition: PartitionId) {
+        let Some(offsets) = self.0.get_mut(&producer_id) else { return };
+        offsets.remove(&(topic.clone(), partition));
+        if offsets.is_empty() {
+            self.0.remove(&producer_id);
+        }
+    }
+
+    /// Takes out what waits for the producer's transaction.
+    pub(crate) fn take(&mut self, producer_id: ProducerId) -> Vec<(TopicName, PartitionId, Committed)> {
+        let offsets = self.0.remove(&producer_id).unwrap_or_default();
+        offsets.into_iter().map(|((topic, partition), committed)| (topic, partition, committed)).collect()
+    }
+
+    /// Where something waits, and for whom.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (ProducerId, &TopicName, PartitionId)> {
+        self.0
+            .iter()
+            .flat_map(|(id, offsets)| offsets.keys().map(|(topic, partition)| (*id, topic, *partition)))
+    }
 }
 
 impl Offsets {

@@ -5,7 +5,7 @@ use crate::{
     consumer::stored::StoredConsumer,
     group::Group,
     ids::{GroupId, MemberId, Millis},
-    offsets::Offsets,
+    offsets::{Offsets, WaitingOffsets},
     stored::{GroupRecord, StoredConsumers, StoredGroup},
 };
 use std::collections::BTreeMap;
@@ -23,6 +23,7 @@ pub(crate) struct Image {
     pub(crate) consumers: Option<StoredConsumers>,
     pub(crate) members: BTreeMap<MemberId, StoredConsumer>,
     pub(crate) offsets: Offsets,
+    pub(crate) waiting: WaitingOffsets,
 }
 
 impl Recovery {
@@ -40,6 +41,12 @@ impl Recovery {
                 image.offsets.set(topic, partition, committed);
             }
             GroupRecord::OffsetTombstone { topic, partition, .. } => image.offsets.remove(&topic, partition),
+            GroupRecord::Waiting { producer_id, topic, partition, committed, .. } => {
+                image.waiting.set(producer_id, topic, partition, committed);
+            }
+            GroupRecord::WaitingTombstone { producer_id, topic, partition, .. } => {
+                image.waiting.remove(producer_id, &topic, partition);
+            }
             GroupRecord::Group { stored, .. } => image.stored = Some(stored),
             GroupRecord::GroupTombstone { .. } => image.stored = None,
             GroupRecord::ConsumerGroup { stored, .. } => image.consumers = Some(stored),
@@ -54,8 +61,10 @@ impl Recovery {
     /// The groups that are left. Their members are as they were, and have a whole session from `now` on to come back.
     #[must_use]
     pub fn into_groups(self, now: Millis, config: &GroupConfig) -> Vec<Group> {
-        let something =
-            |image: &Image| image.stored.is_some() || image.consumers.is_some() || !image.offsets.is_empty();
+        let something = |image: &Image| {
+            let has_offsets = !image.offsets.is_empty() || !image.waiting.is_empty();
+            image.stored.is_some() || image.consumers.is_some() || has_offsets
+        };
         let left = self.groups.into_iter().filter(|(_, image)| something(image));
         left.map(|(id, image)| Group::recover(id, config.clone(), now, image)).collect()
     }

@@ -6,9 +6,10 @@
 //!
 //! | key | type |
 //! |---|---|
-//! | kind: 1 offset, 2 group, 3 consumer group, 4 consumer member | u8 |
+//! | kind: 1 offset, 2 group, 3 consumer group, 4 consumer member, 5 offset that waits for a transaction | u8 |
 //! | group id | text |
-//! | of an offset: topic name | text |
+//! | of an offset that waits: producer id | i64 |
+//! | of an offset, waiting or not: topic name | text |
 //! | – partition | i32 |
 //! | of a consumer member: member id | text |
 //!
@@ -53,13 +54,14 @@ use crate::{
 };
 use bytes::{BufMut, Bytes};
 use codec::*;
-use keyway_record::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicName};
+use keyway_record::{LeaderEpoch, Offset, PartitionId, ProducerId, Timestamp, TopicName};
 use std::{collections::BTreeSet, sync::Arc};
 
 const KIND_OFFSET: u8 = 1;
 const KIND_GROUP: u8 = 2;
 const KIND_CONSUMER_GROUP: u8 = 3;
 const KIND_CONSUMER: u8 = 4;
+const KIND_WAITING: u8 = 5;
 
 /// One change of a group's durable state.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,6 +81,30 @@ pub enum GroupRecord {
     OffsetTombstone {
         /// The group.
         group: GroupId,
+        /// The topic.
+        topic: TopicName,
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// An offset will be committed if the producer's transaction is.
+    Waiting {
+        /// The group.
+        group: GroupId,
+        /// Whose transaction.
+        producer_id: ProducerId,
+        /// The topic.
+        topic: TopicName,
+        /// The partition.
+        partition: PartitionId,
+        /// What is to be committed.
+        committed: Committed,
+    },
+    /// The transaction has ended.
+    WaitingTombstone {
+        /// The group.
+        group: GroupId,
+        /// Whose transaction.
+        producer_id: ProducerId,
         /// The topic.
         topic: TopicName,
         /// The partition.
@@ -212,6 +238,8 @@ impl GroupRecord {
         match self {
             Self::Offset { group, .. }
             | Self::OffsetTombstone { group, .. }
+            | Self::Waiting { group, .. }
+            | Self::WaitingTombstone { group, .. }
             | Self::Group { group, .. }
             | Self::GroupTombstone { group }
             | Self::ConsumerGroup { group, .. }
@@ -229,6 +257,13 @@ impl GroupRecord {
                 (offset_key(group, topic, *partition), Some(encode_committed(committed)))
             }
             Self::OffsetTombstone { group, topic, partition } => (offset_key(group, topic, *partition), None),
+            Self::Waiting { group, producer_id, topic, partition, committed } => {
+                let key = waiting_key(group, *producer_id, topic, *partition);
+                (key, Some(encode_committed(committed)))
+            }
+            Self::WaitingTombstone { group, producer_id, topic, partition } => {
+                (waiting_key(group, *producer_id, topic, *partition), None)
+            }
             Self::Group { group, stored } => (group_key(KIND_GROUP, group), Some(stored.encode())),
             Self::GroupTombstone { group } => (group_key(KIND_GROUP, group), None),
             Self::ConsumerGroup { group, stored } => {
@@ -246,7 +281,7 @@ impl GroupRecord {
     pub fn decode(mut key: &[u8], value: Option<&[u8]>) -> Result<Self, GroupRecordError> {
         let key = &mut key;
         let kind = take_u8(key)?;
-        if !(KIND_OFFSET..=KIND_CONSUMER).contains(&kind) {
+        if !(KIND_OFFSET..=KIND_WAITING).contains(&kind) {
             return Err(GroupRecordError::Kind { kind });
         }
         let group = GroupId(take_text(key)?);
@@ -275,10 +310,19 @@ impl GroupRecord {
                     None => Self::ConsumerTombstone { group, member_id },
                 })
             }
+            KIND_WAITING => {
+                let producer_id = ProducerId(take_i64(key)?);
+                let (topic, partition) = take_place(key)?;
+                Ok(match value {
+                    Some(value) => {
+                        let committed = decode_committed(value)?;
+                        Self::Waiting { group, producer_id, topic, partition, committed }
+                    }
+                    None => Self::WaitingTombstone { group, producer_id, topic, partition },
+                })
+            }
             _ => {
-                let topic = TopicName::new(&take_text(key)?).map_err(|_| GroupRecordError::Field)?;
-                let partition = PartitionId(take_i32(key)?);
-                at_end(key)?;
+                let (topic, partition) = take_place(key)?;
                 Ok(match value {
                     Some(value) => {
                         Self::Offset { group, topic, partition, committed: decode_committed(value)? }
@@ -422,9 +466,29 @@ fn consumer_key(group: &GroupId, member_id: &MemberId) -> Bytes {
 fn offset_key(group: &GroupId, topic: &TopicName, partition: PartitionId) -> Bytes {
     let mut key = vec![KIND_OFFSET];
     put_bytes(&mut key, group.as_str().as_bytes());
-    put_bytes(&mut key, topic.as_str().as_bytes());
-    key.put_i32(partition.0);
+    put_place(&mut key, topic, partition);
     key.into()
+}
+
+fn waiting_key(group: &GroupId, producer_id: ProducerId, topic: &TopicName, partition: PartitionId) -> Bytes {
+    let mut key = vec![KIND_WAITING];
+    put_bytes(&mut key, group.as_str().as_bytes());
+    key.put_i64(producer_id.0);
+    put_place(&mut key, topic, partition);
+    key.into()
+}
+
+fn put_place(key: &mut Vec<u8>, topic: &TopicName, partition: PartitionId) {
+    put_bytes(key, topic.as_str().as_bytes());
+    key.put_i32(partition.0);
+}
+
+/// The last fields of an offset's key.
+fn take_place(key: &mut &[u8]) -> Result<(TopicName, PartitionId), GroupRecordError> {
+    let topic = TopicName::new(&take_text(key)?).map_err(|_| GroupRecordError::Field)?;
+    let partition = PartitionId(take_i32(key)?);
+    at_end(key)?;
+    Ok((topic, partition))
 }
 
 fn encode_committed(committed: &Committed) -> Bytes {

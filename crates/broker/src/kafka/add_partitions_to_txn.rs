@@ -57,7 +57,7 @@ async fn add(call: &Call<'_>, asked: AddPartitionsToTxnTransaction) -> AddPartit
         let transactions = &call.node.transactions;
         match asked.verify_only {
             true => transactions.verify(&transactional_id, producer, &partitions).await,
-            false => transactions.add(call.node, &transactional_id, producer, &partitions).await,
+            false => transactions.add(call.node, &transactional_id, producer, &partitions, None).await,
         }
     };
     let code = match added {

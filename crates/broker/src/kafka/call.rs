@@ -39,6 +39,7 @@ macro_rules! answers {
 }
 
 answers! {
+    AddOffsetsToTxn: AddOffsetsToTxnResponse,
     AddPartitionsToTxn: AddPartitionsToTxnResponse,
     AlterConfigs: AlterConfigsResponse,
     ApiVersions: ApiVersionsResponse,
@@ -67,6 +68,7 @@ answers! {
     OffsetFetch: OffsetFetchResponse,
     OffsetForLeaderEpoch: OffsetForLeaderEpochResponse,
     SyncGroup: SyncGroupResponse,
+    TxnOffsetCommit: TxnOffsetCommitResponse,
 }
 
 /// Kafka's number of an isolation level; those that nobody knows see no more than they should.

@@ -1,5 +1,6 @@
 //! The Kafka front: one file per API, and here the way from a frame to its answer.
 
+mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
@@ -37,6 +38,7 @@ mod offset_for_leader_epoch;
 mod produce;
 mod sync_group;
 mod topic_error;
+mod txn_offset_commit;
 
 use crate::{connection::Peer, node::Node};
 use bytes::Bytes;
@@ -131,6 +133,8 @@ async fn answer(call: Call<'_>, mut body: Decoder) -> Reply {
         Request::DeleteRecords(request) => delete_records::handle(&call, request).await.into(),
         Request::InitProducerId(request) => init_producer_id::handle(&call, &request).await.into(),
         Request::AddPartitionsToTxn(request) => add_partitions_to_txn::handle(&call, request).await.into(),
+        Request::AddOffsetsToTxn(request) => add_offsets_to_txn::handle(&call, request).await.into(),
+        Request::TxnOffsetCommit(request) => txn_offset_commit::handle(&call, request).await,
         Request::EndTxn(request) => end_txn::handle(&call, request).await.into(),
         Request::FindCoordinator(request) => find_coordinator::handle(&call, request).into(),
         Request::JoinGroup(request) => join_group::handle(&call, request).await,

@@ -5,7 +5,7 @@ use super::{
     lookup::{self, TopicRef},
 };
 use crate::node::Node;
-use keyway_groups::{Committed, Group, GroupId, MemberEpoch, MemberId, Offsets};
+use keyway_groups::{Committed, Group, GroupId, MemberEpoch, MemberId, Offsets, WaitingOffsets};
 use keyway_kafka_wire::messages::{OffsetFetchRequest, OffsetFetchResponse, offset_fetch::*};
 use keyway_record::{ErrorCode, PartitionId, TopicName};
 use std::collections::BTreeMap;
@@ -22,9 +22,16 @@ pub(super) async fn handle(call: &Call<'_>, request: OffsetFetchRequest) -> Offs
     }
     let mut groups = Vec::with_capacity(request.groups.len());
     for asked in request.groups {
-        groups.push(group(call, asked).await);
+        groups.push(group(call, asked, request.require_stable).await);
     }
     OffsetFetchResponse { groups, ..Default::default() }
+}
+
+/// A group's offsets, and those of them that must not be told yet.
+#[derive(Default)]
+struct Readable {
+    offsets: Offsets,
+    waiting: WaitingOffsets,
 }
 
 /// The older form, answered by way of the newer one.
@@ -39,7 +46,7 @@ async fn one_group(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetchR
         topics: request.topics.map(|topics| topics.into_iter().map(newer).collect()),
         ..Default::default()
     };
-    let answered = group(call, asked).await;
+    let answered = group(call, asked, request.require_stable).await;
     let older = |topic: OffsetFetchResponseTopics| OffsetFetchResponseTopic {
         name: topic.name,
         partitions: topic.partitions.into_iter().map(older_partition).collect(),
@@ -61,28 +68,35 @@ fn older_partition(partition: OffsetFetchResponsePartitions) -> OffsetFetchRespo
     }
 }
 
-async fn group(call: &Call<'_>, asked: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
+/// `require_stable`: offsets that a transaction is about to change are not told (KIP-447).
+async fn group(
+    call: &Call<'_>,
+    asked: OffsetFetchRequestGroup,
+    require_stable: bool,
+) -> OffsetFetchResponseGroup {
     let group = GroupId::from(asked.group_id.as_str());
     let member = asked.member_id.map(|id| (MemberId::from(id.as_str()), MemberEpoch(asked.member_epoch)));
     let read = move |group: &Group| {
         group.may_fetch(member.as_ref().map(|(id, epoch)| (id, *epoch)))?;
-        Ok(group.offsets().clone())
+        let waiting = if require_stable { group.waiting_offsets().clone() } else { Default::default() };
+        Ok(Readable { offsets: group.offsets().clone(), waiting })
     };
-    let offsets = match call.node.groups.read(&group, read).await {
-        Ok(Ok(offsets)) => offsets,
+    let readable = match call.node.groups.read(&group, read).await {
+        Ok(Ok(readable)) => readable,
         Ok(Err(error)) => return refused(asked.group_id, error),
         Err(error) => match error.code(ErrorCode::None) {
             // A group that never committed is no error.
-            ErrorCode::None => Offsets::default(),
+            ErrorCode::None => Readable::default(),
             error => return refused(asked.group_id, error),
         },
     };
     let topics = match asked.topics {
         None => {
-            offsets.topics().filter_map(|(name, partitions)| whole_topic(call, name, partitions)).collect()
+            let topics = readable.offsets.topics();
+            topics.filter_map(|(name, partitions)| whole_topic(call, &readable, name, partitions)).collect()
         }
         Some(topics) => {
-            topics.into_iter().map(|asked| topic(call.node, call.version(), asked, &offsets)).collect()
+            topics.into_iter().map(|asked| topic(call.node, call.version(), asked, &readable)).collect()
         }
     };
     OffsetFetchResponseGroup { group_id: asked.group_id, topics, ..Default::default() }
@@ -95,6 +109,7 @@ fn refused(group_id: String, error: ErrorCode) -> OffsetFetchResponseGroup {
 /// All that was committed in a topic. Versions with ids cannot speak of a topic that is gone.
 fn whole_topic(
     call: &Call<'_>,
+    readable: &Readable,
     name: &TopicName,
     partitions: &BTreeMap<PartitionId, Committed>,
 ) -> Option<OffsetFetchResponseTopics> {
@@ -102,7 +117,10 @@ fn whole_topic(
         ..IDS_FROM => Default::default(),
         _ => call.node.topics.named(name.as_str())?.id,
     };
-    let partition = |(id, committed): (&PartitionId, _)| partition(*id, Some(committed));
+    let partition = |(id, committed): (&PartitionId, _)| match readable.waiting.contains(name, *id) {
+        true => unstable(*id),
+        false => partition(*id, Some(committed)),
+    };
     Some(OffsetFetchResponseTopics {
         name: name.to_string(),
         topic_id,
@@ -114,7 +132,7 @@ fn topic(
     node: &Node,
     version: i16,
     asked: OffsetFetchRequestTopics,
-    offsets: &Offsets,
+    readable: &Readable,
 ) -> OffsetFetchResponseTopics {
     let reference = TopicRef::of(version >= IDS_FROM, &asked.name, asked.topic_id);
     let name = match reference {
@@ -125,12 +143,22 @@ fn topic(
     let unknown = name.is_none() && matches!(reference, TopicRef::Id(_));
     let of_partition = |index: &i32| {
         let id = PartitionId(*index);
-        let found = partition(id, name.as_ref().and_then(|name| offsets.get(name, id)));
+        if name.as_ref().is_some_and(|name| readable.waiting.contains(name, id)) {
+            return unstable(id);
+        }
+        let found = partition(id, name.as_ref().and_then(|name| readable.offsets.get(name, id)));
         let error = if unknown { ErrorCode::UnknownTopicId } else { ErrorCode::None };
         OffsetFetchResponsePartitions { error_code: error.code(), ..found }
     };
     let partitions = asked.partition_indexes.iter().map(of_partition).collect();
     OffsetFetchResponseTopics { topic_id: asked.topic_id, partitions, name: asked.name }
+}
+
+fn unstable(id: PartitionId) -> OffsetFetchResponsePartitions {
+    OffsetFetchResponsePartitions {
+        error_code: ErrorCode::UnstableOffsetCommit.code(),
+        ..partition(id, None)
+    }
 }
 
 fn partition(id: PartitionId, committed: Option<&Committed>) -> OffsetFetchResponsePartitions {

@@ -142,7 +142,7 @@ struct Placed {
 }
 
 async fn append(
-    node: &Node,
+    node: &Arc<Node>,
     topic: &Topic,
     transactional_id: Option<&TransactionalId>,
     data: PartitionProduceData,

@@ -11,12 +11,13 @@
 mod watch;
 
 use crate::{
+    groups::{AskError, Missing},
     internal_topic::{InternalTopic, InternalTopicError},
     node::Node,
     partition::Partition,
 };
 use keyway_groups::{
-    TransactionalId,
+    CallerId, GroupId, Input, Reply, TransactionalId,
     transaction::{End, Init, Outcome, Producer, Transaction, Version},
 };
 use keyway_log::{AppendError, Appended, LogStore, Ticket};
@@ -26,7 +27,7 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex as Shared, MutexGuard as SharedGuard},
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, oneshot};
 
 /// The internal topic with the transactions.
 const TOPIC: &str = "__transactions";
@@ -82,7 +83,7 @@ impl Transactions {
     /// transaction it was in is aborted.
     pub(crate) async fn init(
         &self,
-        node: &Node,
+        node: &Arc<Node>,
         id: &TransactionalId,
         expected: Option<Producer>,
         timeout_ms: i32,
@@ -116,17 +117,18 @@ impl Transactions {
         Ok(producer)
     }
 
-    /// Partitions take part in the producer's transaction.
+    /// Partitions and a group take part in the producer's transaction.
     pub(crate) async fn add(
         &self,
-        node: &Node,
+        node: &Arc<Node>,
         id: &TransactionalId,
         producer: Producer,
         partitions: &[TopicPartition],
+        group: Option<&GroupId>,
     ) -> Result<(), ErrorCode> {
         let slot = self.slot(id)?;
         let mut slot = slot.lock().await;
-        if let Some(after) = slot.used()?.add(producer, partitions, None, wall(node))? {
+        if let Some(after) = slot.used()?.add(producer, partitions, group, wall(node))? {
             self.store(id, &mut slot, after).await?;
         }
         self.durable(slot).await
@@ -148,7 +150,7 @@ impl Transactions {
     /// Appends a batch of the producer's transaction. By the rules of [`Version::V2`] its partition takes part from now on.
     pub(crate) async fn append(
         &self,
-        node: &Node,
+        node: &Arc<Node>,
         id: &TransactionalId,
         partition: &Partition,
         batch: &RecordBatch,
@@ -173,10 +175,36 @@ impl Transactions {
         node.append(partition, batch).await.map_err(WriteError::Append)
     }
 
+    /// Hands the producer's offsets to the group, under the lock, so that no end comes before them. By the rules of
+    /// [`Version::V2`] the group takes part from now on.
+    pub(crate) async fn commit_offsets(
+        &self,
+        node: &Arc<Node>,
+        id: &TransactionalId,
+        producer: Producer,
+        group: &GroupId,
+        version: Version,
+        input: impl FnOnce(CallerId) -> Input,
+    ) -> Result<oneshot::Receiver<Reply>, ErrorCode> {
+        let slot = self.slot(id)?;
+        let mut slot = slot.lock().await;
+        let transaction = slot.used()?;
+        match version {
+            Version::V1 => transaction.verify_group(producer, group)?,
+            Version::V2 => {
+                if let Some(after) = transaction.add(producer, &[], Some(group), wall(node))? {
+                    self.store(id, &mut slot, after).await?;
+                }
+            }
+        }
+        let asked = node.groups.ask(node, group, Missing::Create, input).await;
+        asked.map_err(|error| error.code(ErrorCode::CoordinatorNotAvailable))
+    }
+
     /// The producer ends its transaction; the producer that it is from here on.
     pub(crate) async fn end(
         &self,
-        node: &Node,
+        node: &Arc<Node>,
         id: &TransactionalId,
         producer: Producer,
         outcome: Outcome,
@@ -201,7 +229,7 @@ impl Transactions {
 
     /// Writes the markers of a decided transaction, and completes it if all could be written. What is missing is tried
     /// again later.
-    async fn settle(&self, node: &Node, id: &TransactionalId, slot: &mut Slot) -> Result<(), ErrorCode> {
+    async fn settle(&self, node: &Arc<Node>, id: &TransactionalId, slot: &mut Slot) -> Result<(), ErrorCode> {
         let Some(mut transaction) = slot.transaction.clone() else { return Ok(()) };
         let Some(marker) = transaction.marker() else { return Ok(()) };
         let now = wall(node);
@@ -222,6 +250,21 @@ impl Transactions {
                 Err(AppendError::Deleted) => transaction.partition_marked(&taking_part),
                 Err(error) => {
                     tracing::warn!(transactional_id = %id, partition = %taking_part, %error, "a transaction cannot be ended in a partition; it is tried again");
+                }
+            }
+        }
+        for group in transaction.groups().clone() {
+            let ended = |caller| Input::EndTransaction { caller, producer_id, outcome: marker.outcome };
+            let told = match node.groups.ask(node, &group, Missing::Leave, ended).await {
+                Ok(answer) => matches!(answer.await, Ok(Reply::EndTransaction(ErrorCode::None))),
+                // It was deleted, and what waited in it went with it.
+                Err(AskError::Unknown) => true,
+                Err(AskError::Unavailable) => false,
+            };
+            match told {
+                true => transaction.group_told(&group),
+                false => {
+                    tracing::warn!(transactional_id = %id, %group, "a transaction cannot be ended in a group; it is tried again");
                 }
             }
         }

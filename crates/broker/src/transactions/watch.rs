@@ -15,7 +15,7 @@ const EXPIRATION_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 impl Transactions {
     /// Ends what has to be ended until the broker stops. What a crash left undone comes first.
-    pub(crate) async fn watch(&self, node: &Node) {
+    pub(crate) async fn watch(&self, node: &Arc<Node>) {
         loop {
             let ids: Vec<TransactionalId> = self.slots().keys().cloned().collect();
             for id in ids {
@@ -32,7 +32,7 @@ impl Transactions {
         }
     }
 
-    async fn look(&self, node: &Node, id: &TransactionalId) -> Result<(), ErrorCode> {
+    async fn look(&self, node: &Arc<Node>, id: &TransactionalId) -> Result<(), ErrorCode> {
         let Ok(slot) = self.slot(id) else { return Ok(()) };
         // Somebody is at it; it is not forgotten.
         let Ok(mut guard) = slot.try_lock() else { return Ok(()) };

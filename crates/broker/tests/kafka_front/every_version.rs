@@ -67,6 +67,8 @@ fn error_code(response: &Response) -> i16 {
             topic.results_by_partition[0].partition_error_code % 49
         }
         Response::EndTxn(r) => r.error_code % 49,
+        Response::AddOffsetsToTxn(r) => r.error_code % 49,
+        Response::TxnOffsetCommit(r) => r.topics[0].partitions[0].error_code % 49,
         Response::OffsetForLeaderEpoch(r) => r.topics[0].partitions[0].error_code,
         Response::DescribeConfigs(r) => r.results[0].error_code,
         Response::CreatePartitions(r) => r.results[0].error_code,
@@ -242,6 +244,20 @@ fn request(api: ApiKey, version: i16, id: TopicId) -> Request {
                 },
             })
         }
+        ApiKey::AddOffsetsToTxn => Request::AddOffsetsToTxn(m::AddOffsetsToTxnRequest {
+            transactional_id: "t".to_owned(),
+            group_id: "g".to_owned(),
+            ..Default::default()
+        }),
+        ApiKey::TxnOffsetCommit => Request::TxnOffsetCommit(m::TxnOffsetCommitRequest {
+            transactional_id: "t".to_owned(),
+            group_id: "g".to_owned(),
+            topics: vec![m::txn_offset_commit::TxnOffsetCommitRequestTopic {
+                name: name(),
+                partitions: vec![Default::default()],
+            }],
+            ..Default::default()
+        }),
         ApiKey::EndTxn => Request::EndTxn(m::EndTxnRequest {
             transactional_id: "t".to_owned(),
             committed: true,

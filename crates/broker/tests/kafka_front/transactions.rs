@@ -7,9 +7,12 @@ use crate::{
 };
 use keyway_broker::Config;
 use keyway_kafka_wire::messages::{
-    AddPartitionsToTxnRequest, EndTxnRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest, FetchRequest, InitProducerIdRequest,
+    ListOffsetsRequest, OffsetFetchRequest, TxnOffsetCommitRequest,
     add_partitions_to_txn::AddPartitionsToTxnTopic,
     list_offsets::{ListOffsetsPartition, ListOffsetsTopic},
+    offset_fetch::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
+    txn_offset_commit::{TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic},
 };
 use keyway_record::{ProducerEpoch, ProducerId};
 use keyway_runtime::World;
@@ -18,6 +21,7 @@ use std::{path::Path, sync::Arc};
 
 const TOPIC: &str = "orders";
 const ID: &str = "payments";
+const GROUP: &str = "workers";
 
 const FENCED: i16 = 90;
 const INVALID_PRODUCER_EPOCH: i16 = 47;
@@ -225,6 +229,86 @@ async fn what_cannot_be_is_refused() {
     let batch = batch(&["x"]).build_transactional(ProducerId(producer.id), ProducerEpoch(0), 0);
     let response = call!(client, Produce, 9, produce(TOPIC, 0, -1, &batch));
     assert_eq!(response.responses[0].partition_responses[0].error_code, 48, "it names no transactional id");
+}
+
+/// Sends an offset of the group in the producer's transaction; version 5 adds the group by it.
+async fn send_offset(client: &mut Client, version: i16, producer: Producer, offset: i64) -> i16 {
+    let request = TxnOffsetCommitRequest {
+        transactional_id: ID.to_owned(),
+        group_id: GROUP.to_owned(),
+        producer_id: producer.id,
+        producer_epoch: producer.epoch,
+        generation_id: -1,
+        topics: vec![TxnOffsetCommitRequestTopic {
+            name: TOPIC.to_owned(),
+            partitions: vec![TxnOffsetCommitRequestPartition {
+                partition_index: 0,
+                committed_offset: offset,
+                ..Default::default()
+            }],
+        }],
+        ..Default::default()
+    };
+    call!(client, TxnOffsetCommit, version, request).topics[0].partitions[0].error_code
+}
+
+/// The group's offset, or why it is not told.
+async fn offset(client: &mut Client, require_stable: bool) -> Result<i64, i16> {
+    let topic =
+        OffsetFetchRequestTopics { name: TOPIC.to_owned(), partition_indexes: vec![0], ..Default::default() };
+    let group = OffsetFetchRequestGroup {
+        group_id: GROUP.to_owned(),
+        topics: Some(vec![topic]),
+        member_epoch: -1,
+        ..Default::default()
+    };
+    let request = OffsetFetchRequest { groups: vec![group], require_stable, ..Default::default() };
+    let partition = call!(client, OffsetFetch, 8, request).groups[0].topics[0].partitions[0].clone();
+    if partition.error_code == 0 { Ok(partition.committed_offset) } else { Err(partition.error_code) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offsets_count_with_their_transaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut broker = start(folder.path()).await;
+    let mut client = broker.connect().await;
+    create_topic(&mut client, TOPIC, 1).await;
+    let mut told = -1;
+    for (offset_version, end_version) in [(3, 3), (5, 5)] {
+        for (round, is_committed) in [true, false].into_iter().enumerate() {
+            let mut producer = init(&mut client, 60_000).await;
+            if offset_version < 5 {
+                assert_eq!(
+                    send_offset(&mut client, offset_version, producer, 5).await,
+                    48,
+                    "it was not added"
+                );
+                let request = AddOffsetsToTxnRequest {
+                    transactional_id: ID.to_owned(),
+                    producer_id: producer.id,
+                    producer_epoch: producer.epoch,
+                    group_id: GROUP.to_owned(),
+                };
+                assert_eq!(call!(client, AddOffsetsToTxn, 3, request).error_code, 0);
+            }
+            let sent = 10 * i64::from(offset_version) + round as i64;
+            assert_eq!(send_offset(&mut client, offset_version, producer, sent).await, 0);
+            assert_eq!(offset(&mut client, false).await, Ok(told));
+            assert_eq!(offset(&mut client, true).await, Err(88), "it is about to change");
+            broker.shutdown().await;
+            broker = start(folder.path()).await;
+            client = broker.connect().await;
+            assert_eq!(offset(&mut client, true).await, Err(88), "after a restart as well");
+            assert_eq!(end(&mut client, end_version, &mut producer, is_committed).await, 0);
+            if is_committed {
+                told = sent;
+            }
+            assert_eq!(offset(&mut client, true).await, Ok(told));
+        }
+    }
+    let old = init(&mut client, 60_000).await;
+    init(&mut client, 60_000).await;
+    assert_eq!(send_offset(&mut client, 5, old, 7).await, INVALID_PRODUCER_EPOCH);
 }
 
 async fn start(folder: &Path) -> TestBroker {

@@ -11,6 +11,7 @@ use crate::{
     consumer_protocol::{ConsumerSubscription, PROTOCOL_TYPE},
     ids::{CallerId, Generation, MemberEpoch, MemberId, Millis, PersistId},
     message::{Commit, Output, Reply},
+    offsets::Committed,
     stored::GroupRecord,
 };
 use keyway_record::{ErrorCode, PartitionId, Timestamp, TopicName};
@@ -31,6 +32,9 @@ impl Subscribed<'_> {
     }
 }
 
+/// An offset and where it is committed.
+pub(super) type PartitionOffset = (TopicName, PartitionId, Committed);
+
 /// What a commit may be about.
 #[derive(Clone, Copy)]
 enum Allowed<'a> {
@@ -45,7 +49,28 @@ enum Allowed<'a> {
 
 impl Group {
     pub(super) fn commit(&mut self, now: Millis, caller: CallerId, commit: Commit, out: &mut Vec<Output>) {
+        let (answers, offsets) = self.admitted(now, commit, false);
+        let reply = Reply::Commit(answers);
+        if offsets.is_empty() {
+            return out.push(Output::Reply { caller, reply });
+        }
+        let records = offsets.iter().map(|offset| self.offset_record(offset)).collect();
+        let id = self.persist(records, out);
+        self.hold(id, Effect::Commit(offsets));
+        self.hold(id, Effect::Reply(caller, reply));
+    }
+
+    /// The answer for each offset of a commit, and those that may be committed.
+    pub(super) fn admitted(
+        &mut self,
+        now: Millis,
+        commit: Commit,
+        in_transaction: bool,
+    ) -> (Vec<(TopicName, PartitionId, ErrorCode)>, Vec<PartitionOffset>) {
+        let says_nobody = commit.generation < Generation(0) && commit.member_id.is_empty();
         let allowed = match &self.consumers {
+            // The producer's epoch guards the transaction already; older clients know no member.
+            _ if in_transaction && says_nobody && commit.instance_id.is_none() => Ok(Allowed::Everything),
             Some(consumers) => may_commit_as_consumer(consumers, &commit),
             None => self.may_commit(now, &commit).map(|()| Allowed::Everything),
         };
@@ -67,20 +92,16 @@ impl Group {
                 offsets.push((topic, partition, committed));
             }
         }
-        let reply = Reply::Commit(answers);
-        if offsets.is_empty() {
-            return out.push(Output::Reply { caller, reply });
-        }
-        let record = |(topic, partition, committed): &(TopicName, PartitionId, _)| GroupRecord::Offset {
+        (answers, offsets)
+    }
+
+    pub(super) fn offset_record(&self, (topic, partition, committed): &PartitionOffset) -> GroupRecord {
+        GroupRecord::Offset {
             group: self.id.clone(),
             topic: topic.clone(),
             partition: *partition,
-            committed: Clone::clone(committed),
-        };
-        let records = offsets.iter().map(record).collect();
-        let id = self.persist(records, out);
-        self.hold(id, Effect::Commit(offsets));
-        self.hold(id, Effect::Reply(caller, reply));
+            committed: committed.clone(),
+        }
     }
 
     /// Whether someone may see the offsets: anyone who does not claim to be a member, and members in their epoch.
@@ -184,6 +205,10 @@ impl Group {
     pub(super) fn topic_deleted(&mut self, topic: &TopicName, out: &mut Vec<Output>) {
         let gone: Vec<_> = self.partitions().into_iter().filter(|(name, _)| name == topic).collect();
         self.forget(gone, out);
+        let records = self.forget_waiting(|name| name == topic);
+        if !records.is_empty() {
+            self.persist(records, out);
+        }
     }
 
     pub(super) fn delete(&mut self, caller: CallerId, out: &mut Vec<Output>) {
@@ -209,7 +234,7 @@ impl Group {
     /// Forgets what was committed, and the group emptied, longer ago than the retention; at last the group itself.
     pub(super) fn expire_offsets(&mut self, wall: Timestamp, out: &mut Vec<Output>) {
         // What is under way is looked at the next time.
-        if !self.durable.is_idle() || self.is_disposable() {
+        if !self.durable.is_idle() || self.is_disposable() || !self.waiting.is_empty() {
             return;
         }
         match self.phase {
@@ -252,6 +277,7 @@ impl Group {
     fn end(&mut self, out: &mut Vec<Output>) -> Option<PersistId> {
         let gone = self.partitions();
         let mut records = self.offset_tombstones(&gone);
+        records.extend(self.forget_waiting(|_| true));
         if self.durable.stored {
             records.push(self.membership_tombstone());
         }

@@ -197,6 +197,7 @@ fn failed(reply: Reply, error: ErrorCode) -> Reply {
         Reply::Commit(offsets) => Reply::Commit(
             offsets.into_iter().map(|(topic, partition, _)| (topic, partition, error)).collect(),
         ),
+        Reply::EndTransaction(_) => Reply::EndTransaction(error),
         Reply::ConsumerHeartbeat(_) => Reply::ConsumerHeartbeat(Err(error)),
         Reply::DeleteOffsets(_) => Reply::DeleteOffsets(Err(error)),
         Reply::Delete(_) => Reply::Delete(error),

@@ -238,3 +238,4 @@ mod joining;
 mod offsets;
 mod static_members;
 mod timers;
+mod transactional;

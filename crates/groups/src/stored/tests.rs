@@ -67,6 +67,17 @@ fn record() -> impl Strategy<Value = GroupRecord> {
             topic,
             partition
         }),
+        (group(), any::<i64>(), topic(), partition(), prop::option::of(committed())).prop_map(
+            |(group, id, topic, partition, committed)| {
+                let producer_id = ProducerId(id);
+                match committed {
+                    Some(committed) => {
+                        GroupRecord::Waiting { group, producer_id, topic, partition, committed }
+                    }
+                    None => GroupRecord::WaitingTombstone { group, producer_id, topic, partition },
+                }
+            }
+        ),
         (group(), stored()).prop_map(|(group, stored)| GroupRecord::Group { group, stored }),
         group().prop_map(|group| GroupRecord::GroupTombstone { group }),
     ]

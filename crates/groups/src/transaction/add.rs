@@ -36,9 +36,19 @@ impl Transaction {
     /// Whether `producer` may write to the partition in its transaction.
     pub fn verify(&self, producer: Producer, partition: &TopicPartition) -> Result<(), ErrorCode> {
         self.check_producer(producer)?;
+        self.verify_part(self.partitions.contains(partition))
+    }
+
+    /// Whether `producer` may send offsets of the group in its transaction.
+    pub fn verify_group(&self, producer: Producer, group: &GroupId) -> Result<(), ErrorCode> {
+        self.check_producer(producer)?;
+        self.verify_part(self.groups.contains(group))
+    }
+
+    fn verify_part(&self, takes_part: bool) -> Result<(), ErrorCode> {
         match self.state {
             State::Prepared(_) => Err(ErrorCode::ConcurrentTransactions),
-            State::Ongoing if self.partitions.contains(partition) => Ok(()),
+            State::Ongoing if takes_part => Ok(()),
             State::Ongoing | State::Empty | State::Completed(_) => Err(ErrorCode::TransactionAbortable),
         }
     }
