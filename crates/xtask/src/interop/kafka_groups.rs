@@ -1,6 +1,8 @@
 //! Consumer groups by both protocols: the Java client and librdkafka share topics, and Kafka's tool looks after them.
 
-use anyhow::{Context, bail, ensure};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
 use tokio::process::Child;
 
 use super::stage::Stage;
@@ -12,6 +14,9 @@ const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 
 const TOPIC: &str = "looked-after";
 const RECORDS: usize = 500;
+
+/// Twice as long as the consumer protocol waits for a member, and as long as the check may take otherwise.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// librdkafka under the consumer protocol: names, expressions, growth, nothing twice.
 pub(crate) async fn confluent_consumer(stage: &mut Stage<'_>) -> anyhow::Result<String> {
@@ -41,14 +46,8 @@ async fn java(stage: &mut Stage<'_>, protocol: &str) -> anyhow::Result<String> {
     let count = RECORDS.to_string();
     stage.run_kafka_tool(PRODUCER, &["--topic", TOPIC, "--max-messages", &count]).await?;
     let mut members = vec![member(stage, protocol)?, member(stage, protocol)?];
-    let mut shared = String::new();
-    for _ in 0..20 {
-        shared = tool(stage, &["--describe", "--group", "team", "--members", "--verbose"]).await?;
-        if is_shared(&shared) {
-            break;
-        }
-    }
-    ensure!(is_shared(&shared), "not two partitions each: {shared}");
+    let described = ["--describe", "--group", "team", "--members", "--verbose"];
+    wait_until(stage, &described, is_shared).await.context("not two partitions each")?;
     let state = tool(stage, &["--describe", "--group", "team", "--state"]).await?;
     ensure!(state.contains("Stable"), "the state is {state}");
     let kinds = tool(stage, &["--list", "--type", protocol]).await?;
@@ -60,7 +59,8 @@ async fn java(stage: &mut Stage<'_>, protocol: &str) -> anyhow::Result<String> {
     for mut member in members.drain(..) {
         member.kill().await?;
     }
-    wait_until_left(stage).await?;
+    let state = ["--describe", "--group", "team", "--state"];
+    wait_until(stage, &state, |said| said.contains("Empty")).await.context("the killed members stay")?;
 
     let reset = ["--reset-offsets", "--group", "team", "--topic", TOPIC, "--to-earliest", "--execute"];
     tool(stage, &reset).await?;
@@ -96,14 +96,16 @@ fn member(stage: &Stage<'_>, protocol: &str) -> anyhow::Result<Child> {
     command.spawn().context("VerifiableConsumer")
 }
 
-async fn wait_until_left(stage: &Stage<'_>) -> anyhow::Result<()> {
-    for _ in 0..40 {
-        let state = tool(stage, &["--describe", "--group", "team", "--state"]).await?;
-        if state.contains("Empty") {
+/// Asks the tool until it says what is waited for.
+async fn wait_until(stage: &Stage<'_>, args: &[&str], holds: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    let began = Instant::now();
+    loop {
+        let said = tool(stage, args).await?;
+        if holds(&said) {
             return Ok(());
         }
+        ensure!(began.elapsed() < PATIENCE, "after {} s: {said}", PATIENCE.as_secs());
     }
-    bail!("the killed members stay in the group")
 }
 
 async fn tool(stage: &Stage<'_>, args: &[&str]) -> anyhow::Result<String> {
