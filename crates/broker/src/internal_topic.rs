@@ -8,8 +8,8 @@ use bytes::Bytes;
 use keyway_kafka_wire::records;
 use keyway_log::{AppendError, Durability, LogStore, ReadError, ReadLimit, StoreError, Ticket};
 use keyway_record::{
-    KeyHash, Offset, PartitionId, Record, Timestamp, TopicId, TopicName, TopicPartition, batch::BatchBuilder,
-    limits,
+    KeyHash, LeaderEpoch, Offset, PartitionId, Record, Timestamp, TopicId, TopicName, TopicPartition,
+    batch::BatchBuilder, limits,
 };
 use keyway_runtime::{Clock, World};
 use std::{
@@ -141,6 +141,11 @@ impl InternalTopic {
         let waited = self.store.wait(ticket, Durability::Durable).await;
         waited
             .map_err(|cause| InternalTopicError::Store { topic: self.partition.id.topic.to_string(), cause })
+    }
+
+    /// The leader epoch of the topic's log, and its high watermark.
+    pub(crate) fn position(&self) -> (LeaderEpoch, Offset) {
+        (self.partition.leader_epoch(), self.partition.log.bounds().high_watermark)
     }
 
     /// The error for a record that its owner cannot read.

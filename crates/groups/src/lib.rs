@@ -14,6 +14,7 @@ mod dice;
 mod group;
 mod ids;
 mod message;
+mod name_pattern;
 mod offsets;
 mod producer_ids;
 mod recovery;
@@ -33,6 +34,7 @@ pub use message::{
     GroupKind, Heartbeat, Input, Join, Joined, JoinedMember, Leaving, MemberDescription, Output, Protocol,
     Refused, Reply, State, Sync, Synced,
 };
+pub use name_pattern::NamePattern;
 pub use offsets::{Committed, Offsets, WaitingOffsets};
 pub use producer_ids::{Allocation, BLOCK_LEN, HighWater, HighWaterError, ProducerIds};
 pub use recovery::Recovery;

@@ -186,6 +186,16 @@ impl Transaction {
 }
 
 impl State {
+    /// Every state, in the order of their stored numbers.
+    pub const ALL: [Self; 6] = [
+        Self::Empty,
+        Self::Ongoing,
+        Self::Prepared(Outcome::Commit),
+        Self::Prepared(Outcome::Abort),
+        Self::Completed(Outcome::Commit),
+        Self::Completed(Outcome::Abort),
+    ];
+
     /// Kafka's name of the state.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -26,7 +26,7 @@ pub mod contract;
 pub use config::{Compaction, LogConfig};
 pub use memory::MemoryStore;
 pub use partition::{AppendError, Appended, Bounds, Isolation, PartitionLog, ReadError, ReadLimit, Slice};
-pub use store::{Cleaned, DamagedRange, Durability, LogFigures, LogStore, StoreError, Ticket};
+pub use store::{Cleaned, DamagedRange, Durability, LogFigures, LogStore, StoreError, Ticket, Volume};
 
 use std::{future::Future, pin::Pin};
 

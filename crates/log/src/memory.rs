@@ -5,7 +5,7 @@ use crate::{
     PartitionLog, ReadError, ReadLimit, Slice, StoreError, Ticket,
     compaction::{KEYS_MAX, Kept, KeyOffsets, Tombstones},
     epochs::{EpochEnd, Epochs},
-    producers::{ProducerStates, Verdict},
+    producers::{ActiveProducer, ProducerStates, Verdict},
     transactions::Transactions,
     waiters::{Place, Waiters},
 };
@@ -271,6 +271,15 @@ impl PartitionLog for MemoryPartition {
 
     fn open_transaction(&self, producer_id: ProducerId) -> Option<Offset> {
         self.state().transactions.open_since(producer_id)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.state().batches.iter().map(|batch| batch.bytes().len() as u64).sum()
+    }
+
+    fn producers(&self) -> Vec<ActiveProducer> {
+        let state = self.state();
+        state.producers.active(&state.transactions).collect()
     }
 
     fn wait_past(&self, offset: Offset, isolation: Isolation) -> BoxFuture<'static, ()> {

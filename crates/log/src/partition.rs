@@ -1,7 +1,10 @@
 //! One partition: append, read, bounds, waiting, trimming.
 
 use crate::{
-    BoxFuture, LogConfig, Ticket, epochs::EpochEnd, producers::ProducerError, transactions::Aborted,
+    BoxFuture, LogConfig, Ticket,
+    epochs::EpochEnd,
+    producers::{ActiveProducer, ProducerError},
+    transactions::Aborted,
 };
 use bytes::Bytes;
 use keyway_record::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, RecordBatch, Timestamp};
@@ -32,6 +35,12 @@ pub trait PartitionLog: Send + Sync {
 
     /// First offset of the producer's transaction that no marker has ended; a marker of either outcome ends it.
     fn open_transaction(&self, producer_id: ProducerId) -> Option<Offset>;
+
+    /// Bytes of the records that can be read, as they are stored.
+    fn size_bytes(&self) -> u64;
+
+    /// The producers that the log remembers, by ascending id.
+    fn producers(&self) -> Vec<ActiveProducer>;
 
     /// Resolves once the high watermark is past `offset` (the record at `offset` is readable), for readers of committed
     /// records the last stable offset, or the log is deleted or closed. Dropping it costs nothing.

@@ -25,6 +25,7 @@
 //! | – – base offset | i64 |
 //! | – – max timestamp, ms | i64 |
 
+use crate::transactions::Transactions;
 use bytes::BufMut;
 use keyway_record::{ErrorCode, Offset, ProducerEpoch, ProducerId, RecordBatch, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
@@ -67,6 +68,21 @@ struct KeptBatch {
     last_offset_delta: i32,
     base_offset: Offset,
     max_timestamp: Timestamp,
+}
+
+/// A producer as people look at it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ActiveProducer {
+    /// Who.
+    pub id: ProducerId,
+    /// Its newest epoch.
+    pub epoch: ProducerEpoch,
+    /// Sequence number of its last record; `None` if it only wrote a marker in this epoch.
+    pub last_sequence: Option<i32>,
+    /// When it wrote last, by the wall clock.
+    pub appended_at: Timestamp,
+    /// First offset of its open transaction.
+    pub transaction_start: Option<Offset>,
 }
 
 /// What to do with a batch that wants to be appended.
@@ -260,6 +276,17 @@ impl ProducerStates {
         self.by_last_offset.contains_key(&offset)
     }
 
+    /// The producers by ascending id; the owner knows their transactions.
+    pub fn active<'a>(&'a self, transactions: &'a Transactions) -> impl Iterator<Item = ActiveProducer> + 'a {
+        self.producers.iter().map(|(id, producer)| ActiveProducer {
+            id: *id,
+            epoch: producer.epoch,
+            last_sequence: producer.batches.back().map(KeptBatch::last_sequence),
+            appended_at: producer.appended_at,
+            transaction_start: transactions.open_since(*id),
+        })
+    }
+
     /// Number of producers remembered.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -387,10 +414,18 @@ impl KeptBatch {
         self.base_offset.plus(i64::from(self.last_offset_delta))
     }
 
-    /// Sequences count from 0 to `i32::MAX` and start over, inside a batch too.
+    fn last_sequence(&self) -> i32 {
+        self.sequence_at(self.last_offset_delta.into())
+    }
+
     fn next_sequence(&self) -> i32 {
-        let next = i64::from(self.base_sequence) + i64::from(self.last_offset_delta) + 1;
-        i32::try_from(next % (1 << 31)).expect("the rest of a division by 2^31")
+        self.sequence_at(i64::from(self.last_offset_delta) + 1)
+    }
+
+    /// Sequences count from 0 to `i32::MAX` and start over, inside a batch too.
+    fn sequence_at(&self, delta: i64) -> i32 {
+        let sequence = (i64::from(self.base_sequence) + delta) % (1 << 31);
+        i32::try_from(sequence).expect("the rest of a division by 2^31")
     }
 }
 

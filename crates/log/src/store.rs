@@ -35,6 +35,11 @@ pub trait LogStore: Send + Sync {
     /// one segment more. A start that moved is as durable as any later ticket.
     fn clean(&self, now: Timestamp) -> Result<Cleaned, StoreError>;
 
+    /// Where the records lie, for people; `None` for a store without a folder.
+    fn volume(&self) -> Option<Volume> {
+        None
+    }
+
     /// What the store counts, for people and for metrics.
     fn figures(&self) -> LogFigures {
         LogFigures::default()
@@ -47,6 +52,17 @@ pub trait LogStore: Send + Sync {
 
     /// Makes everything durable and stops; later appends are refused. Blocks.
     fn close(&self) -> Result<(), StoreError>;
+}
+
+/// A data folder, and the file system that it is on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Volume {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Bytes that the file system has; `None` if it does not tell.
+    pub total_bytes: Option<u64>,
+    /// Bytes that are free.
+    pub usable_bytes: Option<u64>,
 }
 
 /// What one [`LogStore::clean`] did.

@@ -12,7 +12,7 @@ use keyway_log::{
     AppendError, Appended, Bounds, BoxFuture, Isolation, LogConfig, PartitionLog, ReadError, ReadLimit,
     Slice, Ticket,
     epochs::{EpochEnd, Epochs, EpochsError},
-    producers::{ProducerStates, Verdict},
+    producers::{ActiveProducer, ProducerStates, Verdict},
     transactions::Transactions,
     waiters::{Place, Waiters},
 };
@@ -432,6 +432,17 @@ impl PartitionLog for Handle {
 
     fn open_transaction(&self, producer_id: ProducerId) -> Option<Offset> {
         self.0.state().transactions.open_since(producer_id)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        let state = self.0.state();
+        let in_segments: u64 = state.segments.iter().map(|entry| entry.len).sum();
+        in_segments + state.unwritten_bytes(state.end) as u64
+    }
+
+    fn producers(&self) -> Vec<ActiveProducer> {
+        let state = self.0.state();
+        state.producers.active(&state.transactions).collect()
     }
 
     fn wait_past(&self, offset: Offset, isolation: Isolation) -> BoxFuture<'static, ()> {

@@ -11,7 +11,7 @@ use crate::{
 };
 use keyway_log::{
     BoxFuture, Cleaned, DamagedRange, Durability, LogFigures, LogStore, PartitionLog, StoreError, Ticket,
-    producers::ProducerStates, waiters::Place,
+    Volume, producers::ProducerStates, waiters::Place,
 };
 use keyway_record::{Offset, Timestamp, TopicPartition};
 use keyway_runtime::{FolderLock, World};
@@ -185,6 +185,15 @@ impl LogStore for SegmentStore {
             return Err(StoreError::Closed);
         }
         self.engine.clean(now, &|_| !self.engine.has_ended()).map_err(Failed::into_store_error)
+    }
+
+    fn volume(&self) -> Option<Volume> {
+        let space = self.engine.disk.space(&self.engine.folder).ok().flatten();
+        Some(Volume {
+            folder: self.engine.folder.clone(),
+            total_bytes: space.map(|space| space.total),
+            usable_bytes: space.map(|space| space.free),
+        })
     }
 
     fn figures(&self) -> LogFigures {

@@ -82,6 +82,11 @@ fn finalized_features() -> Vec<FinalizedFeatureKey> {
     ]
 }
 
+/// The level that a feature has.
+pub(super) fn finalized_level(feature: &str) -> Option<i16> {
+    finalized_features().iter().find(|one| one.name == feature).map(|one| one.max_version_level)
+}
+
 /// Letters and digits, with `-` and `.` between them.
 fn is_software_name(name: &str) -> bool {
     let bytes = name.as_bytes();

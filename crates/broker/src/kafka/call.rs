@@ -53,6 +53,12 @@ answers! {
     DescribeCluster: DescribeClusterResponse,
     DescribeConfigs: DescribeConfigsResponse,
     DescribeGroups: DescribeGroupsResponse,
+    DescribeLogDirs: DescribeLogDirsResponse,
+    DescribeProducers: DescribeProducersResponse,
+    DescribeQuorum: DescribeQuorumResponse,
+    DescribeTopicPartitions: DescribeTopicPartitionsResponse,
+    DescribeTransactions: DescribeTransactionsResponse,
+    ElectLeaders: ElectLeadersResponse,
     EndTxn: EndTxnResponse,
     FindCoordinator: FindCoordinatorResponse,
     Heartbeat: HeartbeatResponse,
@@ -60,8 +66,11 @@ answers! {
     InitProducerId: InitProducerIdResponse,
     JoinGroup: JoinGroupResponse,
     LeaveGroup: LeaveGroupResponse,
+    ListConfigResources: ListConfigResourcesResponse,
     ListGroups: ListGroupsResponse,
     ListOffsets: ListOffsetsResponse,
+    ListPartitionReassignments: ListPartitionReassignmentsResponse,
+    ListTransactions: ListTransactionsResponse,
     Metadata: MetadataResponse,
     OffsetCommit: OffsetCommitResponse,
     OffsetDelete: OffsetDeleteResponse,
@@ -69,6 +78,8 @@ answers! {
     OffsetForLeaderEpoch: OffsetForLeaderEpochResponse,
     SyncGroup: SyncGroupResponse,
     TxnOffsetCommit: TxnOffsetCommitResponse,
+    UpdateFeatures: UpdateFeaturesResponse,
+    WriteTxnMarkers: WriteTxnMarkersResponse,
 }
 
 /// Kafka's number of an isolation level; those that nobody knows see no more than they should.

@@ -18,6 +18,12 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_quorum;
+mod describe_topic_partitions;
+mod describe_transactions;
+mod elect_leaders;
 mod end_txn;
 mod fetch;
 mod find_coordinator;
@@ -27,8 +33,11 @@ mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
+mod list_transactions;
 mod lookup;
 mod metadata;
 mod offset_commit;
@@ -39,6 +48,8 @@ mod produce;
 mod sync_group;
 mod topic_error;
 mod txn_offset_commit;
+mod update_features;
+mod write_txn_markers;
 
 use crate::{connection::Peer, node::Node};
 use bytes::Bytes;
@@ -132,6 +143,17 @@ async fn answer(call: Call<'_>, mut body: Decoder) -> Reply {
         Request::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::handle(&call, request).into(),
         Request::DeleteRecords(request) => delete_records::handle(&call, request).await.into(),
         Request::InitProducerId(request) => init_producer_id::handle(&call, &request).await.into(),
+        Request::WriteTxnMarkers(request) => write_txn_markers::handle(&call, request).await.into(),
+        Request::DescribeLogDirs(request) => describe_log_dirs::handle(&call, request).into(),
+        Request::DescribeQuorum(request) => describe_quorum::handle(&call, request).into(),
+        Request::UpdateFeatures(request) => update_features::handle(&call, request).into(),
+        Request::DescribeTransactions(request) => describe_transactions::handle(&call, request).await.into(),
+        Request::ListTransactions(request) => list_transactions::handle(&call, request).await.into(),
+        Request::DescribeProducers(request) => describe_producers::handle(&call, request).into(),
+        Request::DescribeTopicPartitions(request) => describe_topic_partitions::handle(&call, request).into(),
+        Request::ListPartitionReassignments(_) => list_partition_reassignments::handle().into(),
+        Request::ElectLeaders(request) => elect_leaders::handle(&call, request).into(),
+        Request::ListConfigResources(request) => list_config_resources::handle(&call, &request).into(),
         Request::AddPartitionsToTxn(request) => add_partitions_to_txn::handle(&call, request).await.into(),
         Request::AddOffsetsToTxn(request) => add_offsets_to_txn::handle(&call, request).await.into(),
         Request::TxnOffsetCommit(request) => txn_offset_commit::handle(&call, request).await,

@@ -11,7 +11,7 @@ use crate::{
 };
 use keyway_groups::{Catalog, CatalogTopic};
 use keyway_log::{LogStore, StoreError};
-use keyway_record::{PartitionId, TopicId, TopicName, TopicPartition};
+use keyway_record::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName, TopicPartition};
 use keyway_runtime::World;
 pub(crate) use rules::{TimeRule, TopicRules};
 use std::{
@@ -128,6 +128,11 @@ impl Topics {
             changing: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
         })
+    }
+
+    /// The leader epoch and the end of the log that the topics are kept in.
+    pub(crate) fn metadata_position(&self) -> (LeaderEpoch, Offset) {
+        self.records.position()
     }
 
     /// The topic of this name.

@@ -227,6 +227,23 @@ impl Transactions {
         Ok(next)
     }
 
+    /// Where the transactional id stands, if anyone has used it.
+    pub(crate) async fn get(&self, id: &TransactionalId) -> Option<Transaction> {
+        let slot = self.slot(id).ok()?;
+        let slot = slot.lock().await;
+        slot.transaction.clone()
+    }
+
+    /// All transactional ids, sorted.
+    pub(crate) async fn all(&self) -> Vec<(TransactionalId, Transaction)> {
+        let slots: Vec<_> = self.slots().iter().map(|(id, slot)| (id.clone(), slot.clone())).collect();
+        let mut all = Vec::with_capacity(slots.len());
+        for (id, slot) in slots {
+            all.extend(slot.lock().await.transaction.clone().map(|transaction| (id, transaction)));
+        }
+        all
+    }
+
     /// Writes the markers of a decided transaction, and completes it if all could be written. What is missing is tried
     /// again later.
     async fn settle(&self, node: &Arc<Node>, id: &TransactionalId, slot: &mut Slot) -> Result<(), ErrorCode> {

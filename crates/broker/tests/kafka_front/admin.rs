@@ -8,14 +8,20 @@ use crate::{
 use keyway_broker::Config;
 use keyway_kafka_wire::messages::{
     AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest, MetadataRequest,
-    alter_configs,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeLogDirsRequest, DescribeTopicPartitionsRequest,
+    ElectLeadersRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
+    ListConfigResourcesResponse, MetadataRequest, UpdateFeaturesRequest, alter_configs,
     create_partitions::CreatePartitionsTopic,
     create_topics::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
     delete_topics::DeleteTopicState,
     describe_configs::{DescribeConfigsResource, DescribeConfigsResourceResult},
+    describe_log_dirs::DescribableLogDirTopic,
+    describe_topic_partitions::{Cursor, TopicRequest},
+    elect_leaders::TopicPartitions,
     incremental_alter_configs::{AlterConfigsResource, AlterableConfig},
+    list_config_resources::ConfigResource,
     metadata::MetadataRequestTopic,
+    update_features::FeatureUpdateKey,
 };
 use keyway_log::MemoryStore;
 use keyway_record::TopicId;
@@ -292,6 +298,92 @@ async fn all_configs_of_a_topic_are_replaced_at_once() {
         let set = response.results[0].configs.iter().filter(|config| config.config_source == 1);
         assert_eq!(set.map(|config| config.name.as_str()).collect::<Vec<_>>(), own, "{given:?}");
     }
+}
+
+#[tokio::test]
+async fn topics_are_described_in_parts() {
+    let broker = TestBroker::start().await;
+    let mut client = broker.connect().await;
+    for (name, partitions) in [("a", 2), ("b", 3), ("c", 1)] {
+        create_topic(&mut client, name, partitions).await;
+    }
+    let (mut cursor, mut pages) = (None, Vec::new());
+    loop {
+        let request =
+            DescribeTopicPartitionsRequest { response_partition_limit: 2, cursor, ..Default::default() };
+        let response = call!(client, DescribeTopicPartitions, 0, request);
+        let page = response.topics.iter().map(|topic| {
+            let indexes = topic.partitions.iter().map(|partition| partition.partition_index);
+            (topic.name.clone().unwrap(), indexes.collect::<Vec<_>>())
+        });
+        pages.push(page.collect::<Vec<_>>());
+        match response.next_cursor {
+            Some(next) => {
+                let (topic_name, partition_index) = (next.topic_name, next.partition_index);
+                cursor = Some(Cursor { topic_name, partition_index });
+            }
+            None => break,
+        }
+    }
+    let named = |name: &str, indexes: &[i32]| (name.to_owned(), indexes.to_vec());
+    let expected =
+        [vec![named("a", &[0, 1])], vec![named("b", &[0, 1])], vec![named("b", &[2]), named("c", &[0])]];
+    assert_eq!(pages, expected);
+    let missing = TopicRequest { name: "missing".to_owned() };
+    let request = DescribeTopicPartitionsRequest { topics: vec![missing], ..Default::default() };
+    assert_eq!(call!(client, DescribeTopicPartitions, 0, request).topics[0].error_code, 3);
+}
+
+#[tokio::test]
+async fn sizes_leaders_features_and_resources_are_told() {
+    let broker = TestBroker::start().await;
+    let mut client = broker.connect().await;
+    create_topic(&mut client, "orders", 2).await;
+    let stored = batch(&["some", "records"]).build();
+    append(&mut client, "orders", 1, &stored).await.unwrap();
+    let asked = DescribableLogDirTopic { topic: "orders".to_owned(), partitions: vec![0, 1, 9] };
+    let request = DescribeLogDirsRequest { topics: Some(vec![asked]) };
+    let dir = call!(client, DescribeLogDirs, 4, request).results.remove(0);
+    let sizes: Vec<_> =
+        dir.topics[0].partitions.iter().map(|one| (one.partition_index, one.partition_size)).collect();
+    assert_eq!(sizes, [(0, 0), (1, stored.bytes().len() as i64)]);
+    let all = call!(client, DescribeLogDirs, 4, DescribeLogDirsRequest { topics: None });
+    assert_eq!(all.results[0].topics.len(), 1);
+
+    let election = |partitions: Option<Vec<i32>>| ElectLeadersRequest {
+        topic_partitions: partitions
+            .map(|partitions| vec![TopicPartitions { topic: "orders".to_owned(), partitions }]),
+        ..Default::default()
+    };
+    let elected = call!(client, ElectLeaders, 2, election(Some(vec![0, 9])));
+    let codes = elected.replica_election_results[0].partition_result.iter().map(|one| one.error_code);
+    assert_eq!(codes.collect::<Vec<_>>(), [84, 3]);
+    assert!(call!(client, ElectLeaders, 2, election(None)).replica_election_results.is_empty());
+
+    let update = |feature: &str, level| UpdateFeaturesRequest {
+        feature_updates: vec![FeatureUpdateKey {
+            feature: feature.to_owned(),
+            max_version_level: level,
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    for (feature, level, code) in [("group.version", 1, 0), ("group.version", 0, 95), ("no.such", 1, 95)] {
+        let old = call!(client, UpdateFeatures, 1, update(feature, level));
+        assert_eq!((old.error_code, old.results[0].error_code), (0, code));
+        assert_eq!(call!(client, UpdateFeatures, 2, update(feature, level)).error_code, code);
+    }
+
+    let listed =
+        |resource_types: &[i8]| ListConfigResourcesRequest { resource_types: resource_types.to_vec() };
+    let names = |response: ListConfigResourcesResponse| {
+        let name = |one: ConfigResource| (one.resource_type, one.resource_name);
+        response.config_resources.into_iter().map(name).collect::<Vec<_>>()
+    };
+    let (topic, broker) = ((2, "orders".to_owned()), (4, "1".to_owned()));
+    assert_eq!(names(call!(client, ListConfigResources, 1, listed(&[]))), [topic.clone(), broker]);
+    assert_eq!(names(call!(client, ListConfigResources, 1, listed(&[2]))), [topic]);
+    assert!(call!(client, ListConfigResources, 0, listed(&[])).config_resources.is_empty());
 }
 
 #[tokio::test]

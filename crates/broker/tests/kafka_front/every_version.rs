@@ -79,6 +79,18 @@ fn error_code(response: &Response) -> i16 {
         Response::ConsumerGroupDescribe(r) => r.groups[0].error_code,
         Response::IncrementalAlterConfigs(r) => r.responses[0].error_code,
         Response::DescribeCluster(r) => r.error_code,
+        Response::WriteTxnMarkers(r) => r.markers[0].topics[0].partitions[0].error_code,
+        Response::DescribeLogDirs(r) => r.results[0].error_code,
+        // There is never anything to elect.
+        Response::ElectLeaders(r) => r.replica_election_results[0].partition_result[0].error_code % 84,
+        Response::ListPartitionReassignments(r) => r.error_code,
+        Response::DescribeQuorum(r) => r.topics[0].partitions[0].error_code,
+        Response::UpdateFeatures(r) => r.error_code,
+        Response::DescribeProducers(r) => r.topics[0].partitions[0].error_code,
+        Response::DescribeTransactions(r) => r.transaction_states[0].error_code % 105,
+        Response::ListTransactions(r) => r.error_code,
+        Response::ListConfigResources(r) => r.error_code,
+        Response::DescribeTopicPartitions(r) => r.topics[0].error_code,
         other => unreachable!("{} is not advertised", other.api_key().name()),
     }
 }
@@ -333,6 +345,55 @@ fn request(api: ApiKey, version: i16, id: TopicId) -> Request {
         }
         ApiKey::DescribeCluster => {
             Request::DescribeCluster(m::DescribeClusterRequest { endpoint_type: 1, ..Default::default() })
+        }
+        ApiKey::WriteTxnMarkers => Request::WriteTxnMarkers(m::WriteTxnMarkersRequest {
+            markers: vec![m::write_txn_markers::WritableTxnMarker {
+                producer_id: 99,
+                topics: vec![m::write_txn_markers::WritableTxnMarkerTopic {
+                    name: name(),
+                    partition_indexes: vec![0],
+                }],
+                ..Default::default()
+            }],
+        }),
+        ApiKey::DescribeLogDirs => Request::DescribeLogDirs(m::DescribeLogDirsRequest { topics: None }),
+        ApiKey::ElectLeaders => Request::ElectLeaders(m::ElectLeadersRequest {
+            topic_partitions: Some(vec![m::elect_leaders::TopicPartitions {
+                topic: name(),
+                partitions: vec![0],
+            }]),
+            ..Default::default()
+        }),
+        ApiKey::ListPartitionReassignments => {
+            Request::ListPartitionReassignments(m::ListPartitionReassignmentsRequest::default())
+        }
+        ApiKey::DescribeQuorum => Request::DescribeQuorum(m::DescribeQuorumRequest {
+            topics: vec![m::describe_quorum::TopicData {
+                topic_name: "__cluster_metadata".to_owned(),
+                partitions: vec![Default::default()],
+            }],
+        }),
+        ApiKey::UpdateFeatures => Request::UpdateFeatures(m::UpdateFeaturesRequest {
+            feature_updates: vec![m::update_features::FeatureUpdateKey {
+                feature: "transaction.version".to_owned(),
+                max_version_level: 2,
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        ApiKey::DescribeProducers => Request::DescribeProducers(m::DescribeProducersRequest {
+            topics: vec![m::describe_producers::TopicRequest { name: name(), partition_indexes: vec![0] }],
+        }),
+        ApiKey::DescribeTransactions => Request::DescribeTransactions(m::DescribeTransactionsRequest {
+            transactional_ids: vec!["t".to_owned()],
+        }),
+        ApiKey::ListTransactions => Request::ListTransactions(m::ListTransactionsRequest::default()),
+        ApiKey::ListConfigResources => Request::ListConfigResources(m::ListConfigResourcesRequest::default()),
+        ApiKey::DescribeTopicPartitions => {
+            Request::DescribeTopicPartitions(m::DescribeTopicPartitionsRequest {
+                topics: vec![m::describe_topic_partitions::TopicRequest { name: name() }],
+                ..Default::default()
+            })
         }
         other => panic!("{} is advertised and not tested", other.name()),
     }

@@ -9,6 +9,7 @@ use keyway_kafka_wire::messages::Request;
 use keyway_log::{
     AppendError, Appended, Bounds, BoxFuture, Cleaned, Durability, Isolation, LogConfig, LogStore,
     MemoryStore, PartitionLog, ReadError, ReadLimit, Slice, StoreError, Ticket, epochs::EpochEnd,
+    producers::ActiveProducer,
 };
 use keyway_record::{LeaderEpoch, Offset, ProducerId, RecordBatch, Timestamp, TopicPartition};
 use std::sync::Arc;
@@ -86,6 +87,14 @@ impl PartitionLog for Log {
 
     fn open_transaction(&self, producer_id: ProducerId) -> Option<Offset> {
         self.0.open_transaction(producer_id)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.0.size_bytes()
+    }
+
+    fn producers(&self) -> Vec<ActiveProducer> {
+        self.0.producers()
     }
 
     fn leader_epoch(&self) -> LeaderEpoch {

@@ -7,12 +7,15 @@ use crate::{
 };
 use keyway_broker::Config;
 use keyway_kafka_wire::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest, FetchRequest, InitProducerIdRequest,
-    ListOffsetsRequest, OffsetFetchRequest, TxnOffsetCommitRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, DescribeProducersRequest, DescribeTransactionsRequest,
+    EndTxnRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, ListTransactionsRequest,
+    OffsetFetchRequest, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
     add_partitions_to_txn::AddPartitionsToTxnTopic,
+    describe_producers::TopicRequest,
     list_offsets::{ListOffsetsPartition, ListOffsetsTopic},
     offset_fetch::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
     txn_offset_commit::{TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic},
+    write_txn_markers::{WritableTxnMarker, WritableTxnMarkerTopic},
 };
 use keyway_record::{ProducerEpoch, ProducerId};
 use keyway_runtime::World;
@@ -229,6 +232,74 @@ async fn what_cannot_be_is_refused() {
     let batch = batch(&["x"]).build_transactional(ProducerId(producer.id), ProducerEpoch(0), 0);
     let response = call!(client, Produce, 9, produce(TOPIC, 0, -1, &batch));
     assert_eq!(response.responses[0].partition_responses[0].error_code, 48, "it names no transactional id");
+}
+
+#[tokio::test]
+async fn people_can_look_at_transactions_and_end_one_that_hangs() {
+    let broker = TestBroker::start().await;
+    let mut client = broker.connect().await;
+    create_topic(&mut client, TOPIC, 2).await;
+    let mut producer = init(&mut client, 60_000).await;
+    assert_eq!(send(&mut client, 12, &mut producer, 1, &["a", "b"]).await, 0);
+
+    let ids = DescribeTransactionsRequest { transactional_ids: vec![ID.to_owned(), "nobody".to_owned()] };
+    let described = call!(client, DescribeTransactions, 0, ids).transaction_states;
+    assert_eq!(described[0].transaction_state, "Ongoing");
+    assert_eq!((described[0].producer_id, described[0].transaction_timeout_ms), (producer.id, 60_000));
+    assert!(described[0].transaction_start_time_ms > 0);
+    assert_eq!(
+        (described[0].topics[0].topic.as_str(), &described[0].topics[0].partitions),
+        (TOPIC, &vec![1])
+    );
+    assert_eq!(described[1].error_code, 105);
+
+    let list = |states: &[&str], pattern: Option<&str>, duration| ListTransactionsRequest {
+        state_filters: states.iter().map(|state| (*state).to_owned()).collect(),
+        transactional_id_pattern: pattern.map(str::to_owned),
+        duration_filter: duration,
+        ..Default::default()
+    };
+    for (request, found) in [
+        (list(&[], None, -1), true),
+        (list(&["Ongoing"], Some("pay.*"), -1), true),
+        (list(&["Empty"], None, -1), false),
+        (list(&["NoSuchState"], None, -1), false),
+        (list(&[], Some("pay"), -1), false),
+        (list(&[], None, 60_000), false),
+    ] {
+        let listed = call!(client, ListTransactions, 2, request.clone());
+        assert_eq!(listed.transaction_states.len(), usize::from(found), "{request:?}");
+        assert_eq!(listed.unknown_state_filters.len(), usize::from(request.state_filters == ["NoSuchState"]));
+    }
+    assert_eq!(call!(client, ListTransactions, 2, list(&[], Some("("), -1)).error_code, 128);
+
+    let topic = TopicRequest { name: TOPIC.to_owned(), partition_indexes: vec![0, 1, 2] };
+    let producers = DescribeProducersRequest { topics: vec![topic] };
+    let partitions = call!(client, DescribeProducers, 0, producers.clone()).topics.remove(0).partitions;
+    assert!(partitions[0].active_producers.is_empty());
+    let active = &partitions[1].active_producers[0];
+    assert_eq!((active.producer_id, active.last_sequence), (producer.id, 1));
+    assert_eq!(active.current_txn_start_offset, 0);
+    assert_eq!(partitions[2].error_code, 3);
+
+    let marker = WritableTxnMarker {
+        producer_id: producer.id,
+        producer_epoch: producer.epoch,
+        topics: vec![WritableTxnMarkerTopic { name: TOPIC.to_owned(), partition_indexes: vec![1, 2] }],
+        ..Default::default()
+    };
+    let request = WriteTxnMarkersRequest { markers: vec![marker.clone()] };
+    let written = call!(client, WriteTxnMarkers, 1, request).markers.remove(0).topics.remove(0).partitions;
+    assert_eq!((written[0].error_code, written[1].error_code), (0, 3));
+    let after = call!(client, DescribeProducers, 0, producers).topics.remove(0).partitions.remove(1);
+    assert_eq!(after.active_producers[0].current_txn_start_offset, -1);
+    assert_eq!(committed(&mut client, 1).await, [""; 0]);
+    let newer = init(&mut client, 60_000).await;
+    assert!(newer.epoch > producer.epoch);
+    let request =
+        WriteTxnMarkersRequest { markers: vec![WritableTxnMarker { producer_epoch: -1, ..marker }] };
+    let refused = call!(client, WriteTxnMarkers, 1, request).markers.remove(0).topics.remove(0).partitions;
+    assert_eq!(refused[0].error_code, 42);
 }
 
 /// Sends an offset of the group in the producer's transaction; version 5 adds the group by it.

@@ -16,7 +16,7 @@
 //! As in the records of groups, numbers are big-endian, *text* is an u32 length and that many bytes, and *optional* an u8 of
 //! 0 or 1 before it.
 
-use super::{Outcome, Producer, State, Transaction, TransactionalId};
+use super::{Producer, State, Transaction, TransactionalId};
 use crate::{
     ids::GroupId,
     stored::{
@@ -32,15 +32,6 @@ use keyway_record::{PartitionId, ProducerEpoch, ProducerId, Timestamp, TopicId, 
 
 const KIND: u8 = 4;
 const VERSION: u8 = 1;
-
-const STATES: [State; 6] = [
-    State::Empty,
-    State::Ongoing,
-    State::Prepared(Outcome::Commit),
-    State::Prepared(Outcome::Abort),
-    State::Completed(Outcome::Commit),
-    State::Completed(Outcome::Abort),
-];
 
 impl TransactionalId {
     /// The key of the id's record.
@@ -74,7 +65,7 @@ impl Transaction {
         self.previous.into_iter().for_each(|previous| put_producer(&mut out, previous));
         put_optional(&mut out, self.next_id.map(|id| id.0));
         out.put_i32(self.timeout_ms);
-        let state = STATES.iter().position(|state| *state == self.state).expect("every state is listed");
+        let state = State::ALL.iter().position(|state| *state == self.state).expect("every state is listed");
         out.put_u8(state as u8);
         put_optional(&mut out, self.started.map(|started| started.0));
         out.put_i64(self.updated.0);
@@ -98,7 +89,7 @@ impl Transaction {
             previous: take_optional(value, take_producer)?,
             next_id: take_optional(value, take_i64)?.map(ProducerId),
             timeout_ms: take_i32(value)?,
-            state: *STATES.get(usize::from(take_u8(value)?)).ok_or(GroupRecordError::Field)?,
+            state: *State::ALL.get(usize::from(take_u8(value)?)).ok_or(GroupRecordError::Field)?,
             started: take_optional(value, take_i64)?.map(Timestamp),
             updated: Timestamp(take_i64(value)?),
             partitions: (0..take_u32(value)?).map(|_| take_partition(value)).collect::<Result<_, _>>()?,

@@ -3,6 +3,7 @@
 use keyway_log::{
     AppendError, Appended, Bounds, Cleaned, Durability, Isolation, LogConfig, LogStore, MemoryStore,
     PartitionLog, ReadError, ReadLimit, Slice, StoreError, Ticket, epochs::EpochEnd,
+    producers::ActiveProducer,
 };
 use keyway_record::{LeaderEpoch, Offset, ProducerId, RecordBatch, Timestamp, TopicPartition};
 use keyway_runtime::BoxFuture;
@@ -121,6 +122,14 @@ impl PartitionLog for FlakyLog {
 
     fn open_transaction(&self, producer_id: ProducerId) -> Option<Offset> {
         self.inner.open_transaction(producer_id)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.inner.size_bytes()
+    }
+
+    fn producers(&self) -> Vec<ActiveProducer> {
+        self.inner.producers()
     }
 
     fn leader_epoch(&self) -> LeaderEpoch {
