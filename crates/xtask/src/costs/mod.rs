@@ -45,10 +45,10 @@ enum Cost {
 /// The gate, about twice of what was measured when it was set: a change that doubles a cost is one to look at.
 /// Release profile, x86-64, two cores.
 const LIMITS: [(Request, Cost, f64); 8] = [
-    (Request::Produce, Cost::Syscalls, 26.0),
-    (Request::Produce, Cost::ContextSwitches, 18.0),
-    (Request::Produce, Cost::Instructions, 52_000.0),
-    (Request::Produce, Cost::Allocations, 40.0),
+    (Request::Produce, Cost::Syscalls, 11.0),
+    (Request::Produce, Cost::ContextSwitches, 10.0),
+    (Request::Produce, Cost::Instructions, 40_000.0),
+    (Request::Produce, Cost::Allocations, 26.0),
     (Request::Fetch, Cost::Syscalls, 8.0),
     (Request::Fetch, Cost::ContextSwitches, 4.0),
     (Request::Fetch, Cost::Instructions, 28_000.0),
