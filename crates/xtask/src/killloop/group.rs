@@ -1,6 +1,7 @@
 //! Members of a consumer group, and what they say.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -108,11 +109,13 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn start(topic: &str, name: &str, commands: Vec<Command>) -> anyhow::Result<Self> {
+    /// Starts the members; what they say of their connections goes to `log`, as a pipe that nobody reads would stop them.
+    pub(super) fn start(topic: &str, name: &str, commands: Vec<Command>, log: &Path) -> anyhow::Result<Self> {
         let account = Arc::<Mutex<GroupAccount>>::default();
         let members = commands.into_iter().map(|mut command| {
             command.args([topic, name]);
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+            let log = OpenOptions::new().create(true).append(true).open(log)?;
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
             let mut child = command.spawn()?;
             let input = child.stdin.take().context("no input")?;
             let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
@@ -153,7 +156,12 @@ impl Group {
             drop(input);
             let finished = process::finish_child(child, "crash_group.py", log, END_LIMIT).await?;
             reader.await??;
-            ensure!(finished.status.success(), "{}", finished.stderr.trim());
+            ensure!(
+                finished.status.success(),
+                "a member left with {}: see {}",
+                finished.status,
+                log.display()
+            );
         }
         Ok(self.account.lock().expect("no reader panics").seen.len())
     }

@@ -225,7 +225,7 @@ impl KillLoop<'_> {
             None => {
                 let member = |_| self.python(broker, "kafka/crash_group.py");
                 let members = (0..GROUP_MEMBERS).map(member).collect::<anyhow::Result<_>>()?;
-                Some(Group::start(TOPIC, GROUP, members)?)
+                Some(Group::start(TOPIC, GROUP, members, self.log)?)
             }
         };
         Ok(Clients { producers, librdkafka: Vec::new(), left: Vec::new(), group })
