@@ -23,6 +23,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
+pub use add::Part;
 pub use end::End;
 pub use init::Init;
 

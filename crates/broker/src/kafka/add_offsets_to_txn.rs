@@ -2,7 +2,10 @@
 //! send offsets.
 
 use super::{call::Call, topic_error};
-use keyway_groups::{GroupId, transaction::Producer};
+use keyway_groups::{
+    GroupId,
+    transaction::{Part, Producer},
+};
 use keyway_kafka_wire::messages::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
 use keyway_record::{ErrorCode, ProducerEpoch, ProducerId};
 
@@ -19,7 +22,7 @@ pub(super) async fn handle(call: &Call<'_>, request: AddOffsetsToTxnRequest) -> 
         let group = GroupId::from(request.group_id.as_str());
         let transactional_id = request.transactional_id.as_str().into();
         let (node, producer) = (call.node, Producer { id, epoch });
-        node.transactions.add(node, &transactional_id, producer, &[], Some(&group)).await
+        node.transactions.add(node, &transactional_id, producer, Part::Group(&group)).await
     };
     let error = added.map_or_else(
         |error| topic_error::of_fencing(error, call.version() >= FENCED_FROM),

@@ -2,7 +2,7 @@
 //! write; from version 4 on brokers ask each other, for several transactions at once.
 
 use super::{call::Call, topic_error};
-use keyway_groups::transaction::Producer;
+use keyway_groups::transaction::{Part, Producer};
 use keyway_kafka_wire::messages::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, add_partitions_to_txn::*,
 };
@@ -54,10 +54,10 @@ async fn add(call: &Call<'_>, asked: AddPartitionsToTxnTransaction) -> AddPartit
     } else {
         let (id, epoch) = (ProducerId(asked.producer_id), ProducerEpoch(asked.producer_epoch));
         let (transactional_id, producer) = (asked.transactional_id.as_str().into(), Producer { id, epoch });
-        let transactions = &call.node.transactions;
+        let (transactions, part) = (&call.node.transactions, Part::Partitions(&partitions));
         match asked.verify_only {
-            true => transactions.verify(&transactional_id, producer, &partitions).await,
-            false => transactions.add(call.node, &transactional_id, producer, &partitions, None).await,
+            true => transactions.verify(&transactional_id, producer, part).await,
+            false => transactions.add(call.node, &transactional_id, producer, part).await,
         }
     };
     let code = match added {

@@ -18,10 +18,10 @@ use crate::{
 };
 use keyway_groups::{
     CallerId, GroupId, Input, Reply, TransactionalId,
-    transaction::{End, Init, Outcome, Producer, Transaction, Version},
+    transaction::{End, Init, Outcome, Part, Producer, Transaction, Version},
 };
 use keyway_log::{AppendError, Appended, LogStore, Ticket};
-use keyway_record::{ErrorCode, ProducerId, RecordBatch, Timestamp, TopicPartition};
+use keyway_record::{ErrorCode, ProducerId, RecordBatch, Timestamp};
 use keyway_runtime::World;
 use std::{
     collections::BTreeMap,
@@ -63,6 +63,18 @@ pub(crate) enum WriteError {
     Transaction(ErrorCode),
     /// The log does not take it.
     Append(AppendError),
+}
+
+impl From<ErrorCode> for WriteError {
+    fn from(error: ErrorCode) -> Self {
+        Self::Transaction(error)
+    }
+}
+
+impl From<AppendError> for WriteError {
+    fn from(error: AppendError) -> Self {
+        Self::Append(error)
+    }
 }
 
 impl Transactions {
@@ -117,34 +129,32 @@ impl Transactions {
         Ok(producer)
     }
 
-    /// Partitions and a group take part in the producer's transaction.
+    /// Partitions or a group take part in the producer's transaction from now on.
     pub(crate) async fn add(
         &self,
         node: &Arc<Node>,
         id: &TransactionalId,
         producer: Producer,
-        partitions: &[TopicPartition],
-        group: Option<&GroupId>,
+        part: Part<'_>,
     ) -> Result<(), ErrorCode> {
         let slot = self.slot(id)?;
         let mut slot = slot.lock().await;
-        if let Some(after) = slot.used()?.add(producer, partitions, group, wall(node))? {
+        if let Some(after) = slot.used()?.add(producer, part, wall(node))? {
             self.store(id, &mut slot, after).await?;
         }
         self.durable(slot).await
     }
 
-    /// Whether all partitions take part in the producer's transaction.
+    /// Whether all of the part takes part in the producer's transaction.
     pub(crate) async fn verify(
         &self,
         id: &TransactionalId,
         producer: Producer,
-        partitions: &[TopicPartition],
+        part: Part<'_>,
     ) -> Result<(), ErrorCode> {
         let slot = self.slot(id)?;
         let slot = slot.lock().await;
-        let transaction = slot.used()?;
-        partitions.iter().try_for_each(|partition| transaction.verify(producer, partition))
+        slot.used()?.verify(producer, part)
     }
 
     /// Appends a batch of the producer's transaction. By the rules of [`Version::V2`] its partition takes part from now on.
@@ -157,22 +167,14 @@ impl Transactions {
         version: Version,
     ) -> Result<Appended, WriteError> {
         let producer = Producer { id: batch.producer_id(), epoch: batch.producer_epoch() };
-        let slot = self.slot(id).map_err(WriteError::Transaction)?;
+        let slot = self.slot(id)?;
         let mut slot = slot.lock().await;
-        let transaction = slot.used().map_err(WriteError::Transaction)?;
-        match version {
-            Version::V1 => {
-                transaction.verify(producer, &partition.id).map_err(WriteError::Transaction)?;
-            }
-            Version::V2 => {
-                let added = transaction.add(producer, std::slice::from_ref(&partition.id), None, wall(node));
-                if let Some(after) = added.map_err(WriteError::Transaction)? {
-                    // It lies before the batch in the log, so whoever finds the batch finds this.
-                    self.store(id, &mut slot, after).await.map_err(WriteError::Transaction)?;
-                }
-            }
+        let part = Part::Partitions(std::slice::from_ref(&partition.id));
+        if let Some(after) = slot.used()?.write(producer, part, version, wall(node))? {
+            // It lies before the batch in the log, so whoever finds the batch finds this.
+            self.store(id, &mut slot, after).await?;
         }
-        node.append(partition, batch).await.map_err(WriteError::Append)
+        Ok(node.append(partition, batch).await?)
     }
 
     /// Hands the producer's offsets to the group, under the lock, so that no end comes before them. By the rules of
@@ -188,14 +190,8 @@ impl Transactions {
     ) -> Result<oneshot::Receiver<Reply>, ErrorCode> {
         let slot = self.slot(id)?;
         let mut slot = slot.lock().await;
-        let transaction = slot.used()?;
-        match version {
-            Version::V1 => transaction.verify_group(producer, group)?,
-            Version::V2 => {
-                if let Some(after) = transaction.add(producer, &[], Some(group), wall(node))? {
-                    self.store(id, &mut slot, after).await?;
-                }
-            }
+        if let Some(after) = slot.used()?.write(producer, Part::Group(group), version, wall(node))? {
+            self.store(id, &mut slot, after).await?;
         }
         let asked = node.groups.ask(node, group, Missing::Create, input).await;
         asked.map_err(|error| error.code(ErrorCode::CoordinatorNotAvailable))

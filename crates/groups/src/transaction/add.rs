@@ -1,55 +1,72 @@
 //! What takes part in a transaction.
 
-use super::{Producer, State, Transaction};
+use super::{Producer, State, Transaction, Version};
 use crate::ids::GroupId;
 use keyway_record::{ErrorCode, Timestamp, TopicPartition};
 
+/// What a producer's transaction is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    /// Records in these partitions.
+    Partitions(&'a [TopicPartition]),
+    /// Offsets of this group.
+    Group(&'a GroupId),
+}
+
 impl Transaction {
-    /// Adds partitions and a group; the first of them starts the transaction. `None` if all take part already.
-    pub fn add(
-        &self,
-        producer: Producer,
-        partitions: &[TopicPartition],
-        group: Option<&GroupId>,
-        now: Timestamp,
-    ) -> Result<Option<Self>, ErrorCode> {
+    /// Adds a part; the first one starts the transaction. `None` if all of it takes part already.
+    pub fn add(&self, producer: Producer, part: Part<'_>, now: Timestamp) -> Result<Option<Self>, ErrorCode> {
         self.check_producer(producer)?;
         let is_ongoing = match self.state {
             State::Prepared(_) => return Err(ErrorCode::ConcurrentTransactions),
             State::Ongoing => true,
             State::Empty | State::Completed(_) => false,
         };
-        let has_all = partitions.iter().all(|partition| self.partitions.contains(partition))
-            && group.is_none_or(|group| self.groups.contains(group));
-        if is_ongoing && has_all {
+        if is_ongoing && self.has(part) {
             return Ok(None);
         }
         let mut after = self.step(State::Ongoing, now);
-        after.partitions.extend(partitions.iter().cloned());
-        after.groups.extend(group.cloned());
+        match part {
+            Part::Partitions(partitions) => after.partitions.extend(partitions.iter().cloned()),
+            Part::Group(group) => after.groups.extend([group.clone()]),
+        }
         if !is_ongoing {
             after.started = Some(now);
         }
         Ok(Some(after))
     }
 
-    /// Whether `producer` may write to the partition in its transaction.
-    pub fn verify(&self, producer: Producer, partition: &TopicPartition) -> Result<(), ErrorCode> {
+    /// Whether `producer` may write to the part in its transaction.
+    pub fn verify(&self, producer: Producer, part: Part<'_>) -> Result<(), ErrorCode> {
         self.check_producer(producer)?;
-        self.verify_part(self.partitions.contains(partition))
-    }
-
-    /// Whether `producer` may send offsets of the group in its transaction.
-    pub fn verify_group(&self, producer: Producer, group: &GroupId) -> Result<(), ErrorCode> {
-        self.check_producer(producer)?;
-        self.verify_part(self.groups.contains(group))
-    }
-
-    fn verify_part(&self, takes_part: bool) -> Result<(), ErrorCode> {
         match self.state {
             State::Prepared(_) => Err(ErrorCode::ConcurrentTransactions),
-            State::Ongoing if takes_part => Ok(()),
+            State::Ongoing if self.has(part) => Ok(()),
             State::Ongoing | State::Empty | State::Completed(_) => Err(ErrorCode::TransactionAbortable),
+        }
+    }
+
+    /// Lets `producer` write to the part: it must have been added, or is added now, as the version has it. `None` if
+    /// nothing changes by that.
+    pub fn write(
+        &self,
+        producer: Producer,
+        part: Part<'_>,
+        version: Version,
+        now: Timestamp,
+    ) -> Result<Option<Self>, ErrorCode> {
+        match version {
+            Version::V1 => self.verify(producer, part).map(|()| None),
+            Version::V2 => self.add(producer, part, now),
+        }
+    }
+
+    fn has(&self, part: Part<'_>) -> bool {
+        match part {
+            Part::Partitions(partitions) => {
+                partitions.iter().all(|partition| self.partitions.contains(partition))
+            }
+            Part::Group(group) => self.groups.contains(group),
         }
     }
 

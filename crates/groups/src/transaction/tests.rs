@@ -25,7 +25,7 @@ fn empty(epoch: i16) -> Transaction {
 }
 
 fn ongoing(epoch: i16) -> Transaction {
-    empty(epoch).add(producer(7, epoch), &[partition(0)], None, at(1)).unwrap().unwrap()
+    empty(epoch).add(producer(7, epoch), Part::Partitions(&[partition(0)]), at(1)).unwrap().unwrap()
 }
 
 /// Writes all markers.
@@ -104,8 +104,11 @@ fn while_markers_are_written_everyone_waits_and_the_outcome_stands() {
         assert_eq!(asks(Outcome::Commit), Err(ErrorCode::ConcurrentTransactions));
         assert_eq!(asks(Outcome::Abort), Err(ErrorCode::InvalidTxnState));
         let waits = Err(ErrorCode::ConcurrentTransactions);
-        assert_eq!(prepared.add(marker.producer, &[partition(1)], None, at(3)), waits);
-        assert_eq!(prepared.verify(marker.producer, &partition(0)), Err(ErrorCode::ConcurrentTransactions));
+        assert_eq!(prepared.add(marker.producer, Part::Partitions(&[partition(1)]), at(3)), waits);
+        assert_eq!(
+            prepared.verify(marker.producer, Part::Partitions(&[partition(0)])),
+            Err(ErrorCode::ConcurrentTransactions)
+        );
         assert_eq!(prepared.init(None, 1, None, at(3)), Err(ErrorCode::ConcurrentTransactions));
         assert_eq!(prepared.completed(at(3)), None, "a marker is missing");
         prepared.partition_marked(&partition(0));
@@ -117,14 +120,24 @@ fn while_markers_are_written_everyone_waits_and_the_outcome_stands() {
 #[test]
 fn what_was_not_added_may_not_be_written() {
     let transaction = ongoing(5);
-    assert_eq!(transaction.verify(producer(7, 5), &partition(0)), Ok(()));
-    assert_eq!(transaction.verify(producer(7, 5), &partition(1)), Err(ErrorCode::TransactionAbortable));
-    assert_eq!(transaction.verify(producer(7, 4), &partition(0)), Err(ErrorCode::ProducerFenced));
-    assert_eq!(transaction.verify(producer(8, 5), &partition(0)), Err(ErrorCode::InvalidProducerIdMapping));
-    let again = transaction.add(producer(7, 5), &[partition(0)], None, at(5));
+    assert_eq!(transaction.verify(producer(7, 5), Part::Partitions(&[partition(0)])), Ok(()));
+    assert_eq!(
+        transaction.verify(producer(7, 5), Part::Partitions(&[partition(1)])),
+        Err(ErrorCode::TransactionAbortable)
+    );
+    assert_eq!(
+        transaction.verify(producer(7, 4), Part::Partitions(&[partition(0)])),
+        Err(ErrorCode::ProducerFenced)
+    );
+    assert_eq!(
+        transaction.verify(producer(8, 5), Part::Partitions(&[partition(0)])),
+        Err(ErrorCode::InvalidProducerIdMapping)
+    );
+    let again = transaction.add(producer(7, 5), Part::Partitions(&[partition(0)]), at(5));
     assert_eq!(again, Ok(None), "nothing has to be stored");
     let group = GroupId::from("g");
-    let more = transaction.add(producer(7, 5), &[partition(2)], Some(&group), at(5)).unwrap().unwrap();
+    let more = transaction.add(producer(7, 5), Part::Group(&group), at(5)).unwrap().unwrap();
+    let more = more.add(producer(7, 5), Part::Partitions(&[partition(2)]), at(5)).unwrap().unwrap();
     assert_eq!((more.partitions.len(), more.groups.len(), more.started), (2, 1, Some(at(1))));
 }
 
@@ -138,7 +151,7 @@ fn the_next_producer_fences_the_one_before_and_aborts_its_transaction() {
         let late = begun.end(producer(7, 5), Outcome::Commit, version, None, at(5));
         assert_eq!(late, Err(ErrorCode::ProducerFenced));
     }
-    assert_eq!(begun.add(producer(7, 5), &[], None, at(5)), Err(ErrorCode::ProducerFenced));
+    assert_eq!(begun.add(producer(7, 5), Part::Partitions(&[]), at(5)), Err(ErrorCode::ProducerFenced));
     assert_eq!(begun.init(Some(producer(7, 5)), 1, None, at(5)), Err(ErrorCode::ProducerFenced));
     assert_eq!(ongoing(5).init(Some(producer(7, 4)), 1, None, at(5)), Err(ErrorCode::ProducerFenced));
 }
@@ -262,7 +275,7 @@ proptest! {
                     }
                 }
                 (2..5, Some(producer)) if client.lost.is_none() => {
-                    match transaction.add(producer, &[partition(i32::from(what))], None, at(now)) {
+                    match transaction.add(producer, Part::Partitions(&[partition(i32::from(what))]), at(now)) {
                         Ok(after) => {
                             prop_assert_eq!(newest, Some(who));
                             prop_assert_eq!(producer, transaction.producer);
