@@ -40,6 +40,7 @@ mod list_partition_reassignments;
 mod list_transactions;
 mod lookup;
 mod metadata;
+mod offset_answers;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;

@@ -4,11 +4,12 @@ use super::{
     call::{Answer, Call},
     group_call,
     lookup::{self, TopicRef},
+    offset_answers::{ASKED, committed, fill},
 };
 use crate::groups::Missing;
-use keyway_groups::{Commit, Committed, Generation, Input, MemberId, Reply};
+use keyway_groups::{Commit, Generation, Input, MemberId};
 use keyway_kafka_wire::messages::{OffsetCommitRequest, OffsetCommitResponse, Response, offset_commit::*};
-use keyway_record::{ErrorCode, LeaderEpoch, Offset, PartitionId, Timestamp};
+use keyway_record::{ErrorCode, PartitionId, Timestamp};
 
 /// First version whose clients may state a member epoch.
 const EPOCHS_FROM: i16 = 9;
@@ -32,7 +33,13 @@ pub(super) async fn handle(call: &Call<'_>, request: OffsetCommitRequest) -> Ans
             };
             let error_code = match known {
                 Ok(topic) => {
-                    offsets.push((topic.name.clone(), id, committed(partition, committed_at)));
+                    let committed = committed(
+                        partition.committed_offset,
+                        partition.committed_leader_epoch,
+                        partition.committed_metadata,
+                        committed_at,
+                    );
+                    offsets.push((topic.name.clone(), id, committed));
                     ASKED
                 }
                 Err(error) => error.code(),
@@ -58,11 +65,7 @@ pub(super) async fn handle(call: &Call<'_>, request: OffsetCommitRequest) -> Ans
     // A client outside of membership may bring the group about.
     let missing = if generation < Generation(0) { Missing::Create } else { Missing::Leave };
     let respond = move |reply| {
-        match reply {
-            Ok(Reply::Commit(results)) => fill(&mut response, results.iter().map(|(_, _, error)| *error)),
-            Err(error) => fill(&mut response, std::iter::repeat(error)),
-            Ok(other) => unreachable!("a commit is not answered with {other:?}"),
-        }
+        fill(codes(&mut response), reply);
         Response::OffsetCommit(response)
     };
     let input = |caller| Input::Commit { caller, commit };
@@ -73,22 +76,7 @@ pub(super) async fn handle(call: &Call<'_>, request: OffsetCommitRequest) -> Ans
     group_call::ask(call, &request.group_id, missing, unknown, input, respond).await
 }
 
-/// Stands in the response for what the group will say; no error has this code.
-const ASKED: i16 = i16::MIN;
-
-fn committed(asked: OffsetCommitRequestPartition, committed_at: Timestamp) -> Committed {
-    Committed {
-        offset: Offset(asked.committed_offset),
-        leader_epoch: LeaderEpoch(asked.committed_leader_epoch),
-        metadata: asked.committed_metadata.unwrap_or_default().into(),
-        committed_at,
-    }
-}
-
-/// Puts the group's answers, in the order in which it was asked, into the places that wait for them.
-fn fill(response: &mut OffsetCommitResponse, mut answers: impl Iterator<Item = ErrorCode>) {
-    let all = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
-    for partition in all.filter(|partition| partition.error_code == ASKED) {
-        partition.error_code = answers.next().expect("the group answers for every offset").code();
-    }
+fn codes(response: &mut OffsetCommitResponse) -> impl Iterator<Item = &mut i16> {
+    let partitions = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    partitions.map(|partition| &mut partition.error_code)
 }

@@ -5,6 +5,7 @@ use super::{
     Head, Reply,
     call::Call,
     lookup::{self, TopicRef},
+    topic_error,
 };
 use crate::{
     node::Node,
@@ -110,17 +111,7 @@ impl From<InvalidBatch> for Refusal {
 
 impl From<AppendError> for Refusal {
     fn from(refused: AppendError) -> Self {
-        let error = match refused {
-            AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
-            AppendError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
-            AppendError::InvalidProducer { .. } => ErrorCode::InvalidRecord,
-            AppendError::Deleted => ErrorCode::UnknownTopicOrPartition,
-            // A full log is waited for, so what remains is a log that stopped.
-            AppendError::Full | AppendError::NoSpace | AppendError::Offline { .. } | AppendError::Closed => {
-                ErrorCode::KafkaStorageError
-            }
-        };
-        Self { error, message: Some(refused.to_string()) }
+        Self { error: topic_error::of_append(&refused), message: Some(refused.to_string()) }
     }
 }
 
@@ -169,19 +160,12 @@ async fn append(
 
 /// What producers of either generation know how to go on from.
 fn refused_by_transaction(error: WriteError, rules: Version) -> Refusal {
-    match (error, rules) {
-        (WriteError::Append(error), _) => error.into(),
-        (WriteError::Transaction(ErrorCode::ProducerFenced), _) => {
-            Refusal::of(ErrorCode::InvalidProducerEpoch)
+    match error {
+        WriteError::Append(error) => error.into(),
+        WriteError::Transaction(error) => {
+            let busy = ErrorCode::NotEnoughReplicas;
+            Refusal::of(topic_error::of_transactional_write(error, rules, busy))
         }
-        // The end before is under way; these clients know nothing else that they send again after.
-        (WriteError::Transaction(ErrorCode::ConcurrentTransactions), Version::V1) => {
-            Refusal::of(ErrorCode::NotEnoughReplicas)
-        }
-        (WriteError::Transaction(ErrorCode::TransactionAbortable), Version::V1) => {
-            Refusal::of(ErrorCode::InvalidTxnState)
-        }
-        (WriteError::Transaction(error), _) => Refusal::of(error),
     }
 }
 

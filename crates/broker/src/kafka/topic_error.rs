@@ -1,7 +1,8 @@
 //! What a client is told when a topic or partition cannot be used.
 
 use crate::{internal_topic::InternalTopicError, partition::Partition, topics::TopicError};
-use keyway_log::ReadError;
+use keyway_groups::transaction::Version;
+use keyway_log::{AppendError, ReadError};
 use keyway_record::{ErrorCode, TopicNameError};
 use std::cmp::Ordering;
 
@@ -41,6 +42,20 @@ pub(super) fn of_read(partition: &Partition, error: &ReadError) -> ErrorCode {
     }
 }
 
+/// Kafka's code for a batch that the log does not take.
+pub(super) fn of_append(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+        AppendError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+        AppendError::InvalidProducer { .. } => ErrorCode::InvalidRecord,
+        AppendError::Deleted => ErrorCode::UnknownTopicOrPartition,
+        // A full log is waited for, so what remains is a log that stopped.
+        AppendError::Full | AppendError::NoSpace | AppendError::Offline { .. } | AppendError::Closed => {
+            ErrorCode::KafkaStorageError
+        }
+    }
+}
+
 /// Kafka's code for state of the broker's own that could not be written.
 pub(super) fn of_internal(error: &InternalTopicError) -> ErrorCode {
     tracing::error!("{error}");
@@ -52,6 +67,17 @@ pub(super) fn of_fencing(error: ErrorCode, knows_fencing: bool) -> ErrorCode {
     match error {
         ErrorCode::ProducerFenced if !knows_fencing => ErrorCode::InvalidProducerEpoch,
         error => error,
+    }
+}
+
+/// Kafka's code for a write that a transaction does not allow. Clients of the first generation go on from errors of their
+/// time: `busy` is the one that makes them ask again while the end before is under way.
+pub(super) fn of_transactional_write(error: ErrorCode, rules: Version, busy: ErrorCode) -> ErrorCode {
+    match (error, rules) {
+        (ErrorCode::ProducerFenced, _) => ErrorCode::InvalidProducerEpoch,
+        (ErrorCode::ConcurrentTransactions, Version::V1) => busy,
+        (ErrorCode::TransactionAbortable, Version::V1) => ErrorCode::InvalidTxnState,
+        (error, _) => error,
     }
 }
 

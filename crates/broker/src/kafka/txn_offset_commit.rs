@@ -2,16 +2,18 @@
 
 use super::{
     call::{Answer, Call},
-    group_call, topic_error,
+    group_call,
+    offset_answers::{ASKED, committed, fill},
+    topic_error,
 };
 use keyway_groups::{
-    Commit, Committed, Generation, GroupId, Input, MemberId, Reply,
+    Commit, Generation, GroupId, Input, MemberId,
     transaction::{Producer, Version},
 };
 use keyway_kafka_wire::messages::{
     Response, TxnOffsetCommitRequest, TxnOffsetCommitResponse, txn_offset_commit::*,
 };
-use keyway_record::{ErrorCode, LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Timestamp};
+use keyway_record::{ErrorCode, PartitionId, ProducerEpoch, ProducerId, Timestamp};
 
 /// First version in which sending offsets adds the group to the transaction (KIP-890).
 const IMPLICIT_FROM: i16 = 5;
@@ -27,7 +29,13 @@ pub(super) async fn handle(call: &Call<'_>, request: TxnOffsetCommitRequest) -> 
             let known = topic.as_ref().filter(|topic| topic.partition(id).is_some());
             let error_code = match known {
                 Some(topic) => {
-                    offsets.push((topic.name.clone(), id, committed(partition, committed_at)));
+                    let committed = committed(
+                        partition.committed_offset,
+                        partition.committed_leader_epoch,
+                        partition.committed_metadata,
+                        committed_at,
+                    );
+                    offsets.push((topic.name.clone(), id, committed));
                     ASKED
                 }
                 None => ErrorCode::UnknownTopicOrPartition.code(),
@@ -57,42 +65,19 @@ pub(super) async fn handle(call: &Call<'_>, request: TxnOffsetCommitRequest) -> 
     let answer = match asked {
         Ok(answer) => answer,
         Err(error) => {
-            // What these clients know to go on from.
-            let error = match (topic_error::of_fencing(error, false), rules) {
-                (ErrorCode::ConcurrentTransactions, Version::V1) => ErrorCode::CoordinatorLoadInProgress,
-                (ErrorCode::TransactionAbortable, Version::V1) => ErrorCode::InvalidTxnState,
-                (error, _) => error,
-            };
-            fill(&mut response, std::iter::repeat(error));
+            let busy = ErrorCode::CoordinatorLoadInProgress;
+            fill(codes(&mut response), Err(topic_error::of_transactional_write(error, rules, busy)));
             return response.into();
         }
     };
     Answer::Later(Box::pin(async move {
-        match answer.await {
-            Ok(Reply::Commit(results)) => fill(&mut response, results.iter().map(|(_, _, error)| *error)),
-            Ok(other) => unreachable!("a commit is not answered with {other:?}"),
-            Err(_) => fill(&mut response, std::iter::repeat(ErrorCode::CoordinatorNotAvailable)),
-        }
+        let answer = answer.await.map_err(|_| ErrorCode::CoordinatorNotAvailable);
+        fill(codes(&mut response), answer);
         Response::TxnOffsetCommit(response)
     }))
 }
 
-/// Stands in the response for what the group will say; no error has this code.
-const ASKED: i16 = i16::MIN;
-
-fn committed(asked: TxnOffsetCommitRequestPartition, committed_at: Timestamp) -> Committed {
-    Committed {
-        offset: Offset(asked.committed_offset),
-        leader_epoch: LeaderEpoch(asked.committed_leader_epoch),
-        metadata: asked.committed_metadata.unwrap_or_default().into(),
-        committed_at,
-    }
-}
-
-/// Puts the group's answers, in the order in which it was asked, into the places that wait for them.
-fn fill(response: &mut TxnOffsetCommitResponse, mut answers: impl Iterator<Item = ErrorCode>) {
-    let all = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
-    for partition in all.filter(|partition| partition.error_code == ASKED) {
-        partition.error_code = answers.next().expect("the group answers for every offset").code();
-    }
+fn codes(response: &mut TxnOffsetCommitResponse) -> impl Iterator<Item = &mut i16> {
+    let partitions = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    partitions.map(|partition| &mut partition.error_code)
 }

@@ -1,7 +1,7 @@
 //! WriteTxnMarkers: markers from outside, as people end a transaction with that hangs in a partition. Transactions that this
 //! broker coordinates get theirs from it.
 
-use super::call::Call;
+use super::{call::Call, topic_error};
 use keyway_kafka_wire::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse, write_txn_markers::*};
 use keyway_log::{AppendError, Durability, Ticket};
 use keyway_record::{ErrorCode, Outcome, PartitionId, ProducerEpoch, ProducerId, RecordBatch, Timestamp};
@@ -52,12 +52,10 @@ async fn write(
     let partition = topic.partition(PartitionId(partition)).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     match call.node.append(partition, marker).await {
         Ok(appended) => Ok(appended.ticket),
-        Err(AppendError::InvalidProducerEpoch { .. }) => Err(ErrorCode::InvalidProducerEpoch),
         Err(AppendError::InvalidProducer { .. }) => Err(ErrorCode::InvalidRequest),
-        Err(AppendError::Deleted) => Err(ErrorCode::UnknownTopicOrPartition),
         Err(error) => {
             tracing::warn!(partition = %partition.id, %error, "a marker cannot be written");
-            Err(ErrorCode::KafkaStorageError)
+            Err(topic_error::of_append(&error))
         }
     }
 }
