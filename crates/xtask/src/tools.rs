@@ -22,6 +22,8 @@ pub(crate) enum Tool {
     Kcat,
     /// `interop/confluent-producer`, built.
     ConfluentProducer,
+    /// Node with the packages of `interop/kafkajs`.
+    Kafkajs,
     /// File systems in images: root, loop devices, `mkfs.xfs` and `mkfs.ext4`.
     LoopDisks,
     Strace,
@@ -35,6 +37,7 @@ impl Tool {
             Tool::ApacheKafka => "Apache Kafka",
             Tool::Kcat => "kcat",
             Tool::ConfluentProducer => "Confluent's Rust client",
+            Tool::Kafkajs => "kafkajs",
             Tool::LoopDisks => "file systems on loop devices",
             Tool::Strace => "strace",
             Tool::Valgrind => "valgrind",
@@ -68,6 +71,7 @@ impl Tools {
                 Tool::ApacheKafka => apache_kafka(&target, &log).await,
                 Tool::Kcat => kcat(&log).await,
                 Tool::ConfluentProducer => confluent_producer(&target).await,
+                Tool::Kafkajs => kafkajs(&target, &log).await,
                 Tool::LoopDisks => loop_disks(&log).await,
                 Tool::Strace => installed("strace", "strace", &log).await,
                 Tool::Valgrind => installed("valgrind", "valgrind", &log).await,
@@ -119,6 +123,15 @@ impl Tools {
 
     pub(crate) fn valgrind(&self) -> anyhow::Result<&Path> {
         self.path(Tool::Valgrind)
+    }
+
+    /// Node with its packages, about to run a program of `interop/kafkajs`.
+    pub(crate) fn kafkajs(&self, program: &str) -> anyhow::Result<Command> {
+        let mut command = Command::new("node");
+        command.arg(workspace::programs().join("kafkajs").join(program));
+        // The packages are not beside the sources, where Node would look first.
+        command.env("NODE_PATH", self.path(Tool::Kafkajs)?);
+        Ok(command)
     }
 
     pub(crate) fn confluent_producer(&self) -> anyhow::Result<Command> {
@@ -203,6 +216,27 @@ async fn confluent_producer(target: &Path) -> anyhow::Result<PathBuf> {
     let mut build = Command::new("cargo");
     build.arg("build").current_dir(workspace::programs().join("confluent-producer"));
     workspace::cargo_build(build.env("CARGO_TARGET_DIR", target.join("confluent-producer"))).await
+}
+
+async fn kafkajs(target: &Path, log: &Path) -> anyhow::Result<PathBuf> {
+    for program in ["node", "npm"] {
+        ensure!(on_path(program).is_some(), "no {program}: install Debian's nodejs and npm, or Node's own");
+    }
+    let programs = workspace::programs().join("kafkajs");
+    let list = fs::read_to_string(programs.join("package-lock.json"))?;
+    let folder = target.join("kafkajs");
+    let stamp = folder.join("prepared-package-lock.json");
+    if !is_fresh(&stamp, &list) {
+        fs::create_dir_all(&folder)?;
+        for file in ["package.json", "package-lock.json"] {
+            fs::copy(programs.join(file), folder.join(file))?;
+        }
+        let mut install = Command::new("npm");
+        install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
+        process::succeed(&mut install, log, DOWNLOAD_LIMIT).await.context("npm ci")?;
+        fs::write(&stamp, &list)?;
+    }
+    Ok(folder.join("node_modules"))
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

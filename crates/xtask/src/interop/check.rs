@@ -6,10 +6,12 @@ use std::time::Duration;
 use super::stage::Stage;
 use super::{
     backlog, bad_input, bad_subscriptions, both_protocols, command_line, costs, crash, danube_admin,
-    failure_policy, faststream, kafka_clients, kafka_groups, kafka_tools, key_shared, transactions,
+    failure_policy, faststream, kafka_clients, kafka_groups, kafka_tools, kafkajs, key_shared, transactions,
     truncation,
 };
-use crate::tools::Tool::{self, ApacheKafka, ConfluentProducer, Kcat, LoopDisks, Python, Strace, Valgrind};
+use crate::tools::Tool::{
+    self, ApacheKafka, ConfluentProducer, Kafkajs, Kcat, LoopDisks, Python, Strace, Valgrind,
+};
 
 /// What a check found, or why it failed.
 pub(crate) type Run<'a> = Pin<Box<dyn Future<Output = anyhow::Result<String>> + 'a>>;
@@ -94,6 +96,10 @@ pub(crate) static ALL: &[Check] = &[
     check!("group-confluent-upgrade", kafka, 120, &[Python], kafka_groups::confluent_upgrade),
     check!("transactions-python", kafka, 120, &[Python], transactions::python),
     check!("transactions-java", kafka, 120, &[ApacheKafka], transactions::java),
+    check!("kafkajs-records", kafka, 60, &[Kafkajs], kafkajs::records),
+    check!("kafkajs-group", kafka, 90, &[Kafkajs], kafkajs::group),
+    check!("kafkajs-transactions", kafka, 90, &[Kafkajs], kafkajs::transactions),
+    check!("kafkajs-admin", kafka, 60, &[Kafkajs], kafkajs::admin),
     check!("kill-9-kafka", kafka, 180, &[Python], crash::kafka_producers),
     check!("kill-9-danube", danube, 180, &[Python], crash::danube_producers),
     check!("kill-9-key-shared", danube, 180, &[], crash::key_shared_workers),

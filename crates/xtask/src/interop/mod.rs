@@ -15,6 +15,7 @@ mod faststream;
 mod kafka_clients;
 mod kafka_groups;
 mod kafka_tools;
+mod kafkajs;
 mod key_shared;
 pub(crate) mod scene;
 mod stage;
