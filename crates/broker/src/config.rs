@@ -20,6 +20,9 @@ pub struct Config {
     pub advertised_kafka: Option<(String, u16)>,
     /// `num.partitions`: partitions of a topic created without a number; default 1.
     pub num_partitions: i32,
+    /// `default.replication.factor`: copies that a topic created without a number asks for; default 1. It is recorded
+    /// with the topic; one copy is kept.
+    pub default_replication_factor: i16,
     /// `auto.create.topics.enable`: whether a topic is created on first use; default true.
     pub auto_create_topics: bool,
     /// `message.max.bytes`: largest record batch, bytes; default 1,048,588.
@@ -52,6 +55,7 @@ impl Default for Config {
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             advertised_kafka: None,
             num_partitions: 1,
+            default_replication_factor: 1,
             auto_create_topics: true,
             message_bytes_max: keyway_record::limits::BATCH_BYTES_MAX,
             group_initial_rebalance_delay_ms: 300,

@@ -38,7 +38,12 @@ pub(super) fn of_broker(node: &Node) -> BTreeMap<&'static str, BrokerConfig> {
         some(default.auto_create_topics),
     );
     add("broker.id", Kind::Int(-1), some(crate::node::NODE_ID), some(-1));
-    add("default.replication.factor", Kind::Int(1), some(1), some(1));
+    add(
+        "default.replication.factor",
+        Kind::Int(1),
+        some(config.default_replication_factor),
+        some(default.default_replication_factor),
+    );
     add("delete.topic.enable", Kind::Boolean, some(true), some(true));
     let delays = [config, &default].map(|config| some(config.group_initial_rebalance_delay_ms));
     let [delay, default_delay] = delays;

@@ -1,7 +1,7 @@
 //! CreatePartitions: gives topics more partitions.
 
-use super::{call::Call, topic_error};
-use crate::{node::NODE_ID, topics::TopicError};
+use super::{call::Call, replicas, topic_error};
+use crate::topics::TopicError;
 use keyway_kafka_wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse, create_partitions::*};
 use keyway_record::{ErrorCode, TopicName};
 use std::collections::BTreeSet;
@@ -45,11 +45,16 @@ async fn grow(
         return Err(refused(&TopicError::NotMore { name, current, given: asked.count }));
     }
     if let Some(assignments) = &asked.assignments {
-        let here = assignments.iter().all(|assignment| assignment.broker_ids == [NODE_ID]);
-        if !here || assignments.len() != (asked.count - current) as usize {
-            let message = format!("every new partition must be assigned, to broker {NODE_ID} alone");
-            return Err((ErrorCode::InvalidReplicaAssignment, message));
+        let (new, given) = ((asked.count - current) as usize, assignments.len());
+        let invalid = |message| (ErrorCode::InvalidReplicaAssignment, message);
+        if given != new {
+            return Err(invalid(format!("{new} new partitions need as many assignments, not {given}")));
         }
+        let factor = usize::try_from(topic.settings.replication_factor).expect("a factor is at least 1");
+        assignments
+            .iter()
+            .try_for_each(|assignment| replicas::check(&assignment.broker_ids, factor))
+            .map_err(invalid)?;
     }
     if validate_only {
         return Ok(());

@@ -1,9 +1,9 @@
 //! CreateTopics.
 
-use super::{call::Call, describe_configs, topic_error};
+use super::{call::Call, describe_configs, replicas, topic_error};
 use crate::{
     config::Config,
-    node::{NODE_ID, Node},
+    node::Node,
     topics::{
         TopicError, TopicSettings,
         configs::{self, TopicConfig},
@@ -15,9 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The number that stands for the broker's default.
 const DEFAULT: i32 = -1;
-
-/// A partition has one copy, on this broker.
-const REPLICATION_FACTOR: i16 = 1;
+const DEFAULT_FACTOR: i16 = -1;
 
 pub(super) async fn handle(call: &Call<'_>, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let repeated = repeated(&request.topics);
@@ -69,9 +67,9 @@ async fn create(
         let (error, message) = topic_error::of_name(&error);
         Refused::new(error, message)
     })?;
-    let partitions = partitions(asked, node.config.num_partitions)?;
+    let Size { partitions, replication_factor } = size(asked, &node.config)?;
     let configs = settings(&node.config, asked)?;
-    let settings = TopicSettings { configs, ..TopicSettings::default() };
+    let settings = TopicSettings { configs, replication_factor, ..TopicSettings::default() };
     let effective = described(call, &settings.configs);
     let id = if validate_only {
         would_create(node, name, partitions).map_err(|error| refused_change(&error))?;
@@ -84,7 +82,7 @@ async fn create(
         topic_id: id,
         error_message: None,
         num_partitions: partitions,
-        replication_factor: REPLICATION_FACTOR,
+        replication_factor,
         configs: Some(effective),
         ..Default::default()
     })
@@ -106,28 +104,39 @@ fn refused_change(error: &TopicError) -> Refused {
     Refused::new(topic_error::of_change(error), error)
 }
 
-/// How many partitions the topic gets.
-fn partitions(asked: &CreatableTopic, default: i32) -> Result<i32, Refused> {
+/// What a topic is asked to have. One copy of each partition is kept, whatever the factor.
+struct Size {
+    partitions: i32,
+    replication_factor: i16,
+}
+
+fn size(asked: &CreatableTopic, config: &Config) -> Result<Size, Refused> {
     if !asked.assignments.is_empty() {
         return assigned(asked);
     }
-    if asked.replication_factor == 0 || asked.replication_factor < DEFAULT as i16 {
-        let message = "the replication factor must be at least 1, or -1 for the default";
-        return Err(Refused::new(ErrorCode::InvalidReplicationFactor, message));
-    }
-    match asked.num_partitions {
-        DEFAULT => Ok(default),
-        1.. => Ok(asked.num_partitions),
+    let replication_factor = match asked.replication_factor {
+        DEFAULT_FACTOR => config.default_replication_factor,
+        1.. => asked.replication_factor,
+        _ => {
+            let message = "the replication factor must be at least 1, or -1 for the default";
+            return Err(Refused::new(ErrorCode::InvalidReplicationFactor, message));
+        }
+    };
+    let partitions = match asked.num_partitions {
+        DEFAULT => config.num_partitions,
+        1.. => asked.num_partitions,
         _ => {
             let message = "the number of partitions must be at least 1, or -1 for the default";
-            Err(Refused::new(ErrorCode::InvalidPartitions, message))
+            return Err(Refused::new(ErrorCode::InvalidPartitions, message));
         }
-    }
+    };
+    Ok(Size { partitions, replication_factor })
 }
 
-/// The number of partitions of an assignment by hand, all of which must name this broker.
-fn assigned(asked: &CreatableTopic) -> Result<i32, Refused> {
-    if asked.num_partitions != DEFAULT || i32::from(asked.replication_factor) != DEFAULT {
+/// The size of an assignment by hand. It may name brokers that are not there, as a factor may, but this one must be
+/// among them: it is who keeps the copy.
+fn assigned(asked: &CreatableTopic) -> Result<Size, Refused> {
+    if asked.num_partitions != DEFAULT || asked.replication_factor != DEFAULT_FACTOR {
         let message = "an assignment excludes a number of partitions and a replication factor";
         return Err(Refused::new(ErrorCode::InvalidRequest, message));
     }
@@ -135,12 +144,18 @@ fn assigned(asked: &CreatableTopic) -> Result<i32, Refused> {
         asked.assignments.iter().map(|assignment| assignment.partition_index).collect();
     indexes.sort_unstable();
     let consecutive = indexes.iter().enumerate().all(|(place, index)| place as i32 == *index);
-    let here = asked.assignments.iter().all(|assignment| assignment.broker_ids == [NODE_ID]);
-    if !consecutive || !here {
-        let message = format!("partitions must be numbered from 0 and lie on broker {NODE_ID} alone");
-        return Err(Refused::new(ErrorCode::InvalidReplicaAssignment, message));
+    let invalid = |message: String| Refused::new(ErrorCode::InvalidReplicaAssignment, message);
+    if !consecutive {
+        return Err(invalid("partitions must be numbered from 0 on, each once".to_owned()));
     }
-    Ok(indexes.len() as i32)
+    let factor = asked.assignments.first().map_or(0, |first| first.broker_ids.len());
+    asked
+        .assignments
+        .iter()
+        .try_for_each(|assignment| replicas::check(&assignment.broker_ids, factor))
+        .map_err(invalid)?;
+    let replication_factor = i16::try_from(factor).map_err(|_| invalid("too many replicas".to_owned()))?;
+    Ok(Size { partitions: indexes.len() as i32, replication_factor })
 }
 
 fn settings(config: &Config, asked: &CreatableTopic) -> Result<BTreeMap<String, String>, Refused> {

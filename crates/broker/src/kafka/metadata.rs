@@ -72,7 +72,11 @@ async fn by_name(node: &Node, name: String, create: bool) -> Result<Arc<Topic>, 
     if !create {
         return Err(missing(ErrorCode::UnknownTopicOrPartition));
     }
-    match node.topics.create(topic, node.config.num_partitions, TopicSettings::default()).await {
+    let settings = TopicSettings {
+        replication_factor: node.config.default_replication_factor,
+        ..TopicSettings::default()
+    };
+    match node.topics.create(topic, node.config.num_partitions, settings).await {
         Ok(topic) => Ok(topic),
         // Someone else's first use came before ours.
         Err(TopicError::Exists(_)) => {

@@ -90,7 +90,8 @@ async fn find_or_create(node: &Node, name: &TopicName) -> Result<Arc<Topic>, Top
     }
     // What lies there waits for a person, however long.
     let configs = [("retention.ms", "-1")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let settings = TopicSettings { dispatch: Some(DispatchStrategy::Reliable), configs };
+    let settings =
+        TopicSettings { dispatch: Some(DispatchStrategy::Reliable), configs, ..TopicSettings::default() };
     match node.topics.create(name.clone(), 1, settings).await {
         Err(TopicError::Exists(name)) => node.topics.named(name.as_str()).ok_or(TopicError::Unknown(name)),
         created => created,

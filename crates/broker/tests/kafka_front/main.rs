@@ -12,6 +12,7 @@ mod foreign;
 mod groups;
 mod panics;
 mod producing;
+mod replication;
 mod requests;
 mod restart;
 mod topic_configs;
