@@ -24,6 +24,8 @@ pub(crate) enum Tool {
     ConfluentProducer,
     /// Node with the packages of `interop/kafkajs`.
     Kafkajs,
+    /// The programs of `interop/go`, built.
+    Go,
     /// File systems in images: root, loop devices, `mkfs.xfs` and `mkfs.ext4`.
     LoopDisks,
     Strace,
@@ -38,6 +40,7 @@ impl Tool {
             Tool::Kcat => "kcat",
             Tool::ConfluentProducer => "Confluent's Rust client",
             Tool::Kafkajs => "kafkajs",
+            Tool::Go => "Go's clients",
             Tool::LoopDisks => "file systems on loop devices",
             Tool::Strace => "strace",
             Tool::Valgrind => "valgrind",
@@ -72,6 +75,7 @@ impl Tools {
                 Tool::Kcat => kcat(&log).await,
                 Tool::ConfluentProducer => confluent_producer(&target).await,
                 Tool::Kafkajs => kafkajs(&target, &log).await,
+                Tool::Go => go(&target, &log).await,
                 Tool::LoopDisks => loop_disks(&log).await,
                 Tool::Strace => installed("strace", "strace", &log).await,
                 Tool::Valgrind => installed("valgrind", "valgrind", &log).await,
@@ -132,6 +136,11 @@ impl Tools {
         // The packages are not beside the sources, where Node would look first.
         command.env("NODE_PATH", self.path(Tool::Kafkajs)?);
         Ok(command)
+    }
+
+    /// A program of `interop/go`.
+    pub(crate) fn go(&self, program: &str) -> anyhow::Result<Command> {
+        Ok(Command::new(self.path(Tool::Go)?.join(program)))
     }
 
     pub(crate) fn confluent_producer(&self) -> anyhow::Result<Command> {
@@ -237,6 +246,27 @@ async fn kafkajs(target: &Path, log: &Path) -> anyhow::Result<PathBuf> {
         fs::write(&stamp, &list)?;
     }
     Ok(folder.join("node_modules"))
+}
+
+/// Builds `interop/go`; a Go that is too old for it fetches one that is not.
+async fn go(target: &Path, log: &Path) -> anyhow::Result<PathBuf> {
+    const FETCHES_TOOLCHAINS: u32 = 21;
+    ensure!(on_path("go").is_some(), "no go: install Debian's golang, or Go's own");
+    let said = process::succeed(Command::new("go").arg("version"), log, VENV_LIMIT).await?.summary();
+    let minor = said.split("go1.").nth(1).and_then(|rest| rest.split(['.', ' ']).next()?.parse::<u32>().ok());
+    let minor = minor.with_context(|| format!("no version in {said:?}"))?;
+    ensure!(
+        minor >= FETCHES_TOOLCHAINS,
+        "Go 1.{minor} is too old for its clients; from 1.{FETCHES_TOOLCHAINS} on it fetches what it lacks"
+    );
+    let folder = target.join("go");
+    let mut build = Command::new("go");
+    build.current_dir(workspace::programs().join("go")).arg("build").arg("-o");
+    // The slash makes it a folder, with a file for every program.
+    build.arg(folder.join("")).arg("./...").env("GOTOOLCHAIN", "auto").env("GOFLAGS", "-buildvcs=false");
+    fs::create_dir_all(&folder)?;
+    process::succeed(&mut build, log, DOWNLOAD_LIMIT).await.context("go build")?;
+    Ok(folder)
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

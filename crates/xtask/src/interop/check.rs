@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::stage::Stage;
 use super::{
     backlog, bad_input, bad_subscriptions, both_protocols, command_line, costs, crash, danube_admin,
-    failure_policy, faststream, kafka_clients, kafka_groups, kafka_tools, kafkajs, key_shared, transactions,
-    truncation,
+    failure_policy, faststream, go_franz, kafka_clients, kafka_groups, kafka_tools, kafkajs, key_shared,
+    transactions, truncation,
 };
 use crate::tools::Tool::{
-    self, ApacheKafka, ConfluentProducer, Kafkajs, Kcat, LoopDisks, Python, Strace, Valgrind,
+    self, ApacheKafka, ConfluentProducer, Go, Kafkajs, Kcat, LoopDisks, Python, Strace, Valgrind,
 };
 
 /// What a check found, or why it failed.
@@ -100,6 +100,12 @@ pub(crate) static ALL: &[Check] = &[
     check!("kafkajs-group", kafka, 90, &[Kafkajs], kafkajs::group),
     check!("kafkajs-transactions", kafka, 90, &[Kafkajs], kafkajs::transactions),
     check!("kafkajs-admin", kafka, 60, &[Kafkajs], kafkajs::admin),
+    check!("franz-go-records", kafka, 60, &[Go], go_franz::records),
+    check!("franz-go-classic", kafka, 120, &[Go], go_franz::classic),
+    check!("franz-go-cooperative", kafka, 90, &[Go], go_franz::cooperative),
+    check!("franz-go-consumer", kafka, 150, &[Go], go_franz::consumer),
+    check!("franz-go-regex", kafka, 120, &[Go], go_franz::regex),
+    check!("franz-go-static", kafka, 120, &[Go], go_franz::static_members),
     check!("kill-9-kafka", kafka, 180, &[Python], crash::kafka_producers),
     check!("kill-9-danube", danube, 180, &[Python], crash::danube_producers),
     check!("kill-9-key-shared", danube, 180, &[], crash::key_shared_workers),

@@ -12,6 +12,7 @@ mod danube_admin;
 pub(crate) mod danube_producers;
 mod failure_policy;
 mod faststream;
+mod go_franz;
 mod kafka_clients;
 mod kafka_groups;
 mod kafka_tools;

@@ -91,6 +91,12 @@ impl<'a> Stage<'a> {
         self.run(&mut self.python(program, args)?).await
     }
 
+    /// Runs a program of `interop/go`; what it prints last is the check's detail.
+    pub(crate) async fn run_go(&self, program: &str, args: &[&str]) -> anyhow::Result<Finished> {
+        let mut command = self.tools.go(program)?;
+        self.run(command.args(args).env("KAFKA", self.broker.kafka().to_string())).await
+    }
+
     /// One of Apache Kafka's main classes, with `--bootstrap-server` set.
     pub(crate) async fn run_kafka_tool(&self, class: &str, args: &[&str]) -> anyhow::Result<Finished> {
         let mut command = self.tools.apache_kafka()?.main_class(class);
