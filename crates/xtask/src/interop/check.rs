@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use super::kafka_programs::verifiable;
 use super::stage::Stage;
 use super::{
     backlog, bad_input, bad_subscriptions, both_protocols, command_line, costs, crash, danube_admin,
@@ -94,6 +95,8 @@ pub(crate) static ALL: &[Check] = &[
     check!("group-java-consumer", kafka, 300, &[ApacheKafka], kafka_groups::java_consumer),
     check!("group-confluent-consumer", kafka, 120, &[Python], kafka_groups::confluent_consumer),
     check!("group-confluent-upgrade", kafka, 120, &[Python], kafka_groups::confluent_upgrade),
+    check!("kafka-verifiable-classic", kafka, 180, &[ApacheKafka], verifiable::classic),
+    check!("kafka-verifiable-consumer", kafka, 180, &[ApacheKafka], verifiable::consumer),
     check!("transactions-python", kafka, 120, &[Python], transactions::python),
     check!("transactions-java", kafka, 120, &[ApacheKafka], transactions::java),
     check!("kafkajs-records", kafka, 60, &[Kafkajs], kafkajs::records),

@@ -15,6 +15,7 @@ mod faststream;
 mod go_franz;
 mod kafka_clients;
 mod kafka_groups;
+mod kafka_programs;
 mod kafka_tools;
 mod kafkajs;
 mod key_shared;

@@ -1,0 +1,103 @@
+//! The programs of Apache Kafka's system tests: they print what they do, a JSON object per line, and that is judged.
+
+pub(crate) mod verifiable;
+
+use std::fs::OpenOptions;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::stage::Stage;
+
+/// What a program may take for any one step, a start of Apache Kafka included.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+
+/// A running program and what it has printed so far.
+struct Program {
+    name: String,
+    child: Child,
+    printed: Arc<Mutex<Vec<Value>>>,
+    reader: JoinHandle<std::io::Result<()>>,
+}
+
+impl Program {
+    /// Starts it; what it complains of goes to the check's log.
+    fn start(stage: &Stage<'_>, name: impl Into<String>, command: &mut Command) -> anyhow::Result<Self> {
+        let complaints = OpenOptions::new().create(true).append(true).open(stage.log())?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(complaints).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+        let printed = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::clone(&printed);
+        let reader = tokio::spawn(async move {
+            while let Some(line) = lines.next_line().await? {
+                // Whatever is no event is kept too, as a text: a judge looks for the events that it knows.
+                let event = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                written.lock().expect("no reader panics").push(event);
+            }
+            Ok(())
+        });
+        Ok(Self { name: name.into(), child, printed, reader })
+    }
+
+    fn printed(&self) -> MutexGuard<'_, Vec<Value>> {
+        self.printed.lock().expect("no reader panics")
+    }
+
+    /// How many events of a name it has printed.
+    fn count(&self, event: &str) -> usize {
+        named(&self.printed(), event).count()
+    }
+
+    /// Waits until it has printed this many more events of a name.
+    async fn more(&mut self, event: &str, count: usize) -> anyhow::Result<()> {
+        self.reach(event, self.count(event) + count).await
+    }
+
+    /// Waits until it has printed this many events of a name in all.
+    async fn reach(&mut self, event: &str, count: usize) -> anyhow::Result<()> {
+        let began = Instant::now();
+        while self.count(event) < count {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} left ({status}) after {} of {count} {event}", self.name, self.count(event));
+            }
+            ensure!(
+                began.elapsed() < PATIENCE,
+                "{}: {} of {count} {event} after {} s",
+                self.name,
+                self.count(event),
+                PATIENCE.as_secs()
+            );
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, upon which it tidies up; everything it has printed.
+    async fn terminate(mut self) -> anyhow::Result<Vec<Value>> {
+        let id = self.child.id().with_context(|| format!("{} is gone already", self.name))?;
+        kill_process(Pid::from_raw(id as i32).context("a process id is not zero")?, Signal::TERM)?;
+        let ended = timeout(PATIENCE, self.child.wait()).await;
+        ended.with_context(|| format!("{} does not leave", self.name))??;
+        self.last_words().await
+    }
+
+    async fn last_words(self) -> anyhow::Result<Vec<Value>> {
+        self.reader.await??;
+        Ok(std::mem::take(&mut *self.printed.lock().expect("no reader panics")))
+    }
+}
+
+/// The events of a name.
+fn named<'a>(events: &'a [Value], name: &str) -> impl Iterator<Item = &'a Value> {
+    events.iter().filter(move |event| event["name"] == name)
+}
