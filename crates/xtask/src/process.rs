@@ -30,7 +30,9 @@ impl Finished {
 }
 
 fn last_line(text: &str) -> Option<&str> {
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty())
+    // What every panic of a Rust program ends with says nothing of its reason.
+    let says_nothing = |line: &str| line.is_empty() || line.starts_with("note: run with `RUST_BACKTRACE");
+    text.lines().rev().map(str::trim).find(|line| !says_nothing(line))
 }
 
 /// Runs `command` to its end, whatever its exit status; its output is appended to `log`.

@@ -20,12 +20,12 @@ pub(crate) enum Tool {
     ApacheKafka,
     /// Debian's `kcat`.
     Kcat,
-    /// `interop/confluent-producer`, built.
-    ConfluentProducer,
     /// Node with the packages of `interop/kafkajs`.
     Kafkajs,
     /// The programs of `interop/go`, built.
     Go,
+    /// The programs of `examples` and `interop/rust`, built.
+    RustPrograms,
     /// File systems in images: root, loop devices, `mkfs.xfs` and `mkfs.ext4`.
     LoopDisks,
     Strace,
@@ -38,9 +38,9 @@ impl Tool {
             Tool::Python => "python clients",
             Tool::ApacheKafka => "Apache Kafka",
             Tool::Kcat => "kcat",
-            Tool::ConfluentProducer => "Confluent's Rust client",
             Tool::Kafkajs => "kafkajs",
             Tool::Go => "Go's clients",
+            Tool::RustPrograms => "Rust programs",
             Tool::LoopDisks => "file systems on loop devices",
             Tool::Strace => "strace",
             Tool::Valgrind => "valgrind",
@@ -73,9 +73,9 @@ impl Tools {
                 Tool::Python => python(&target, &log).await,
                 Tool::ApacheKafka => apache_kafka(&target, &log).await,
                 Tool::Kcat => kcat(&log).await,
-                Tool::ConfluentProducer => confluent_producer(&target).await,
                 Tool::Kafkajs => kafkajs(&target, &log).await,
                 Tool::Go => go(&target, &log).await,
+                Tool::RustPrograms => rust_programs(&target, &log).await,
                 Tool::LoopDisks => loop_disks(&log).await,
                 Tool::Strace => installed("strace", "strace", &log).await,
                 Tool::Valgrind => installed("valgrind", "valgrind", &log).await,
@@ -143,8 +143,11 @@ impl Tools {
         Ok(Command::new(self.path(Tool::Go)?.join(program)))
     }
 
-    pub(crate) fn confluent_producer(&self) -> anyhow::Result<Command> {
-        Ok(Command::new(self.path(Tool::ConfluentProducer)?))
+    /// A program of `examples` or `interop/rust`, if it could be built.
+    pub(crate) fn rust_program(&self, name: &str) -> anyhow::Result<Command> {
+        let program = self.path(Tool::RustPrograms)?.join(name);
+        ensure!(program.is_file(), "{name} was not built: see what cargo printed above");
+        Ok(Command::new(program))
     }
 }
 
@@ -221,10 +224,28 @@ async fn installed(program: &str, package: &str, log: &Path) -> anyhow::Result<P
     on_path(program).with_context(|| format!("apt-get installed no {program}"))
 }
 
-async fn confluent_producer(target: &Path) -> anyhow::Result<PathBuf> {
+/// Builds all of them at once, so that they share what they depend on. What cannot be downloaded is missing; what does not
+/// compile is a fault, and shows in each check that wants a program which is then not there.
+async fn rust_programs(target: &Path, log: &Path) -> anyhow::Result<PathBuf> {
+    for program in ["cc", "make"] {
+        ensure!(on_path(program).is_some(), "no {program}, which librdkafka is built with");
+    }
+    let (workspace, target) = (workspace::root().join("examples"), target.join("rust"));
+    let mut fetch = Command::new("cargo");
+    fetch.args(["fetch", "--locked"]).current_dir(&workspace);
+    process::succeed(&mut fetch, log, DOWNLOAD_LIMIT).await.context("cargo fetch")?;
     let mut build = Command::new("cargo");
-    build.arg("build").current_dir(workspace::programs().join("confluent-producer"));
-    workspace::cargo_build(build.env("CARGO_TARGET_DIR", target.join("confluent-producer"))).await
+    build.args(["build", "--workspace", "--keep-going"]).current_dir(&workspace);
+    let programs = target.join("programs");
+    if programs.exists() {
+        fs::remove_dir_all(&programs)?;
+    }
+    fs::create_dir_all(&programs)?;
+    for built in workspace::cargo_build_all(build.env("CARGO_TARGET_DIR", &target)).await? {
+        let name = built.file_name().context("an executable without a name")?;
+        std::os::unix::fs::symlink(&built, programs.join(name))?;
+    }
+    Ok(programs)
 }
 
 async fn kafkajs(target: &Path, log: &Path) -> anyhow::Result<PathBuf> {

@@ -1,9 +1,9 @@
 //! Where things are in the repository, and how its binary is built.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 use tokio::process::Command;
 
 /// The root folder of the repository.
@@ -34,6 +34,17 @@ pub(crate) async fn keyway(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 
 /// Runs a `cargo build` and returns the executable that it names.
 pub(crate) async fn cargo_build(command: &mut Command) -> anyhow::Result<PathBuf> {
+    let (status, executables) = executables(command).await?;
+    ensure!(status.success(), "cargo build failed ({status})");
+    executables.into_iter().next().context("cargo build named no executable")
+}
+
+/// Runs a `cargo build` and returns what executables it could make, though others may have failed.
+pub(crate) async fn cargo_build_all(command: &mut Command) -> anyhow::Result<Vec<PathBuf>> {
+    Ok(executables(command).await?.1)
+}
+
+async fn executables(command: &mut Command) -> anyhow::Result<(ExitStatus, Vec<PathBuf>)> {
     let output = command
         .args(["--locked", "--message-format", "json-render-diagnostics"])
         .stdin(Stdio::null())
@@ -42,14 +53,10 @@ pub(crate) async fn cargo_build(command: &mut Command) -> anyhow::Result<PathBuf
         .output()
         .await
         .context("cargo does not start")?;
-    if !output.status.success() {
-        bail!("cargo build failed ({})", output.status);
-    }
-    for line in output.stdout.split(|byte| *byte == b'\n') {
-        let Ok(message) = serde_json::from_slice::<serde_json::Value>(line) else { continue };
-        if let Some(executable) = message.get("executable").and_then(|value| value.as_str()) {
-            return Ok(PathBuf::from(executable));
-        }
-    }
-    bail!("cargo build named no executable")
+    let messages = output.stdout.split(|byte| *byte == b'\n');
+    let executables = messages.filter_map(|line| {
+        let message = serde_json::from_slice::<serde_json::Value>(line).ok()?;
+        Some(PathBuf::from(message.get("executable")?.as_str()?))
+    });
+    Ok((output.status, executables.collect()))
 }

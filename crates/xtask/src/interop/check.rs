@@ -8,10 +8,10 @@ use super::stage::Stage;
 use super::{
     backlog, bad_input, bad_subscriptions, both_protocols, command_line, costs, crash, danube_admin,
     failure_policy, faststream, go_franz, kafka_clients, kafka_groups, kafka_tools, kafkajs, key_shared,
-    transactions, truncation,
+    rust_clients, transactions, truncation,
 };
 use crate::tools::Tool::{
-    self, ApacheKafka, ConfluentProducer, Go, Kafkajs, Kcat, LoopDisks, Python, Strace, Valgrind,
+    self, ApacheKafka, Go, Kafkajs, Kcat, LoopDisks, Python, RustPrograms, Strace, Valgrind,
 };
 
 /// What a check found, or why it failed.
@@ -56,6 +56,10 @@ macro_rules! check {
 pub(crate) static ALL: &[Check] = &[
     check!("faststream-partition-key", kafka, 120, &[Python], faststream::partition_key),
     check!("faststream-batch", kafka, 120, &[Python], faststream::publish_batch),
+    check!("examples-partition-key", kafka, 60, &[RustPrograms], rust_clients::partition_key_example),
+    check!("examples-batches", kafka, 60, &[RustPrograms], rust_clients::batches_example),
+    check!("examples-key-shared", danube, 60, &[RustPrograms], rust_clients::key_shared_example),
+    check!("examples-producer", kafka, 60, &[RustPrograms], rust_clients::producer_example),
     check!("key-shared-rust-distribution", danube, 60, &[], key_shared::distribution),
     check!("key-shared-rust-filters", danube, 60, &[], key_shared::filters),
     check!("key-shared-rust-one-in-flight", danube, 60, &[], key_shared::one_in_flight),
@@ -84,7 +88,9 @@ pub(crate) static ALL: &[Check] = &[
     check!("confluent-group", kafka, 90, &[Python], kafka_clients::confluent_group),
     check!("kafka-python", kafka, 60, &[Python], kafka_clients::kafka_python),
     check!("aiokafka", kafka, 60, &[Python], kafka_clients::aiokafka),
-    check!("confluent-rust", kafka, 60, &[ConfluentProducer, Python], kafka_clients::confluent_rust),
+    check!("confluent-rust", kafka, 90, &[RustPrograms], rust_clients::confluent),
+    check!("krafka", kafka, 90, &[RustPrograms], rust_clients::krafka),
+    check!("rdkafka", kafka, 90, &[RustPrograms], rust_clients::rdkafka),
     check!("kcat", kafka, 60, &[Kcat], kafka_clients::kcat),
     check!("kafka-producer-perf-test", kafka, 120, &[ApacheKafka], kafka_tools::producer_perf_test),
     check!("kafka-codecs", kafka, 180, &[ApacheKafka], kafka_tools::codecs),

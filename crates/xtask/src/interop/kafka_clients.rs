@@ -49,26 +49,6 @@ pub(crate) async fn aiokafka(stage: &mut Stage<'_>) -> anyhow::Result<String> {
     Ok(stage.run_python("kafka/with_aiokafka.py", &[]).await?.summary())
 }
 
-/// Confluent's native Rust client produces to a topic that does not exist yet; librdkafka reads it back.
-pub(crate) async fn confluent_rust(stage: &mut Stage<'_>) -> anyhow::Result<String> {
-    const RECORDS: usize = 5_000;
-    const KEYS: usize = 50;
-    let address = stage.broker.kafka().to_string();
-    let mut command = stage.tools.confluent_producer()?;
-    command.args([&address, "from-rust", &RECORDS.to_string(), &KEYS.to_string()]);
-    let produced = stage.run(&mut command).await?.summary();
-    let records = read(stage, "from-rust", RECORDS).await?;
-    let mut last = BTreeMap::new();
-    for record in &records {
-        let number: usize = record.value.strip_prefix("value-").context("a foreign value")?.parse()?;
-        let key = record.key.as_deref().context("no key")?;
-        ensure!(key == format!("key-{}", number % KEYS), "{} has key {key}", record.value);
-        let before = last.insert(key.to_string(), number);
-        ensure!(before.is_none_or(|before| before < number), "{key}: {number} came after {before:?}");
-    }
-    Ok(format!("{produced}, {} read back in order by key", records.len()))
-}
-
 /// kcat produces from a file with keys, lists the topic and reads it back.
 pub(crate) async fn kcat(stage: &mut Stage<'_>) -> anyhow::Result<String> {
     const RECORDS: usize = 300;

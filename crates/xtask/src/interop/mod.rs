@@ -19,6 +19,7 @@ mod kafka_programs;
 mod kafka_tools;
 mod kafkajs;
 mod key_shared;
+mod rust_clients;
 pub(crate) mod scene;
 mod stage;
 mod transactions;
