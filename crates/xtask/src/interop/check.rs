@@ -3,12 +3,12 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use super::kafka_programs::verifiable;
+use super::kafka_programs::{copier, verifiable};
 use super::stage::Stage;
 use super::{
     backlog, bad_input, bad_subscriptions, both_protocols, command_line, costs, crash, danube_admin,
-    failure_policy, faststream, go_franz, kafka_clients, kafka_groups, kafka_tools, kafkajs, key_shared,
-    rust_clients, transactions, truncation,
+    failure_policy, faststream, go_franz, kafka_clients, kafka_groups, kafka_streams, kafka_tools, kafkajs,
+    key_shared, rust_clients, transactions, truncation,
 };
 use crate::tools::Tool::{
     self, ApacheKafka, Go, Kafkajs, Kcat, LoopDisks, Python, RustPrograms, Strace, Valgrind,
@@ -103,6 +103,8 @@ pub(crate) static ALL: &[Check] = &[
     check!("group-confluent-upgrade", kafka, 120, &[Python], kafka_groups::confluent_upgrade),
     check!("kafka-verifiable-classic", kafka, 180, &[ApacheKafka], verifiable::classic),
     check!("kafka-verifiable-consumer", kafka, 180, &[ApacheKafka], verifiable::consumer),
+    check!("kafka-copier", kafka, 180, &[ApacheKafka], copier::random_aborts),
+    check!("kafka-streams", kafka, 240, &[ApacheKafka], kafka_streams::exactly_once),
     check!("transactions-python", kafka, 120, &[Python], transactions::python),
     check!("transactions-java", kafka, 120, &[ApacheKafka], transactions::java),
     check!("kafkajs-records", kafka, 60, &[Kafkajs], kafkajs::records),

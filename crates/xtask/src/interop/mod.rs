@@ -16,12 +16,14 @@ mod go_franz;
 mod kafka_clients;
 mod kafka_groups;
 mod kafka_programs;
+mod kafka_streams;
 mod kafka_tools;
 mod kafkajs;
 mod key_shared;
 mod rust_clients;
 pub(crate) mod scene;
 mod stage;
+mod tool_shell;
 mod transactions;
 mod truncation;
 

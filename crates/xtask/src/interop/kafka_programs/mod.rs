@@ -1,5 +1,6 @@
 //! The programs of Apache Kafka's system tests: they print what they do, a JSON object per line, and that is judged.
 
+pub(crate) mod copier;
 pub(crate) mod verifiable;
 
 use std::fs::OpenOptions;
@@ -18,11 +19,11 @@ use tokio::time::{sleep, timeout};
 use super::stage::Stage;
 
 /// What a program may take for any one step, a start of Apache Kafka included.
-const PATIENCE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const POLL: Duration = Duration::from_millis(20);
 
 /// A running program and what it has printed so far.
-struct Program {
+pub(super) struct Program {
     name: String,
     child: Child,
     printed: Arc<Mutex<Vec<Value>>>,
@@ -31,7 +32,11 @@ struct Program {
 
 impl Program {
     /// Starts it; what it complains of goes to the check's log.
-    fn start(stage: &Stage<'_>, name: impl Into<String>, command: &mut Command) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        stage: &Stage<'_>,
+        name: impl Into<String>,
+        command: &mut Command,
+    ) -> anyhow::Result<Self> {
         let complaints = OpenOptions::new().create(true).append(true).open(stage.log())?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(complaints).kill_on_drop(true);
         let mut child = command.spawn()?;
@@ -59,12 +64,12 @@ impl Program {
     }
 
     /// Waits until it has printed this many more events of a name.
-    async fn more(&mut self, event: &str, count: usize) -> anyhow::Result<()> {
+    pub(super) async fn more(&mut self, event: &str, count: usize) -> anyhow::Result<()> {
         self.reach(event, self.count(event) + count).await
     }
 
     /// Waits until it has printed this many events of a name in all.
-    async fn reach(&mut self, event: &str, count: usize) -> anyhow::Result<()> {
+    pub(super) async fn reach(&mut self, event: &str, count: usize) -> anyhow::Result<()> {
         let began = Instant::now();
         while self.count(event) < count {
             if let Some(status) = self.child.try_wait()? {
@@ -82,8 +87,23 @@ impl Program {
         Ok(())
     }
 
+    /// Waits until it leaves by itself, content; everything it has printed.
+    pub(super) async fn finish(mut self) -> anyhow::Result<Vec<Value>> {
+        let status = timeout(PATIENCE, self.child.wait()).await;
+        let status = status.with_context(|| format!("{} does not come to an end", self.name))??;
+        ensure!(status.success(), "{}: {status}, after {:?}", self.name, self.printed().last());
+        self.last_words().await
+    }
+
+    /// `kill -9`; everything it has printed.
+    pub(super) async fn kill(mut self) -> anyhow::Result<Vec<Value>> {
+        ensure!(self.child.try_wait()?.is_none(), "{} was gone before it was killed", self.name);
+        self.child.kill().await?;
+        self.last_words().await
+    }
+
     /// SIGTERM, upon which it tidies up; everything it has printed.
-    async fn terminate(mut self) -> anyhow::Result<Vec<Value>> {
+    pub(super) async fn terminate(mut self) -> anyhow::Result<Vec<Value>> {
         let id = self.child.id().with_context(|| format!("{} is gone already", self.name))?;
         kill_process(Pid::from_raw(id as i32).context("a process id is not zero")?, Signal::TERM)?;
         let ended = timeout(PATIENCE, self.child.wait()).await;
