@@ -117,6 +117,8 @@ pub(crate) static ALL: &[Check] = &[
     check!("franz-go-consumer", kafka, 150, &[Go], go_franz::consumer),
     check!("franz-go-regex", kafka, 120, &[Go], go_franz::regex),
     check!("franz-go-static", kafka, 120, &[Go], go_franz::static_members),
+    check!("franz-go-transactions", kafka, 120, &[Go], go_franz::transactions),
+    check!("franz-go-admin", kafka, 60, &[Go], go_franz::admin),
     check!("kill-9-kafka", kafka, 180, &[Python], crash::kafka_producers),
     check!("kill-9-danube", danube, 180, &[Python], crash::danube_producers),
     check!("kill-9-key-shared", danube, 180, &[], crash::key_shared_workers),

@@ -40,3 +40,15 @@ pub(crate) async fn regex(stage: &mut Stage<'_>) -> anyhow::Result<String> {
 pub(crate) async fn static_members(stage: &mut Stage<'_>) -> anyhow::Result<String> {
     group(stage, "static", &["range", "cooperative-sticky"]).await
 }
+
+/// Partitions and offsets come into a transaction by KIP-890, and as they did before.
+pub(crate) async fn transactions(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    let seed = stage.seed().to_string();
+    let implicit = stage.run_go("franz-transactions", &["implicit", &seed]).await?.summary();
+    let explicit = stage.run_go("franz-transactions", &["explicit", &seed]).await?.summary();
+    Ok(format!("{implicit}; {explicit}"))
+}
+
+pub(crate) async fn admin(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    Ok(stage.run_go("franz-admin", &[]).await?.summary())
+}
