@@ -87,7 +87,7 @@ pub struct Transaction {
     state: State,
     partitions: BTreeSet<TopicPartition>,
     groups: BTreeSet<GroupId>,
-    /// When the first partition or group was added.
+    /// When the first partition or group was added, to the transaction under way or else to the last one.
     started: Option<Timestamp>,
     updated: Timestamp,
 }
@@ -134,7 +134,8 @@ impl Transaction {
         self.timeout_ms
     }
 
-    /// When the first partition or group was added, by the wall clock.
+    /// When the first partition or group was added, by the wall clock, to the transaction under way or else to the one
+    /// that its producer completed last.
     #[must_use]
     pub fn started(&self) -> Option<Timestamp> {
         self.started

@@ -83,7 +83,8 @@ impl Transaction {
         now: Timestamp,
     ) -> Self {
         let mut after = self.step(State::Prepared(outcome), now);
-        after.started = self.started.or(Some(now));
+        // A transaction of nothing begins as it ends.
+        after.started = if self.state == State::Ongoing { self.started } else { Some(now) };
         if version == Version::V2 {
             after.next_id = self.next_id(fresh);
             after.previous = Some(self.producer);
@@ -121,7 +122,7 @@ impl Transaction {
             return None;
         }
         let producer = self.next_producer();
-        Some(Self { producer, next_id: None, started: None, ..self.step(State::Completed(outcome), now) })
+        Some(Self { producer, next_id: None, ..self.step(State::Completed(outcome), now) })
     }
 
     /// Whether the transaction has lasted longer than its timeout.

@@ -42,7 +42,8 @@ impl Transaction {
                 Producer { id, epoch: ProducerEpoch(0) }
             }
         };
-        Ok(Init::Begin(Self { producer, previous: expected, timeout_ms, ..self.step(State::Empty, now) }))
+        let begun = self.step(State::Empty, now);
+        Ok(Init::Begin(Self { producer, previous: expected, timeout_ms, started: None, ..begun }))
     }
 
     /// The same producer at its next epoch.

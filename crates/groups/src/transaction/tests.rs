@@ -114,6 +114,13 @@ fn while_markers_are_written_everyone_waits_and_the_outcome_stands() {
         prepared.partition_marked(&partition(0));
         let completed = prepared.completed(at(3)).unwrap();
         assert_eq!(completed.state, State::Completed(Outcome::Commit));
+        assert_eq!(
+            completed.started,
+            Some(at(1)),
+            "the last transaction's until the next one or another producer"
+        );
+        let Ok(Init::Begin(begun)) = completed.init(None, 50, None, at(4)) else { panic!() };
+        assert_eq!(begun.started, None);
     }
 }
 
