@@ -1,5 +1,6 @@
-//! What a broker costs before it does anything: time to the first answer, memory at rest.
+//! What a broker costs before it does anything: time to the first answer, memory at rest and with idle connections.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,9 +9,15 @@ use tokio::time::sleep;
 use super::candidate::Candidate;
 use super::table::{Sample, Table};
 use crate::broker::Launch;
+use crate::kafka_client::Connection;
 
 /// A broker at rest is one that has had this long to finish its start.
 const REST: Duration = Duration::from_secs(3);
+
+const MIB: f64 = (1 << 20) as f64;
+
+/// Clients that are connected and have nothing to say.
+const IDLE_CONNECTIONS: usize = 2_000;
 
 /// Starts every system on an empty folder, in an order that alternates.
 pub(crate) async fn measure(
@@ -25,10 +32,33 @@ pub(crate) async fn measure(
             let start_ms = candidate.broker.start_to_answer().as_secs_f64() * 1000.0;
             table.add("start to first answer, empty folder", "ms", system, Sample::of(start_ms));
             sleep(REST).await;
-            let resident_mib = candidate.broker.resident_bytes()? as f64 / f64::from(1 << 20);
-            table.add("resident memory at rest", "MiB", system, Sample::of(resident_mib));
+            let rest = candidate.broker.resident_bytes()? as f64;
+            table.add("resident memory at rest", "MiB", system, Sample::of(rest / MIB));
+            let address = candidate.broker.kafka();
+            let mut connections = Vec::with_capacity(IDLE_CONNECTIONS);
+            // One after the other, as Kafka resets what comes faster than it accepts.
+            for _ in 0..IDLE_CONNECTIONS {
+                connections.push(introduced(address).await?);
+            }
+            sleep(REST).await;
+            let idle = candidate.broker.resident_bytes()? as f64;
+            let row = format!("resident memory with {IDLE_CONNECTIONS} idle connections");
+            table.add(&row, "MiB", system, Sample::of(idle / MIB));
+            let each = (idle - rest) / 1024.0 / connections.len() as f64;
+            table.add(&row, "KiB more for each", system, Sample::of(each));
             candidate.stop().await?;
         }
     }
     Ok(())
+}
+
+/// A connection on which a client has asked what any client asks first: ApiVersions, and Metadata of no topic.
+async fn introduced(address: SocketAddr) -> anyhow::Result<Connection> {
+    const API_VERSIONS: i16 = 18;
+    const METADATA: i16 = 3;
+    let mut connection = Connection::open(address).await?;
+    connection.call(API_VERSIONS, 0, &[]).await?;
+    // From version 1 on an empty list means none.
+    connection.call(METADATA, 1, &0_i32.to_be_bytes()).await?;
+    Ok(connection)
 }

@@ -19,6 +19,11 @@ const ACKS: [&str; 2] = ["all", "1"];
 /// Bytes of payload per run: some seconds at the rates of either system.
 const PAYLOAD_BYTES: usize = 400_000_000;
 const RECORDS_MAX: usize = 2_000_000;
+/// Of records whose latency is looked at.
+const LATENCY_SIZE: usize = 1024;
+const LATENCY_RUN_S: f64 = 10.0;
+/// `kafka-producer-perf-test` ends a transaction as soon as it is this old.
+const TRANSACTION_MS: u32 = 100;
 const CPU_PER_GB: &str = "broker CPU s/GB";
 
 /// Round 0: first to last, round 1: last to first, and so on, so that a drift of the machine hits both alike.
@@ -55,19 +60,31 @@ pub(crate) async fn measure(
         bench.java_produce(system, "warm-up", 100, "all").await?;
     }
     for round in 0..rounds {
+        // Of the slower system, at the largest size and acks=all.
+        let mut slowest = f64::MAX;
         for size in SIZES {
             for acks in ACKS {
                 for system in order(systems.len(), round) {
                     let topic = format!("java-{size}-{acks}-{round}");
-                    let sample = bench.java_produce(system, &topic, size, acks).await?;
-                    table.add(
-                        &format!("produce, Java, {size} B, acks={acks}"),
-                        "records/s",
-                        system,
-                        sample.0,
-                    );
-                    table.add(&format!("produce, Java, {size} B, acks={acks}"), "MB/s", system, sample.1);
+                    let (rate, megabytes) = bench.java_produce(system, &topic, size, acks).await?;
+                    let row = format!("produce, Java, {size} B, acks={acks}");
+                    table.add(&row, "records/s", system, rate);
+                    table.add(&row, "MB/s", system, megabytes);
+                    if (size, acks) == (LATENCY_SIZE, "all") {
+                        slowest = slowest.min(rate.value);
+                    }
                 }
+            }
+        }
+        for system in order(systems.len(), round) {
+            let rate = bench.java_transactions(system, round).await?;
+            let row = format!("produce, Java, {LATENCY_SIZE} B, a transaction each {TRANSACTION_MS} ms");
+            table.add(&row, "records/s", system, rate);
+        }
+        for system in order(systems.len(), round) {
+            let row = format!("latency, Java, {LATENCY_SIZE} B, acks=all, half of the slower one's rate");
+            for (percentile, sample) in bench.java_latencies(system, round, slowest / 2.0).await? {
+                table.add(&row, percentile, system, sample);
             }
         }
         for size in SIZES {
@@ -108,18 +125,60 @@ impl Bench<'_> {
         size: usize,
         acks: &str,
     ) -> anyhow::Result<(Sample, Sample)> {
-        let mut command = self.tools.apache_kafka()?.main_class("org.apache.kafka.tools.ProducerPerformance");
-        command.args(["--topic", topic, "--throughput", "-1"]);
-        command.args(["--num-records", &self.records(size).to_string(), "--record-size", &size.to_string()]);
-        command.arg("--producer-props").arg(format!("bootstrap.servers={}", self.brokers[system].kafka()));
+        let mut command = self.producer_perf_test(system, topic, size, self.records(size), None)?;
         command.arg(format!("acks={acks}"));
         let (line, reading) = self.run(system, &mut command).await?;
-        // "100000 records sent, 50000.0 records/sec (4.77 MB/sec), ..."
-        let rates = line.split(", ").nth(1).with_context(|| format!("no rates in {line:?}"))?;
-        let numbers: Vec<f64> = rates.split([' ', '(']).filter_map(|word| word.parse().ok()).collect();
-        let [records, mebibytes] = numbers[..] else { anyhow::bail!("no rates in {line:?}") };
-        let megabytes = mebibytes * f64::from(1 << 20) / 1e6;
-        Ok((reading.sample(records), reading.sample(megabytes)))
+        let records = records_per_second(&line)?;
+        Ok((reading.sample(records), reading.sample(records * size as f64 / 1e6)))
+    }
+
+    /// The same in transactions, one after the other: records/s.
+    async fn java_transactions(&self, system: usize, round: usize) -> anyhow::Result<Sample> {
+        let topic = format!("java-transactions-{round}");
+        let records = self.records(LATENCY_SIZE);
+        let mut command = self.producer_perf_test(system, &topic, LATENCY_SIZE, records, None)?;
+        command.arg(format!("transactional.id={topic}"));
+        command.args(["--transaction-duration-ms", &TRANSACTION_MS.to_string()]);
+        let (line, reading) = self.run(system, &mut command).await?;
+        Ok(reading.sample(records_per_second(&line)?))
+    }
+
+    /// The same at a rate that is held: percentiles of the time from send to acknowledgement, as it reports them.
+    async fn java_latencies(
+        &self,
+        system: usize,
+        round: usize,
+        rate: f64,
+    ) -> anyhow::Result<Vec<(&'static str, Sample)>> {
+        const PERCENTILES: [(&str, &str); 3] =
+            [(" ms 50th", "ms p50"), (" ms 99th", "ms p99"), (" ms 99.9th", "ms p99.9")];
+        let (topic, records) = (format!("java-latency-{round}"), (rate * LATENCY_RUN_S) as usize);
+        let mut command = self.producer_perf_test(system, &topic, LATENCY_SIZE, records, Some(rate))?;
+        command.arg("acks=all");
+        let (line, reading) = self.run(system, &mut command).await?;
+        let percentiles = PERCENTILES.into_iter().map(|(suffix, unit)| {
+            let found = line.split(", ").find_map(|part| part.trim_end_matches('.').strip_suffix(suffix));
+            let ms = found.with_context(|| format!("no{suffix} in {line:?}"))?.parse()?;
+            anyhow::Ok((unit, reading.sample(ms)))
+        });
+        percentiles.collect()
+    }
+
+    /// `kafka-producer-perf-test`, everything at its default; producer properties may follow.
+    fn producer_perf_test(
+        &self,
+        system: usize,
+        topic: &str,
+        size: usize,
+        records: usize,
+        rate: Option<f64>,
+    ) -> anyhow::Result<Command> {
+        let mut command = self.tools.apache_kafka()?.main_class("org.apache.kafka.tools.ProducerPerformance");
+        let throughput = rate.map_or("-1".to_string(), |rate| format!("{rate:.0}"));
+        command.args(["--topic", topic, "--throughput", &throughput]);
+        command.args(["--num-records", &records.to_string(), "--record-size", &size.to_string()]);
+        command.arg("--producer-props").arg(format!("bootstrap.servers={}", self.brokers[system].kafka()));
+        Ok(command)
     }
 
     /// `kafka-consumer-perf-test`: MB/s while fetching, without the time to join the group.
@@ -188,6 +247,12 @@ impl Bench<'_> {
         }
         Ok(path)
     }
+}
+
+/// From "100000 records sent, 50000.0 records/sec (4.77 MB/sec), ...".
+fn records_per_second(line: &str) -> anyhow::Result<f64> {
+    let rate = line.split(", ").nth(1).and_then(|rates| rates.split(" records/sec").next());
+    Ok(rate.with_context(|| format!("no rate in {line:?}"))?.parse()?)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod candidate;
 mod idle;
+mod joining;
 mod kafka;
 mod key_shared;
 mod log;
@@ -90,8 +91,8 @@ impl Part {
 
 /// Measures and prints a Markdown table for each part.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    // The clients of the Key-Shared and the log part run inside this program; those of the Kafka part do not.
-    if cfg!(debug_assertions) && args.part != Part::Kafka {
+    // Many clients run inside this program.
+    if cfg!(debug_assertions) {
         return Err(run_optimized().await);
     }
     let needed = if args.part == Part::KeyShared { vec![] } else { vec![Tool::Kcat, Tool::ApacheKafka] };
@@ -117,6 +118,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         );
         let mut table = Table::new(systems.iter().map(Launch::name).collect());
         idle::measure(&systems, args.rounds, &folder, &mut table).await?;
+        joining::measure(&systems, args.rounds, &folder, &mut table).await?;
         if tools.missing(Tool::ApacheKafka).is_none() {
             kafka::measure(&tools, &systems, args.rounds, args.percent, &folder, &mut table).await?;
         }

@@ -29,9 +29,13 @@ pub(crate) mod error_code {
     pub(crate) const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
     pub(crate) const COORDINATOR_NOT_AVAILABLE: i16 = 15;
     pub(crate) const NOT_COORDINATOR: i16 = 16;
+    pub(crate) const ILLEGAL_GENERATION: i16 = 22;
+    pub(crate) const UNKNOWN_MEMBER_ID: i16 = 25;
+    pub(crate) const REBALANCE_IN_PROGRESS: i16 = 27;
     pub(crate) const TOPIC_ALREADY_EXISTS: i16 = 36;
     pub(crate) const DUPLICATE_SEQUENCE_NUMBER: i16 = 46;
     pub(crate) const KAFKA_STORAGE_ERROR: i16 = 56;
+    pub(crate) const MEMBER_ID_REQUIRED: i16 = 79;
 
     /// Whether a client may simply try again.
     pub(crate) fn is_retriable(code: i16) -> bool {
