@@ -7,8 +7,8 @@ use super::kafka_programs::{copier, verifiable};
 use super::stage::Stage;
 use super::{
     backlog, bad_input, bad_subscriptions, both_protocols, command_line, costs, crash, danube_admin,
-    failure_policy, faststream, go_franz, kafka_clients, kafka_groups, kafka_streams, kafka_tools, kafkajs,
-    key_shared, rust_clients, transactions, truncation,
+    failure_policy, faststream, go_franz, go_sarama, kafka_clients, kafka_groups, kafka_streams, kafka_tools,
+    kafkajs, key_shared, rust_clients, transactions, truncation,
 };
 use crate::tools::Tool::{
     self, ApacheKafka, Go, Kafkajs, Kcat, LoopDisks, Python, RustPrograms, Strace, Valgrind,
@@ -119,6 +119,11 @@ pub(crate) static ALL: &[Check] = &[
     check!("franz-go-static", kafka, 120, &[Go], go_franz::static_members),
     check!("franz-go-transactions", kafka, 120, &[Go], go_franz::transactions),
     check!("franz-go-admin", kafka, 60, &[Go], go_franz::admin),
+    check!("sarama-records", kafka, 60, &[Go], go_sarama::records),
+    check!("sarama-group", kafka, 120, &[Go], go_sarama::group),
+    check!("sarama-static", kafka, 90, &[Go], go_sarama::static_members),
+    check!("sarama-transactions", kafka, 90, &[Go], go_sarama::transactions),
+    check!("sarama-admin", kafka, 60, &[Go], go_sarama::admin),
     check!("kill-9-kafka", kafka, 180, &[Python], crash::kafka_producers),
     check!("kill-9-danube", danube, 180, &[Python], crash::danube_producers),
     check!("kill-9-key-shared", danube, 180, &[], crash::key_shared_workers),

@@ -13,6 +13,7 @@ pub(crate) mod danube_producers;
 mod failure_policy;
 mod faststream;
 mod go_franz;
+mod go_sarama;
 mod kafka_clients;
 mod kafka_groups;
 mod kafka_programs;
