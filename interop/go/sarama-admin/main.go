@@ -69,20 +69,25 @@ func configs(admin sarama.ClusterAdmin) {
 		scene.Expect(len(entries) == 1 && entries[0].Name == name, "described %+v instead of %s", entries, name)
 		return entries[0].Value
 	}
+	// Kafka answers before everyone has heard of the change.
+	becomes := func(name, wanted string) {
+		scene.Until(func() bool { return value(name) == wanted }, func() string { return name + " is " + value(name) })
+	}
 	alter := func(name, value string, operation sarama.IncrementalAlterConfigsOperation) error {
 		entry := sarama.IncrementalAlterConfigsEntry{Operation: operation, Value: &value}
 		return admin.IncrementalAlterConfig(sarama.TopicResource, topic, map[string]sarama.IncrementalAlterConfigsEntry{name: entry}, false)
 	}
 	scene.Check(alter("cleanup.policy", "compact", sarama.IncrementalAlterConfigsOperationAppend), "append")
-	scene.Expect(value("cleanup.policy") == "delete,compact", "cleanup.policy is %s", value("cleanup.policy"))
+	becomes("cleanup.policy", "delete,compact")
 	scene.Check(alter("cleanup.policy", "", sarama.IncrementalAlterConfigsOperationDelete), "delete")
-	scene.Expect(value("cleanup.policy") == "delete", "cleanup.policy is %s", value("cleanup.policy"))
+	becomes("cleanup.policy", "delete")
 	refused(alter("retention.ms", "soon", sarama.IncrementalAlterConfigsOperationSet), sarama.ErrInvalidConfig, "a bad value")
 
 	// The older call sets all of them: what it does not name is back at its default.
 	bytes := "2000000"
 	scene.Check(admin.AlterConfig(sarama.TopicResource, topic, map[string]*string{"max.message.bytes": &bytes}, false), "alter configs")
-	scene.Expect(value("max.message.bytes") == bytes && value("retention.ms") == "604800000", "configs are %s, %s", value("max.message.bytes"), value("retention.ms"))
+	becomes("max.message.bytes", bytes)
+	becomes("retention.ms", "604800000")
 }
 
 // records: ten in partition 0, twenty in 1 and so on; some are deleted, and the folders tell how much is stored.
