@@ -76,14 +76,14 @@ impl Ledger {
 }
 
 /// Receives these and nothing else, and returns them in the order of their arrival.
-pub(crate) async fn fill<M: Member>(member: &mut M, sent: Range<u32>) -> anyhow::Result<Vec<u32>> {
+pub async fn fill<M: Member>(member: &mut M, sent: Range<u32>) -> anyhow::Result<Vec<u32>> {
     let (mut ledger, mut numbers) = (Ledger::default(), Vec::new());
     let started = Instant::now();
     while numbers.len() < sent.len() {
         for record in member.receive(TURN).await? {
             numbers.push(ledger.note(record)?);
         }
-        ensure!(started.elapsed() < PATIENCE, "only {numbers:?} of {sent:?}");
+        ensure!(started.elapsed() < PATIENCE, "only {} of {sent:?} after {PATIENCE:?}", numbers.len());
     }
     ledger.expect(sent)?;
     Ok(numbers)

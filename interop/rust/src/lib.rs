@@ -2,6 +2,7 @@
 
 mod group;
 mod ledger;
+mod librdkafka;
 mod transactions;
 
 use std::collections::BTreeSet;
@@ -9,7 +10,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 pub use group::{group, unannounced};
-pub use ledger::{Ledger, Received, key_of};
+pub use ledger::{Ledger, Received, fill, key_of};
+pub use librdkafka::Librdkafka;
 pub use transactions::transactions;
 
 /// How long anything may take.

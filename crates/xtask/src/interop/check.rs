@@ -91,6 +91,7 @@ pub(crate) static ALL: &[Check] = &[
     check!("confluent-rust", kafka, 90, &[RustPrograms], rust_clients::confluent),
     check!("krafka", kafka, 90, &[RustPrograms], rust_clients::krafka),
     check!("rdkafka", kafka, 90, &[RustPrograms], rust_clients::rdkafka),
+    check!("ruststream", kafka, 120, &[RustPrograms], rust_clients::ruststream),
     check!("kcat", kafka, 60, &[Kcat], kafka_clients::kcat),
     check!("kafka-producer-perf-test", kafka, 120, &[ApacheKafka], kafka_tools::producer_perf_test),
     check!("kafka-codecs", kafka, 180, &[ApacheKafka], kafka_tools::codecs),

@@ -30,6 +30,10 @@ pub(crate) async fn rdkafka(stage: &mut Stage<'_>) -> anyhow::Result<String> {
     program(stage, "rdkafka").await
 }
 
+pub(crate) async fn ruststream(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    program(stage, "ruststream").await
+}
+
 async fn program(stage: &Stage<'_>, name: &str) -> anyhow::Result<String> {
     let mut command = stage.tools.rust_program(name)?;
     // An assertion that fails is to be the last that is said.
