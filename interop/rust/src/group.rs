@@ -6,12 +6,12 @@ use std::time::Instant;
 use anyhow::ensure;
 
 use crate::ledger::fill;
-use crate::{Client, Ledger, Member, PARTITIONS, PATIENCE, TURN};
+use crate::{Client, Codec, Ledger, Member, PARTITIONS, PATIENCE, TURN};
 
 /// Runs the story, and says what was seen.
 pub async fn group<C: Client>(client: &C, topic: &str) -> anyhow::Result<String> {
     client.create_topic(topic).await?;
-    client.produce(topic, 0..100).await?;
+    client.produce(topic, 0..100, Codec::Gzip).await?;
     let mut first = client.join(topic, topic).await?;
     fill(&mut first, 0..100).await?;
     first.commit().await?;
@@ -32,7 +32,7 @@ pub async fn group<C: Client>(client: &C, topic: &str) -> anyhow::Result<String>
     let rebalance = joined.elapsed();
     ensure!(ledger.is_empty(), "what was committed came again: {ledger:?}");
 
-    client.produce(topic, 100..200).await?;
+    client.produce(topic, 100..200, Codec::Snappy).await?;
     let started = Instant::now();
     while ledger.len() < 100 {
         both(&mut first, &mut second, &mut ledger).await?;
@@ -44,7 +44,7 @@ pub async fn group<C: Client>(client: &C, topic: &str) -> anyhow::Result<String>
         member.leave().await?;
     }
 
-    client.produce(topic, 200..250).await?;
+    client.produce(topic, 200..250, Codec::Lz4).await?;
     let mut third = client.join(topic, topic).await?;
     fill(&mut third, 200..250).await?;
     third.commit().await?;
@@ -54,7 +54,7 @@ pub async fn group<C: Client>(client: &C, topic: &str) -> anyhow::Result<String>
 
 /// Produces to a topic that nobody has created, and reads it back.
 pub async fn unannounced<C: Client>(client: &C, topic: &str) -> anyhow::Result<()> {
-    client.produce(topic, 0..50).await?;
+    client.produce(topic, 0..50, Codec::Gzip).await?;
     let mut member = client.join(topic, topic).await?;
     fill(&mut member, 0..50).await?;
     member.leave().await

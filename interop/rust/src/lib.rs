@@ -36,8 +36,8 @@ pub trait Client {
     /// Creates a topic of [`PARTITIONS`] partitions.
     async fn create_topic(&self, topic: &str) -> anyhow::Result<()>;
 
-    /// Produces numbers with idempotence and compression, and waits for the acknowledgements.
-    async fn produce(&self, topic: &str, numbers: Range<u32>) -> anyhow::Result<()>;
+    /// Produces numbers, idempotent and compressed, and waits for the acknowledgements.
+    async fn produce(&self, topic: &str, numbers: Range<u32>, codec: Codec) -> anyhow::Result<()>;
 
     /// A new member of a group, which reads committed records from the earliest on and commits when told.
     async fn join(&self, group: &str, topic: &str) -> anyhow::Result<Self::Member>;
@@ -60,6 +60,28 @@ pub trait Member {
 
     /// Leaves the group.
     async fn leave(self) -> anyhow::Result<()>;
+}
+
+/// How batches are compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Codec {
+    /// DEFLATE.
+    Gzip,
+    /// Snappy in Xerial's frames.
+    Snappy,
+    /// LZ4 in frames.
+    Lz4,
+}
+
+impl Codec {
+    /// As `compression.type` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::Gzip => "gzip",
+            Codec::Snappy => "snappy",
+            Codec::Lz4 => "lz4",
+        }
+    }
 }
 
 /// How a transaction ends.

@@ -14,7 +14,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 
 use tokio::time::timeout;
 
-use crate::{Client, End, Member, PARTITIONS, PATIENCE, Received, Transactor, key_of};
+use crate::{Client, Codec, End, Member, PARTITIONS, PATIENCE, Received, Transactor, key_of};
 
 /// librdkafka, at a broker, under a group protocol.
 pub struct Librdkafka {
@@ -72,9 +72,9 @@ impl Client for Librdkafka {
         Ok(())
     }
 
-    async fn produce(&self, topic: &str, numbers: Range<u32>) -> anyhow::Result<()> {
+    async fn produce(&self, topic: &str, numbers: Range<u32>, codec: Codec) -> anyhow::Result<()> {
         let mut settings = self.settings();
-        settings.set("enable.idempotence", "true").set("compression.type", "snappy");
+        settings.set("enable.idempotence", "true").set("compression.type", codec.name());
         send(&settings.create()?, topic, numbers).await
     }
 

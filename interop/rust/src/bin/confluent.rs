@@ -13,7 +13,7 @@ use confluent_kafka::common::serialization::{
 };
 use confluent_kafka::consumer::{Consumer, ConsumerConfig, KafkaConsumer, OffsetAndMetadata};
 use confluent_kafka::producer::{KafkaProducer, Producer, ProducerConfig, ProducerRecord};
-use rust_clients::{Client, End, Member, PARTITIONS, Received, Transactor, key_of};
+use rust_clients::{Client, Codec, End, Member, PARTITIONS, Received, Transactor, key_of};
 
 struct Confluent {
     address: String,
@@ -62,8 +62,9 @@ impl Client for Confluent {
         Ok(())
     }
 
-    async fn produce(&self, topic: &str, numbers: Range<u32>) -> anyhow::Result<()> {
-        let producer = self.producer(&[("enable.idempotence", "true"), ("compression.type", "lz4")])?;
+    async fn produce(&self, topic: &str, numbers: Range<u32>, codec: Codec) -> anyhow::Result<()> {
+        let producer =
+            self.producer(&[("enable.idempotence", "true"), ("compression.type", codec.name())])?;
         let mut acknowledgements = Vec::new();
         for number in numbers {
             acknowledgements.push(producer.send(record(topic, number)?).await?);

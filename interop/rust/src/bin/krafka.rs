@@ -9,7 +9,7 @@ use krafka::admin::{CreateTopicsOptions, NewTopic};
 use krafka::consumer::{AutoOffsetReset, Consumer, GroupProtocol, IsolationLevel};
 use krafka::producer::{TopicPartitionOffset, TransactionalProducer};
 use krafka::{Compression, Kafka, Record};
-use rust_clients::{Client, End, Member, PARTITIONS, Received, Transactor, key_of};
+use rust_clients::{Client, Codec, End, Member, PARTITIONS, Received, Transactor, key_of};
 
 struct Krafka {
     address: String,
@@ -56,8 +56,13 @@ impl Client for Krafka {
         Ok(())
     }
 
-    async fn produce(&self, topic: &str, numbers: Range<u32>) -> anyhow::Result<()> {
-        let producer = self.connect().await?.producer().compression(Compression::Gzip).build().await?;
+    async fn produce(&self, topic: &str, numbers: Range<u32>, codec: Codec) -> anyhow::Result<()> {
+        let compression = match codec {
+            Codec::Gzip => Compression::Gzip,
+            Codec::Snappy => Compression::Snappy,
+            Codec::Lz4 => Compression::Lz4,
+        };
+        let producer = self.connect().await?.producer().compression(compression).build().await?;
         let mut acknowledgements = Vec::new();
         for number in numbers {
             acknowledgements.push(producer.enqueue(record(topic, number)).await?);

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use rust_clients::{Client, Librdkafka, fill};
+use rust_clients::{Client, Codec, Librdkafka, fill};
 use ruststream::{HeaderMap, OutgoingMessage};
 use ruststream_rdkafka::prelude::*;
 use ruststream_rdkafka::{EosPipeline, PARTITION_KEY_HEADER};
@@ -106,7 +106,7 @@ async fn main() -> anyhow::Result<()> {
     }
     let (says, mut said) = channel(10_000);
     let mut reader = client.join("readers", "copies").await?;
-    client.produce("originals", 0..100).await?;
+    client.produce("originals", 0..100, Codec::Snappy).await?;
     let mut first = start("first", &says)?;
     fill(&mut reader, 0..100).await?;
 
@@ -116,7 +116,7 @@ async fn main() -> anyhow::Result<()> {
     let mut sent = 100;
     names(&mut said);
     while names(&mut said).len() < 2 {
-        client.produce("originals", sent..sent + 100).await?;
+        client.produce("originals", sent..sent + 100, Codec::Snappy).await?;
         fill(&mut reader, sent..sent + 100).await?;
         sent += 100;
         ensure!(joined.elapsed() < rust_clients::PATIENCE, "the second gets nothing");
@@ -124,7 +124,7 @@ async fn main() -> anyhow::Result<()> {
     let shared = joined.elapsed();
 
     // One is killed with transactions open; what it has not committed is the other's to copy.
-    client.produce("originals", sent..sent + 1_000).await?;
+    client.produce("originals", sent..sent + 1_000, Codec::Snappy).await?;
     first.kill().await?;
     let killed = Instant::now();
     fill(&mut reader, sent..sent + 1_000).await?;
