@@ -23,10 +23,13 @@ pub(super) async fn handle(call: &Call<'_>, request: MetadataRequest) -> Metadat
         Some(asked) => {
             let create = request.allow_auto_topic_creation && node.config.auto_create_topics;
             let mut topics = Vec::with_capacity(asked.len());
+            // With one id among them, names count for nothing: Java's client leaves them empty then, and not null.
+            let by_ids = asked.iter().any(|topic| topic.topic_id != TopicId::ZERO);
             for topic in asked {
                 let found = match topic.name {
-                    Some(name) => by_name(node, name, create).await,
-                    None => by_id(node, topic.topic_id),
+                    Some(_) if by_ids && topic.topic_id == TopicId::ZERO => continue,
+                    Some(name) if !by_ids => by_name(node, name, create).await,
+                    _ => by_id(node, topic.topic_id),
                 };
                 topics.push(found.map_or_else(|missing| missing, |topic| of_topic(&topic)));
             }
