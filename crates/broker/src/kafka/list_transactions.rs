@@ -27,8 +27,9 @@ pub(super) async fn handle(call: &Call<'_>, request: ListTransactionsRequest) ->
         let lasted_ms = transaction.started().map(|started| now_ms.saturating_sub(started.0));
         (!filters_states || states.iter().any(|state| state == name))
             && (request.producer_id_filters.is_empty() || request.producer_id_filters.contains(&producer))
+            // Whoever has not begun any counts as older than everything: Kafka's start is -1 then.
             && (request.duration_filter < 0
-                || lasted_ms.is_some_and(|lasted_ms| lasted_ms > request.duration_filter))
+                || lasted_ms.is_none_or(|lasted_ms| lasted_ms > request.duration_filter))
             && pattern.as_ref().is_none_or(|pattern| pattern.matches(id))
     };
     let all = call.node.transactions.all().await;
