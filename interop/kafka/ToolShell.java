@@ -5,6 +5,7 @@
 import java.io.BufferedReader;
 import java.io.ByteArrayOutputStream;
 import java.io.InputStreamReader;
+import java.io.OutputStream;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
@@ -20,8 +21,10 @@ class ToolShell {
     public static void main(String[] args) throws Exception {
         Exit.setExitProcedure((wanted, message) -> {
             if (message != null) System.err.println(message);
-            // What a tool does about an exit that did not happen counts for nothing.
+            // What a tool does and says about an exit that did not happen counts for nothing.
             if (status == null) status = wanted;
+            System.setOut(new PrintStream(OutputStream.nullOutputStream()));
+            System.setErr(System.out);
             throw new Exited();
         });
         Exit.setShutdownHookAdder((name, hook) -> {});

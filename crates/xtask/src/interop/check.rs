@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use super::kafka_admin;
 use super::kafka_programs::{copier, verifiable};
 use super::stage::Stage;
 use super::{
@@ -98,6 +99,11 @@ pub(crate) static ALL: &[Check] = &[
     check!("kafka-console", kafka, 90, &[ApacheKafka], kafka_tools::console),
     check!("kafka-topics", kafka, 90, &[ApacheKafka], kafka_tools::topics),
     check!("kafka-consumer-groups", kafka, 90, &[ApacheKafka], kafka_tools::consumer_groups),
+    check!("kafka-admin-topics", kafka, 120, &[ApacheKafka], kafka_admin::topics::topics),
+    check!("kafka-admin-groups", kafka, 120, &[ApacheKafka], kafka_admin::groups::groups),
+    check!("kafka-admin-transactions", kafka, 120, &[ApacheKafka], kafka_admin::transactions::transactions),
+    check!("kafka-admin-cluster", kafka, 60, &[ApacheKafka], kafka_admin::cluster::cluster),
+    check!("kafka-admin-performance", kafka, 90, &[ApacheKafka], kafka_admin::performance::performance),
     check!("group-java-classic", kafka, 240, &[ApacheKafka], kafka_groups::java_classic),
     check!("group-java-consumer", kafka, 300, &[ApacheKafka], kafka_groups::java_consumer),
     check!("group-confluent-consumer", kafka, 120, &[Python], kafka_groups::confluent_consumer),

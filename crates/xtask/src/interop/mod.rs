@@ -14,6 +14,7 @@ mod failure_policy;
 mod faststream;
 mod go_franz;
 mod go_sarama;
+mod kafka_admin;
 mod kafka_clients;
 mod kafka_groups;
 mod kafka_programs;

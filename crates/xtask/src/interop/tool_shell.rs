@@ -63,6 +63,20 @@ impl ToolShell {
         Ok(said.text)
     }
 
+    /// Runs a tool that has to fail; what it has printed, which has to name the reason.
+    pub(super) async fn refused(
+        &mut self,
+        class: &str,
+        args: &[&str],
+        reason: &str,
+    ) -> anyhow::Result<String> {
+        let said = self.run(class, args).await?;
+        ensure!(said.status != 0, "{} {} was accepted: {}", name(class), args.join(" "), said.reason());
+        let named = said.text.contains(reason);
+        ensure!(named, "{} {} did not speak of {reason}: {}", name(class), args.join(" "), said.text);
+        Ok(said.text)
+    }
+
     /// Runs a tool with these arguments alone.
     pub(super) async fn run_bare(&mut self, class: &str, args: &[&str]) -> anyhow::Result<Said> {
         let mut line = class.to_string();

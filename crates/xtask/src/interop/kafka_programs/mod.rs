@@ -19,11 +19,11 @@ use tokio::time::{sleep, timeout};
 use super::stage::Stage;
 
 /// What a program may take for any one step, a start of Apache Kafka included.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-pub(super) const POLL: Duration = Duration::from_millis(20);
+pub(in crate::interop) const PATIENCE: Duration = Duration::from_secs(60);
+pub(in crate::interop) const POLL: Duration = Duration::from_millis(20);
 
 /// A running program and what it has printed so far.
-pub(super) struct Program {
+pub(in crate::interop) struct Program {
     name: String,
     child: Child,
     printed: Arc<Mutex<Vec<Value>>>,
@@ -32,7 +32,7 @@ pub(super) struct Program {
 
 impl Program {
     /// Starts it; what it complains of goes to the check's log.
-    pub(super) fn start(
+    pub(in crate::interop) fn start(
         stage: &Stage<'_>,
         name: impl Into<String>,
         command: &mut Command,
@@ -64,17 +64,15 @@ impl Program {
     }
 
     /// Waits until it has printed this many more events of a name.
-    pub(super) async fn more(&mut self, event: &str, count: usize) -> anyhow::Result<()> {
+    pub(in crate::interop) async fn more(&mut self, event: &str, count: usize) -> anyhow::Result<()> {
         self.reach(event, self.count(event) + count).await
     }
 
     /// Waits until it has printed this many events of a name in all.
-    pub(super) async fn reach(&mut self, event: &str, count: usize) -> anyhow::Result<()> {
+    pub(in crate::interop) async fn reach(&mut self, event: &str, count: usize) -> anyhow::Result<()> {
         let began = Instant::now();
         while self.count(event) < count {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("{} left ({status}) after {} of {count} {event}", self.name, self.count(event));
-            }
+            self.check_alive()?;
             ensure!(
                 began.elapsed() < PATIENCE,
                 "{}: {} of {count} {event} after {} s",
@@ -87,8 +85,16 @@ impl Program {
         Ok(())
     }
 
+    /// An error if it has left by itself.
+    pub(in crate::interop) fn check_alive(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("{} left ({status}), after {:?}", self.name, self.printed().last()),
+            None => Ok(()),
+        }
+    }
+
     /// Waits until it leaves by itself, content; everything it has printed.
-    pub(super) async fn finish(mut self) -> anyhow::Result<Vec<Value>> {
+    pub(in crate::interop) async fn finish(mut self) -> anyhow::Result<Vec<Value>> {
         let status = timeout(PATIENCE, self.child.wait()).await;
         let status = status.with_context(|| format!("{} does not come to an end", self.name))??;
         ensure!(status.success(), "{}: {status}, after {:?}", self.name, self.printed().last());
@@ -96,14 +102,14 @@ impl Program {
     }
 
     /// `kill -9`; everything it has printed.
-    pub(super) async fn kill(mut self) -> anyhow::Result<Vec<Value>> {
-        ensure!(self.child.try_wait()?.is_none(), "{} was gone before it was killed", self.name);
+    pub(in crate::interop) async fn kill(mut self) -> anyhow::Result<Vec<Value>> {
+        self.check_alive()?;
         self.child.kill().await?;
         self.last_words().await
     }
 
     /// SIGTERM, upon which it tidies up; everything it has printed.
-    pub(super) async fn terminate(mut self) -> anyhow::Result<Vec<Value>> {
+    pub(in crate::interop) async fn terminate(mut self) -> anyhow::Result<Vec<Value>> {
         let id = self.child.id().with_context(|| format!("{} is gone already", self.name))?;
         kill_process(Pid::from_raw(id as i32).context("a process id is not zero")?, Signal::TERM)?;
         let ended = timeout(PATIENCE, self.child.wait()).await;
