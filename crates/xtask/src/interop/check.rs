@@ -132,6 +132,8 @@ pub(crate) static ALL: &[Check] = &[
     check!("sarama-transactions", kafka, 90, &[Go], go_sarama::transactions),
     check!("sarama-admin", kafka, 60, &[Go], go_sarama::admin),
     check!("kill-9-kafka", kafka, 180, &[Python], crash::kafka_producers),
+    check!("kill-9-go", kafka, 180, &[Go, Python], crash::go_producers),
+    check!("kill-9-go-transactions", kafka, 180, &[Go], crash::go_copies),
     check!("kill-9-danube", danube, 180, &[Python], crash::danube_producers),
     check!("kill-9-key-shared", danube, 180, &[], crash::key_shared_workers),
     check!("kill-9-worker-stays-away", danube, 60, &[], crash::worker_stays_away),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, ChildStdin};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -59,17 +59,16 @@ async fn kill_repeatedly(stage: &mut Stage<'_>, acknowledged: &[Acknowledged]) -
     Ok(slowest)
 }
 
-/// A librdkafka producer in a process of its own.
-struct KafkaProducer {
+/// A client in a process of its own, which prints a line for what is acknowledged until its input closes.
+struct KafkaProgram {
     child: Child,
     input: ChildStdin,
     reader: JoinHandle<std::io::Result<()>>,
     acknowledged: Acknowledged,
 }
 
-impl KafkaProducer {
-    fn start(stage: &Stage<'_>, name: &str) -> anyhow::Result<Self> {
-        let mut command = stage.python("kafka/crash_producer.py", &[TOPIC, name])?;
+impl KafkaProgram {
+    fn start(mut command: Command) -> anyhow::Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;
         let input = child.stdin.take().context("no input")?;
@@ -86,22 +85,38 @@ impl KafkaProducer {
         Ok(Self { child, input, reader, acknowledged })
     }
 
-    /// Lets it finish what it has queued, and returns everything that was acknowledged.
+    /// Lets it finish what it has queued, and returns everything that it has said.
     async fn stop(self, stage: &Stage<'_>) -> anyhow::Result<Vec<String>> {
         drop(self.input);
-        let finished = stage.finish(self.child, "crash_producer.py").await?;
+        let finished = stage.finish(self.child, "a client").await?;
         self.reader.await??;
         ensure!(finished.status.success(), "{}", finished.stderr.trim());
         Ok(self.acknowledged.lock().expect("no reader panics").clone())
     }
 }
 
-/// Idempotent acks=all producers: everything acknowledged is there, each producer's numbers without gap or repetition.
+fn librdkafka(stage: &Stage<'_>, name: &str) -> anyhow::Result<Command> {
+    stage.python("kafka/crash_producer.py", &[TOPIC, name])
+}
+
+/// Three producers with librdkafka.
 pub(crate) async fn kafka_producers(stage: &mut Stage<'_>) -> anyhow::Result<String> {
-    let producers: Vec<KafkaProducer> = ["a", "b", "c"]
-        .iter()
-        .map(|name| KafkaProducer::start(stage, name))
-        .collect::<anyhow::Result<_>>()?;
+    let programs =
+        ["a", "b", "c"].iter().map(|name| librdkafka(stage, name)).collect::<anyhow::Result<_>>()?;
+    idempotent_producers(stage, programs).await
+}
+
+/// Two producers of each of Go's clients.
+pub(crate) async fn go_producers(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    let programs = [("franz-crash", "a"), ("franz-crash", "b"), ("sarama-crash", "c"), ("sarama-crash", "d")];
+    let programs = programs.iter().map(|(program, name)| stage.go(program, &[TOPIC, name]));
+    idempotent_producers(stage, programs.collect::<anyhow::Result<_>>()?).await
+}
+
+/// Idempotent acks=all producers: everything acknowledged is there, each producer's numbers without gap or repetition.
+async fn idempotent_producers(stage: &mut Stage<'_>, programs: Vec<Command>) -> anyhow::Result<String> {
+    let producers: Vec<KafkaProgram> =
+        programs.into_iter().map(KafkaProgram::start).collect::<anyhow::Result<_>>()?;
     let acknowledged: Vec<Acknowledged> = producers.iter().map(|one| Arc::clone(&one.acknowledged)).collect();
     let slowest = kill_repeatedly(stage, &acknowledged).await?;
     let mut told = Vec::new();
@@ -121,6 +136,22 @@ pub(crate) async fn kafka_producers(stage: &mut Stage<'_>) -> anyhow::Result<Str
         slowest.as_millis(),
         stage.seed()
     ))
+}
+
+/// franz-go's copiers, by both generations of transactions: each record is copied exactly once, in order by key.
+pub(crate) async fn go_copies(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    let programs = ["implicit", "explicit"].map(|generation| stage.go("franz-crash-copy", &[generation]));
+    let mut copies = Vec::new();
+    for program in programs {
+        copies.push(KafkaProgram::start(program?)?);
+    }
+    let acknowledged: Vec<Acknowledged> = copies.iter().map(|one| Arc::clone(&one.acknowledged)).collect();
+    kill_repeatedly(stage, &acknowledged).await?;
+    let mut summaries = Vec::new();
+    for copy in copies {
+        summaries.extend(copy.stop(stage).await?.pop());
+    }
+    Ok(format!("{} in {KILLS} kills; seed {}", summaries.join("; "), stage.seed()))
 }
 
 /// Reliable Danube producers: everything acknowledged is there; a repeated send may repeat, nothing moves ahead.
@@ -245,7 +276,7 @@ pub(crate) async fn sigterm(stage: &mut Stage<'_>) -> anyhow::Result<String> {
     let danube = scene.producer("orders_producer").await?;
     scene.worker("worker_1", "orders_sub", &[]).await?;
     scene.warm_up(&danube, &["warm"]).await?;
-    let producer = KafkaProducer::start(stage, "a")?;
+    let producer = KafkaProgram::start(librdkafka(stage, "a")?)?;
     progress(std::slice::from_ref(&producer.acknowledged), 200).await?;
     let (took, status) = stage.broker.terminate(EXIT_LIMIT).await?;
     if !status.success() {

@@ -91,10 +91,16 @@ impl<'a> Stage<'a> {
         self.run(&mut self.python(program, args)?).await
     }
 
+    /// A program of `interop/go`, told where the broker is.
+    pub(crate) fn go(&self, program: &str, args: &[&str]) -> anyhow::Result<Command> {
+        let mut command = self.tools.go(program)?;
+        command.args(args).env("KAFKA", self.broker.kafka().to_string());
+        Ok(command)
+    }
+
     /// Runs a program of `interop/go`; what it prints last is the check's detail.
     pub(crate) async fn run_go(&self, program: &str, args: &[&str]) -> anyhow::Result<Finished> {
-        let mut command = self.tools.go(program)?;
-        self.run(command.args(args).env("KAFKA", self.broker.kafka().to_string())).await
+        self.run(&mut self.go(program, args)?).await
     }
 
     /// One of Apache Kafka's main classes, with `--bootstrap-server` set.
