@@ -19,6 +19,7 @@ mod messages;
 mod powercut;
 mod process;
 mod produce_bytes;
+mod proxy;
 mod random;
 mod storm;
 mod tools;

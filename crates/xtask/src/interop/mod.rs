@@ -22,6 +22,7 @@ mod kafka_streams;
 mod kafka_tools;
 mod kafkajs;
 mod key_shared;
+mod producer_document;
 mod rust_clients;
 pub(crate) mod scene;
 mod stage;
