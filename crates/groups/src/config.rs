@@ -26,6 +26,9 @@ pub struct GroupConfig {
     pub consumer_session_timeout_ms: i32,
     /// `group.consumer.heartbeat.interval.ms`: how often members of a consumer group are told to be heard of.
     pub consumer_heartbeat_interval_ms: i32,
+    /// After the targets of a consumer group were made, how long they stay as they are for each of its members and
+    /// partitions, us. What changes meanwhile goes into the next targets together.
+    pub consumer_planning_pause_us: u32,
 }
 
 impl Default for GroupConfig {
@@ -45,6 +48,8 @@ impl Default for GroupConfig {
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1000,
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: 5_000,
+            // Some ten times of what making them takes.
+            consumer_planning_pause_us: 50,
         }
     }
 }

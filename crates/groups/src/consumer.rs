@@ -1,8 +1,10 @@
 //! The members of a group that uses the consumer protocol (KIP-848), and what each of them is to have.
 //!
-//! The group has an epoch, which rises whenever members, their subscriptions or their topics change; with it the target
-//! assignment is made anew. Each member moves towards it by itself ([`holding`]), at its own heartbeats. Targets are
-//! not stored: after a restart they are made again from what the members hold, at the next epoch.
+//! The group has an epoch, which rises when members, their subscriptions or their topics have changed; with it the
+//! target assignment is made anew. A large group does that once for what changes within a moment, as a thousand members
+//! that join together would otherwise have a thousand targets made for a thousand members each. Each member moves
+//! towards its target by itself ([`holding`]), at its own heartbeats. Targets are not stored: after a restart they are
+//! made again from what the members hold, at the next epoch.
 //!
 //! **Invariant:** a partition is held by one member at most, the time included in which it gives the partition up.
 
@@ -14,7 +16,8 @@ pub(crate) mod subscription;
 use crate::{
     assignor::{Assignor, Subscriber},
     catalog::{Assignment, Catalog, CatalogTopic, TopicIdPartition},
-    ids::{InstanceId, MemberEpoch, MemberId, Millis},
+    config::GroupConfig,
+    ids::{InstanceId, MemberEpoch, MemberId, Millis, after},
     message::State,
 };
 use holding::{Goal, Holding, Progress};
@@ -26,6 +29,10 @@ use std::{
 };
 use stored::StoredConsumer;
 use subscription::{Pattern, Subscription};
+
+/// Longest time that targets stay as they are while something has changed: Kafka's
+/// `group.consumer.assignment.interval.ms`.
+const PLANNING_PAUSE_MS_MAX: u64 = 1_000;
 
 /// Members, targets, and who holds what.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +53,10 @@ pub(crate) struct Consumers {
     epoch_changed: bool,
     /// The targets are what members held before, in an earlier life or under the classic protocol.
     unplanned: bool,
+    /// When the targets were made.
+    planned_at: Option<Millis>,
+    /// When they are to be made again.
+    plan_due: Option<Millis>,
 }
 
 impl Consumers {
@@ -128,6 +139,7 @@ impl Consumers {
     pub(crate) fn state(&self) -> State {
         match self.members.values().all(|member| member.holding.is_settled(self.epoch)) {
             _ if self.members.is_empty() => State::Empty,
+            _ if self.plan_due.is_some() => State::Assigning,
             true => State::Stable,
             false => State::Reconciling,
         }
@@ -201,12 +213,46 @@ impl Consumers {
         self.unplanned = true;
     }
 
-    /// The group moves on to its next epoch, with new targets for everyone.
-    pub(crate) fn advance(&mut self, catalog: &Catalog) {
+    /// Members, their subscriptions or their topics are others now: the group moves on to its next epoch, at once or, if
+    /// it has just done so, after a pause that suits its size.
+    pub(crate) fn advance(&mut self, now: Millis, catalog: &Catalog, config: &GroupConfig) {
+        let free = self.planned_at.map_or(now, |at| at.plus(self.planning_pause_ms(config)));
+        match self.members.is_empty() || free <= now {
+            true => self.plan(now, catalog),
+            false => _ = self.plan_due.get_or_insert(free),
+        }
+    }
+
+    /// Makes the targets whose time has come.
+    pub(crate) fn plan_if_due(&mut self, now: Millis, catalog: &Catalog) {
+        if self.plan_due.is_some_and(|due| due <= now) {
+            self.plan(now, catalog);
+        }
+    }
+
+    fn planning_pause_ms(&self, config: &GroupConfig) -> u64 {
+        let partitions = self.topics.values().map(|topic| u64::from(topic.partitions.unsigned_abs()));
+        let us = (self.members.len() as u64 + partitions.sum::<u64>())
+            * u64::from(config.consumer_planning_pause_us);
+        (us / 1000).min(PLANNING_PAUSE_MS_MAX)
+    }
+
+    /// Whether the targets are about to change, or have changed less than `recently_ms` ago.
+    pub(crate) fn is_moving(&self, now: Millis, recently_ms: i32) -> bool {
+        self.plan_due.is_some() || self.planned_at.is_some_and(|at| after(at, recently_ms) > now)
+    }
+
+    /// Whether the targets are older than what has changed.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.plan_due.is_some()
+    }
+
+    /// The next epoch, with new targets for everyone.
+    fn plan(&mut self, now: Millis, catalog: &Catalog) {
         self.epoch = self.epoch.next();
         self.epoch_changed = true;
         self.unplanned = false;
-        self.patterns.values_mut().for_each(|pattern| pattern.resolve(catalog));
+        (self.planned_at, self.plan_due) = (Some(now), None);
         self.topics = self.subscribed(catalog);
         let partitions = self.topics.values().map(|topic| (topic.id, topic.partitions)).collect();
         let subscriber = |(id, member): (&MemberId, &Member)| {
@@ -222,15 +268,15 @@ impl Consumers {
     }
 
     /// The topics are these now. Advances the group if that concerns it, or if it does not know what it is to have.
-    pub(crate) fn catalog_changed(&mut self, catalog: &Catalog) {
-        self.patterns.values_mut().for_each(|pattern| pattern.resolve(catalog));
-        if self.unplanned || self.subscribed(catalog) != self.topics {
-            self.advance(catalog);
+    pub(crate) fn catalog_changed(&mut self, now: Millis, catalog: &Catalog, config: &GroupConfig) {
+        if self.subscribed(catalog) != self.topics || self.unplanned {
+            self.advance(now, catalog, config);
         }
     }
 
     /// Every topic of someone's subscription that exists. Forgets expressions that nobody uses any more.
     fn subscribed(&mut self, catalog: &Catalog) -> BTreeMap<TopicName, CatalogTopic> {
+        self.patterns.values_mut().for_each(|pattern| pattern.resolve(catalog));
         let used: BTreeSet<_> =
             self.members.values().filter_map(|member| member.subscription.pattern.as_ref()).collect();
         self.patterns.retain(|text, _| used.contains(text));
@@ -320,9 +366,9 @@ impl Consumers {
         (std::mem::take(&mut self.epoch_changed), changes)
     }
 
-    /// When the first member is expelled unless something happens.
+    /// When targets are to be made, or the first member is expelled unless something happens.
     pub(crate) fn next_deadline(&self) -> Option<Millis> {
-        self.members.values().map(|member| member.due.next()).min()
+        self.members.values().map(|member| member.due.next()).chain(self.plan_due).min()
     }
 
     /// Asserts every invariant; for tests and simulation.
@@ -349,7 +395,10 @@ impl Consumers {
         for at in self.targets.values().flatten() {
             assert!(aims.insert(*at), "{at:?} is to be one member's");
         }
-        if self.members.values().all(|member| member.holding.is_settled(self.epoch)) {
+        assert!(!self.members.is_empty() || self.plan_due.is_none(), "nobody has nothing to wait for");
+        if self.plan_due.is_none()
+            && self.members.values().all(|member| member.holding.is_settled(self.epoch))
+        {
             for (id, member) in &self.members {
                 assert!(
                     member.holding.assigned.keys().eq(self.target(id)),

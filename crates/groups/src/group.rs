@@ -189,7 +189,7 @@ impl Group {
             Input::ConsumerHeartbeat { caller, heartbeat } => {
                 self.consumer_heartbeat(now, caller, &heartbeat, out);
             }
-            Input::Topics { catalog } => self.topics(catalog, out),
+            Input::Topics { catalog } => self.topics(now, catalog, out),
             Input::DeleteOffsets { caller, partitions } => self.delete_offsets(caller, partitions, out),
             Input::Commit { caller, commit } => self.commit(now, caller, commit, out),
             Input::CommitInTransaction { caller, producer_id, commit } => {

@@ -344,6 +344,8 @@ pub enum State {
     CompletingRebalance,
     /// Everyone has, or can have, an assignment.
     Stable,
+    /// What members are to have is about to be decided; only under the consumer protocol.
+    Assigning,
     /// Members move towards what they are to have; only under the consumer protocol.
     Reconciling,
     /// Deleted; the owner drops the group.
@@ -352,11 +354,12 @@ pub enum State {
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Empty,
         Self::PreparingRebalance,
         Self::CompletingRebalance,
         Self::Stable,
+        Self::Assigning,
         Self::Reconciling,
         Self::Dead,
     ];
@@ -369,6 +372,7 @@ impl State {
             Self::PreparingRebalance => "PreparingRebalance",
             Self::CompletingRebalance => "CompletingRebalance",
             Self::Stable => "Stable",
+            Self::Assigning => "Assigning",
             Self::Reconciling => "Reconciling",
             Self::Dead => "Dead",
         }

@@ -111,7 +111,7 @@ impl Group {
         };
         consumers.insert(id.clone(), member);
         if resubscribed {
-            consumers.advance(&self.catalog);
+            consumers.advance(now, &self.catalog, &self.config);
         }
         let owned: Assignment = self.with_ids(&subscription.owned).collect();
         self.reconcile(now, &id, Some(&owned), resubscribed);

@@ -36,12 +36,12 @@ impl Group {
     }
 
     /// The topics are these now.
-    pub(super) fn topics(&mut self, catalog: Arc<Catalog>, out: &mut Vec<Output>) {
+    pub(super) fn topics(&mut self, now: Millis, catalog: Arc<Catalog>, out: &mut Vec<Output>) {
         self.catalog = catalog;
         if self.has_consumers()
             && let Some(consumers) = &mut self.consumers
         {
-            consumers.catalog_changed(&self.catalog);
+            consumers.catalog_changed(now, &self.catalog, &self.config);
             self.persist_consumers(out);
         }
     }
@@ -73,13 +73,14 @@ impl Group {
             self.empty_since = None;
             let text = heartbeat.topic_pattern.clone();
             text.zip(pattern).into_iter().for_each(|(text, pattern)| consumers.learn(text, pattern));
-            consumers.advance(&self.catalog);
+            consumers.advance(now, &self.catalog, &self.config);
         }
         self.reconcile(now, id, heartbeat.owned.as_ref(), resubscribed);
         let session_ms = self.config.consumer_session_timeout_ms;
         let consumers = self.consumers.as_mut().expect("reconciling keeps them");
         consumers.due(id).session = after(now, session_ms);
-        let member = &consumers.members()[id];
+        let heartbeat_interval_ms = self.heartbeat_interval_ms(now, id);
+        let member = &self.consumers.as_ref().expect("reconciling keeps them").members()[id];
         // What a client says that starts anew, or that does not know whether its last words were heard.
         let says_all = heartbeat.rebalance_timeout_ms.is_some()
             && (heartbeat.topic_names.is_some() || heartbeat.topic_pattern.is_some())
@@ -88,9 +89,19 @@ impl Group {
         Ok(ConsumerBeat {
             member_id: id.clone(),
             member_epoch: member.holding.epoch,
-            heartbeat_interval_ms: self.config.consumer_heartbeat_interval_ms,
+            heartbeat_interval_ms,
             assignment: tell.then(|| member.holding.assigned.keys().copied().collect()),
         })
+    }
+
+    /// How soon a member is to be heard of again: sooner than usual while it has, or may soon have, something to hear.
+    fn heartbeat_interval_ms(&self, now: Millis, id: &MemberId) -> i32 {
+        /// By how much sooner.
+        const SOONER: i32 = 10;
+        let usual = self.config.consumer_heartbeat_interval_ms;
+        let consumers = self.consumers.as_ref().expect("the member is there");
+        let is_settled = consumers.members()[id].holding.is_settled(consumers.epoch());
+        if is_settled && !consumers.is_moving(now, usual) { usual } else { (usual / SOONER).max(1) }
     }
 
     /// Bounds what a member may say. Returns its expression, if it brings one.

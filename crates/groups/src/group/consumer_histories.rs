@@ -87,7 +87,14 @@ impl World {
         let mut dice = Dice(seed);
         let classics = dice.below(3);
         let clients = (0..2 + dice.below(4)).map(|n| Client::new(n, classics, &mut dice)).collect();
-        let config = GroupConfig { initial_rebalance_delay_ms: 0, members_max: 4, ..GroupConfig::default() };
+        let config = GroupConfig {
+            initial_rebalance_delay_ms: 0,
+            members_max: 4,
+            // Always at once, as it is by default, or so seldom that much comes together.
+            consumer_planning_pause_us: [0, GroupConfig::default().consumer_planning_pause_us, 200_000]
+                [dice.below(3)],
+            ..GroupConfig::default()
+        };
         let mut world = Self {
             dice,
             now: Millis(1),

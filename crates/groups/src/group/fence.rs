@@ -19,7 +19,7 @@ impl Group {
             return self.downgrade(now, true, out);
         }
         let consumers = self.consumers.as_mut().expect("not downgraded");
-        consumers.advance(&self.catalog);
+        consumers.advance(now, &self.catalog, &self.config);
         self.persist_consumers(out);
     }
 

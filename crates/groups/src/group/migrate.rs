@@ -108,6 +108,7 @@ impl Group {
     pub(super) fn downgrade(&mut self, now: Millis, rebalances: bool, out: &mut Vec<Output>) {
         assert!(self.can_downgrade(), "everyone left speaks the classic protocol");
         let mut consumers = self.consumers.take().expect("just asked");
+        let rebalances = rebalances || consumers.is_behind();
         let group = || self.id.clone();
         // Members that went with this, and those that have records.
         let changed = consumers.take_changes().1.into_iter().map(|(id, _)| id);

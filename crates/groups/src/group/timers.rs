@@ -14,6 +14,7 @@ impl Group {
         let silent = silent.map(|(id, _)| id.clone()).collect();
         self.expel(silent, now, out);
         self.fence_late(now, out);
+        self.plan_if_due(now, out);
         match self.phase {
             Phase::Preparing { deadline, gathering } if deadline <= now => {
                 self.preparing_is_due(now, gathering, out);
@@ -25,6 +26,12 @@ impl Group {
             _ => {}
         }
         assert!(self.next_deadline().is_none_or(|deadline| deadline > now), "a tick leaves nothing due");
+    }
+
+    fn plan_if_due(&mut self, now: Millis, out: &mut Vec<Output>) {
+        let Some(consumers) = &mut self.consumers else { return };
+        consumers.plan_if_due(now, &self.catalog);
+        self.persist_consumers(out);
     }
 
     /// Takes members out and does what follows from it, also if there are none: an id that expired may have been what

@@ -18,7 +18,11 @@ fn at(partition: i32) -> TopicIdPartition {
 
 /// A group that knows of `orders` with two partitions.
 fn bench() -> Bench {
-    let mut bench = Bench::new();
+    bench_with(GroupConfig::default())
+}
+
+fn bench_with(config: GroupConfig) -> Bench {
+    let mut bench = Bench::with(config);
     let catalog = Catalog::new([(orders(), CatalogTopic { id: TOPIC, partitions: 2 })]);
     bench.step(Input::Topics { catalog: Arc::new(catalog) });
     bench
@@ -254,4 +258,31 @@ fn offsets_of_topics_that_nobody_wants_any_more_are_forgotten() {
     bench.persisted();
     assert_eq!(bench.group.offsets().iter().count(), 1);
     assert_eq!(bench.offset(), Some(5));
+}
+
+#[test]
+fn what_a_large_group_sees_at_one_moment_goes_into_one_plan() {
+    let pause_us = 100_000;
+    let config = GroupConfig { consumer_planning_pause_us: pause_us, ..GroupConfig::default() };
+    let usual_ms = config.consumer_heartbeat_interval_ms;
+    let mut bench = bench_with(config);
+    assert_eq!(bench.told(beat("a", 0, &[])), (1, Some(vec![0, 1])), "the first one waits for nobody");
+    // One member and two partitions were planned, so three pauses pass before the next plan.
+    for id in ["b", "c"] {
+        let joined = bench.beat(beat(id, 0, &[])).unwrap();
+        assert_eq!((joined.member_epoch.0, joined.assignment), (1, Some(Assignment::new())));
+        assert!(joined.heartbeat_interval_ms < usual_ms, "it has something to wait for");
+    }
+    assert_eq!(bench.group.state(), State::Assigning);
+    bench.pass(u64::from(4 * pause_us / 1000));
+    bench.persisted();
+    assert_eq!(bench.group.state(), State::Reconciling);
+    assert_eq!(bench.told(beat("a", 1, &[0, 1])), (1, Some(vec![0])));
+    assert_eq!(bench.told(beat("a", 1, &[0])), (2, None), "one epoch for both");
+    assert_eq!(bench.told(beat("b", 1, &[])), (2, Some(vec![1])));
+    assert_eq!(bench.told(beat("c", 1, &[])), (2, None));
+    bench.pass(usual_ms as u64);
+    let settled = bench.beat(beat("a", 2, &[0])).unwrap();
+    assert_eq!(settled.heartbeat_interval_ms, usual_ms);
+    assert_eq!(bench.group.state(), State::Stable);
 }
