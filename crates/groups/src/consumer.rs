@@ -21,7 +21,7 @@ use crate::{
     message::State,
 };
 use holding::{Goal, Holding, Progress};
-use keyway_record::{TopicId, TopicName};
+use keyway_record::{ErrorCode, TopicId, TopicName};
 use member::Member;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -130,6 +130,15 @@ impl Consumers {
         self.statics.get(instance)
     }
 
+    /// Whether the instance id is this member's.
+    pub(crate) fn check_instance(&self, instance: &InstanceId, id: &MemberId) -> Result<(), ErrorCode> {
+        match self.statics.get(instance) {
+            None => Err(ErrorCode::UnknownMemberId),
+            Some(current) if current != id => Err(ErrorCode::FencedInstanceId),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// What the member is to have in the group's epoch.
     pub(crate) fn target(&self, id: &MemberId) -> &Assignment {
         static NOTHING: Assignment = Assignment::new();
@@ -148,10 +157,8 @@ impl Consumers {
     /// Takes a new member in, or an old one that said something new. The caller decides whether the targets have to
     /// be made anew.
     pub(crate) fn insert(&mut self, id: MemberId, member: Member) {
-        if let Some(before) = self.members.get(&id) {
-            before.holding.all().for_each(|at| _ = self.owners.remove(&at));
-            let instance = before.instance_id.clone();
-            instance.iter().for_each(|instance| _ = self.statics.remove(instance));
+        if let Some(before) = self.members.remove(&id) {
+            self.release(&before);
         }
         if let Some(instance) = &member.instance_id {
             let taken = self.statics.insert(instance.clone(), id.clone());
@@ -164,28 +171,35 @@ impl Consumers {
 
     pub(crate) fn remove(&mut self, id: &MemberId) -> Member {
         let member = self.members.remove(id).expect("only members are removed");
-        member.holding.all().for_each(|at| _ = self.owners.remove(&at));
-        member.instance_id.iter().for_each(|instance| _ = self.statics.remove(instance));
+        self.release(&member);
         self.targets.remove(id);
         self.changed.insert(id.clone());
         member
     }
 
-    /// Gives the place of a static member, its partitions included, to a new id.
-    pub(crate) fn rename(&mut self, old: &MemberId, new: MemberId, change: impl FnOnce(&mut Member)) {
+    /// What is a member's is nobody's.
+    fn release(&mut self, member: &Member) {
+        member.holding.all().for_each(|at| _ = self.owners.remove(&at));
+        member.instance_id.iter().for_each(|instance| _ = self.statics.remove(instance));
+    }
+
+    /// Gives the place of a static member, its partitions included, to a new id, which has not joined yet.
+    pub(crate) fn replace(&mut self, old: &MemberId, new: MemberId, change: impl FnOnce(&mut Member)) {
         let target = self.targets.get(old).cloned().unwrap_or_default();
         let mut member = self.remove(old);
+        member.holding = member.holding.released();
+        (member.holding.epoch, member.holding.previous_epoch) = (MemberEpoch::JOIN, MemberEpoch::JOIN);
+        member.due = member::Deadlines::new(member.due.session);
         change(&mut member);
         self.targets.insert(new.clone(), target);
         self.insert(new, member);
     }
 
     pub(crate) fn set_holding(&mut self, id: &MemberId, holding: Holding) {
-        let member = self.members.get_mut(id).expect("the caller knows that it is a member");
-        let before = std::mem::replace(&mut member.holding, holding);
+        let before = &self.members[id].holding;
         before.all().for_each(|at| _ = self.owners.remove(&at));
-        let holding = self.members[id].holding.clone();
         self.own(id, &holding);
+        self.members.get_mut(id).expect("looked up above").holding = holding;
         self.changed.insert(id.clone());
     }
 

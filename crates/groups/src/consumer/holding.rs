@@ -125,6 +125,18 @@ impl Holding {
         self.moved(goal.epoch, progress, assigned, Held::new())
     }
 
+    /// The same without what is to be given up, and as if it had been assigned before any epoch: the member whose it
+    /// was is gone, and whoever takes its place may commit in any.
+    pub(crate) fn released(&self) -> Self {
+        Self {
+            epoch: self.epoch,
+            previous_epoch: self.previous_epoch,
+            progress: if self.progress == Progress::Unrevoked { Progress::Stable } else { self.progress },
+            assigned: self.assigned.keys().map(|at| (*at, MemberEpoch::JOIN)).collect(),
+            revoking: Held::new(),
+        }
+    }
+
     fn moved(&self, epoch: MemberEpoch, progress: Progress, assigned: Held, revoking: Held) -> Self {
         let next = Self { epoch, previous_epoch: self.epoch, progress, assigned, revoking };
         let same = Self { previous_epoch: self.previous_epoch, ..next.clone() } == *self;

@@ -80,13 +80,7 @@ impl Group {
         let classic =
             Classic { session_timeout_ms: join.session_timeout_ms, protocols: join.protocols.clone() };
         if let Some(current) = current.filter(|current| *current != id) {
-            consumers.rename(&current, id.clone(), |member| {
-                let mut holding = member.holding.released();
-                (holding.epoch, holding.previous_epoch) = (MemberEpoch::JOIN, MemberEpoch::JOIN);
-                member.holding = holding;
-                member.classic = Some(classic.clone());
-                member.due = Deadlines::new(member.due.session);
-            });
+            consumers.replace(&current, id.clone(), |member| member.classic = Some(classic.clone()));
             if self.can_downgrade() {
                 self.downgrade(now, false, out);
                 return Ok(None);
@@ -222,11 +216,7 @@ impl Group {
     ) -> Result<&Classic, ErrorCode> {
         let consumers = self.consumers.as_ref().ok_or(ErrorCode::UnknownMemberId)?;
         if let Some(instance_id) = instance_id {
-            match consumers.of_instance(instance_id) {
-                None => return Err(ErrorCode::UnknownMemberId),
-                Some(current) if current != id => return Err(ErrorCode::FencedInstanceId),
-                Some(_) => {}
-            }
+            consumers.check_instance(instance_id, id)?;
         }
         let member = consumers.member(id).ok_or(ErrorCode::UnknownMemberId)?;
         let classic = member.classic.as_ref().ok_or(ErrorCode::UnknownMemberId)?;

@@ -5,7 +5,7 @@ use crate::{
     catalog::Catalog,
     consumer::{
         Consumers,
-        holding::{Holding, Progress},
+        holding::Progress,
         member::{Deadlines, Member},
         subscription::{Pattern, Subscription},
     },
@@ -166,11 +166,7 @@ impl Group {
         match &heartbeat.instance_id {
             None if consumers.member(id).is_none() => return Err(ErrorCode::UnknownMemberId),
             None => {}
-            Some(instance) => match consumers.of_instance(instance) {
-                None => return Err(ErrorCode::UnknownMemberId),
-                Some(current) if current != id => return Err(ErrorCode::FencedInstanceId),
-                Some(_) => {}
-            },
+            Some(instance) => consumers.check_instance(instance, id)?,
         }
         match (heartbeat.member_epoch, &heartbeat.instance_id) {
             (MemberEpoch::LEAVE, _) => self.fence(now, vec![id.clone()], out),
@@ -228,12 +224,7 @@ fn replace_static(consumers: &mut Consumers, heartbeat: &ConsumerHeartbeat) {
     let Some(instance) = &heartbeat.instance_id else { return };
     let Some(current) = consumers.of_instance(instance).cloned() else { return };
     if current != heartbeat.member_id {
-        consumers.rename(&current, heartbeat.member_id.clone(), |member| {
-            let mut holding = member.holding.released();
-            (holding.epoch, holding.previous_epoch) = (MemberEpoch::JOIN, MemberEpoch::JOIN);
-            member.holding = holding;
-            member.due = Deadlines::new(member.due.session);
-        });
+        consumers.replace(&current, heartbeat.member_id.clone(), |_| {});
     }
 }
 
@@ -286,18 +277,4 @@ fn update(consumers: &mut Consumers, now: Millis, heartbeat: &ConsumerHeartbeat)
         consumers.insert(id.clone(), member);
     }
     resubscribed
-}
-
-impl Holding {
-    /// The same without what is to be given up, and as if it had been assigned before any epoch: the member whose it
-    /// was is gone, and whoever takes its place may commit in any.
-    pub(super) fn released(&self) -> Self {
-        Self {
-            epoch: self.epoch,
-            previous_epoch: self.previous_epoch,
-            progress: if self.progress == Progress::Unrevoked { Progress::Stable } else { self.progress },
-            assigned: self.assigned.keys().map(|at| (*at, MemberEpoch::JOIN)).collect(),
-            revoking: Default::default(),
-        }
-    }
 }
