@@ -17,6 +17,7 @@ mod node;
 mod partition;
 mod producer_ids;
 mod schemas;
+mod settings;
 mod subscription;
 mod topics;
 mod traffic;
@@ -25,6 +26,7 @@ mod validate;
 
 pub use config::Config;
 pub use node::{ShutdownError, StartError};
+pub use settings::{BrokerSetting, SettingError, check_settings};
 
 use keyway_log::LogStore;
 use keyway_runtime::World;

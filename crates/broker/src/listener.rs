@@ -78,7 +78,7 @@ impl Port {
 
 /// Accepts until the broker stops; each connection is a task of its own.
 pub(crate) async fn serve_kafka(node: Arc<Node>, listener: Arc<dyn Listener>) {
-    let port = Port::new(listener, "Kafka", node.traffic.kafka.clone(), node.config.connections_max);
+    let port = Port::new(listener, "Kafka", node.traffic.kafka.clone(), node.settings.now().connections_max);
     loop {
         let connection = tokio::select! {
             biased;

@@ -10,8 +10,9 @@ use crate::{
     partition::Partition,
     producer_ids::ProducerIdSource,
     schemas::Schemas,
+    settings::{Configs, RecoverError, SettingError, Settings},
     subscription::Subscriptions,
-    topics::{Topic, TopicError, Topics, configs::check_defaults},
+    topics::{Topic, TopicError, Topics},
     traffic::Traffic,
     transactions::Transactions,
 };
@@ -30,6 +31,8 @@ pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) world: World,
     pub(crate) store: Arc<dyn LogStore>,
+    /// Kafka's settings of the broker and of groups.
+    pub(crate) settings: Arc<Settings>,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) producer_ids: ProducerIdSource,
@@ -67,9 +70,9 @@ pub enum StartError {
         /// What to do about it.
         next_step: String,
     },
-    /// A default for topics is not one.
+    /// A setting is not one, or contradicts another.
     #[error("cannot start with these settings: {0}")]
-    Settings(String),
+    Settings(SettingError),
     /// The broker's own records in the store cannot be read.
     #[error("cannot recover the broker's state: {0}")]
     Recover(#[from] InternalTopicError),
@@ -95,10 +98,19 @@ impl Node {
         stopping: CancellationToken,
         tasks: TaskTracker,
     ) -> Result<Arc<Self>, StartError> {
-        check_defaults(&config).map_err(|error| StartError::Settings(error.to_string()))?;
-        let topics = Topics::recover(&config, &world, &store)?;
-        let groups = Groups::recover(&config, &world, &store)?;
         let producer_ids = ProducerIdSource::recover(&world, &store)?;
+        let advertised_kafka = config
+            .advertised_kafka
+            .clone()
+            .unwrap_or_else(|| (kafka_address.ip().to_string(), kafka_address.port()));
+        let start = started_with(&config, kafka_address, &advertised_kafka);
+        let settings = Settings::recover(start, producer_ids.records()).map_err(|error| match error {
+            RecoverError::Setting(error) => StartError::Settings(error),
+            RecoverError::Record(error) => StartError::Recover(error),
+        })?;
+        let settings = Arc::new(settings);
+        let topics = Topics::recover(&settings, config.partitions_per_topic_max, &world, &store)?;
+        let groups = Groups::recover(&settings, &world, &store)?;
         let transactions = Transactions::recover(&world, &store)?;
         let cluster_id = ClusterId::recover(&world, producer_ids.records());
         let namespaces = Namespaces::recover(producer_ids.records())?;
@@ -106,15 +118,12 @@ impl Node {
         let subscriptions = Subscriptions::recover(&world, &store)?;
         let traffic = Traffic::new(world.clock.now());
         let dead_letters = DeadLetters::recover(&world, &store, &topics)?;
-        let advertised_kafka = config
-            .advertised_kafka
-            .clone()
-            .unwrap_or_else(|| (kafka_address.ip().to_string(), kafka_address.port()));
-        let request_bytes = Arc::new(Semaphore::new(config.request_bytes_in_flight_max));
+        let request_bytes = Arc::new(Semaphore::new(settings.now().request_bytes_in_flight_max));
         let node = Arc::new(Self {
             config,
             world,
             store,
+            settings,
             topics,
             groups,
             producer_ids,
@@ -153,6 +162,23 @@ impl Node {
     ) -> Result<Appended, AppendError> {
         append(&self.store, partition, batch).await
     }
+}
+
+/// Kafka's settings as this broker was started with them, what it is itself included.
+fn started_with(config: &Config, kafka: SocketAddr, advertised: &(String, u16)) -> Configs {
+    let mut settings = config.settings.clone();
+    let (host, port) = advertised;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    for (name, value) in [
+        ("advertised.listeners", format!("PLAINTEXT://{host}:{port}")),
+        ("broker.id", NODE_ID.to_string()),
+        ("listeners", format!("PLAINTEXT://{kafka}")),
+        ("node.id", NODE_ID.to_string()),
+        ("process.roles", "broker,controller".to_owned()),
+    ] {
+        settings.insert(name.to_owned(), value);
+    }
+    settings
 }
 
 /// [`Node::append`], for those who have no node yet.

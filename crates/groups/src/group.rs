@@ -164,6 +164,11 @@ impl Group {
         group
     }
 
+    /// Follows other settings from the next input on; deadlines that are set stay as they are.
+    pub fn configure(&mut self, config: GroupConfig) {
+        self.config = config;
+    }
+
     /// Takes one input at time `now`, which never goes back, and appends what is to be done to `out`.
     pub fn step(&mut self, now: Millis, input: Input, out: &mut Vec<Output>) {
         match input {

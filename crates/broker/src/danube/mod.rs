@@ -62,7 +62,7 @@ fn server(streams_max: u32) -> Server {
 }
 
 fn port(node: &Node, listener: Arc<dyn Listener>, protocol: &'static str) -> Port {
-    Port::new(listener, protocol, node.traffic.grpc.clone(), node.config.connections_max)
+    Port::new(listener, protocol, node.traffic.grpc.clone(), node.settings.now().connections_max)
 }
 
 /// Connections as they come.

@@ -111,7 +111,7 @@ impl Producers {
                     }
                     topics.grow(name.topic(), partitions).await
                 }
-                None if !self.node.config.auto_create_topics => {
+                None if !self.node.settings.now().auto_create_topics => {
                     return Err(Status::not_found(format!("topic {name} does not exist")));
                 }
                 None => {

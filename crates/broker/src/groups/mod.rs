@@ -6,11 +6,11 @@
 mod owner;
 
 use crate::{
-    config::Config,
     internal_topic::{InternalTopic, InternalTopicError},
     node::Node,
+    settings::Settings,
 };
-use keyway_groups::{CallerId, Group, GroupConfig, GroupId, GroupRecord, Input, Recovery, Reply};
+use keyway_groups::{CallerId, Group, GroupId, GroupRecord, Input, Recovery, Reply};
 use keyway_log::LogStore;
 use keyway_record::{ErrorCode, Timestamp, TopicName};
 use keyway_runtime::World;
@@ -39,7 +39,6 @@ const EXPIRE_EVERY_MS: u64 = 600_000;
 /// All groups.
 pub(crate) struct Groups {
     records: Arc<InternalTopic>,
-    config: GroupConfig,
     slots: Mutex<BTreeMap<GroupId, Slot>>,
     next_caller: AtomicU64,
 }
@@ -85,26 +84,20 @@ impl AskError {
 impl Groups {
     /// All groups as the store has them. Their members have a whole session from now on to come back.
     pub(crate) fn recover(
-        config: &Config,
+        settings: &Settings,
         world: &World,
         store: &Arc<dyn LogStore>,
     ) -> Result<Self, InternalTopicError> {
         let records = Arc::new(InternalTopic::open(TOPIC, world, store)?);
-        let ms = |ms: u64| i32::try_from(ms).unwrap_or(i32::MAX);
-        let config = GroupConfig {
-            initial_rebalance_delay_ms: ms(config.group_initial_rebalance_delay_ms),
-            consumer_session_timeout_ms: ms(config.group_consumer_session_timeout_ms),
-            consumer_heartbeat_interval_ms: ms(config.group_consumer_heartbeat_interval_ms),
-            ..GroupConfig::default()
-        };
+        let settings = settings.now();
         let mut recovery = Recovery::new();
         for (key, value) in records.entries() {
             let record = GroupRecord::decode(&key, Some(&value)).map_err(|error| records.malformed(error))?;
             recovery.apply(record);
         }
-        let groups = recovery.into_groups(world.clock.now(), &config);
+        let groups = recovery.into_groups(world.clock.now(), settings.group_default());
         let parked = groups.into_iter().map(|group| (group.id().clone(), Slot::Parked(Box::new(group))));
-        Ok(Self { records, config, slots: Mutex::new(parked.collect()), next_caller: AtomicU64::new(0) })
+        Ok(Self { records, slots: Mutex::new(parked.collect()), next_caller: AtomicU64::new(0) })
     }
 
     /// Wakes the groups that have members, whose sessions go on. Until the broker stops, tells groups of changed topics
@@ -230,7 +223,7 @@ impl Groups {
                 tracing::warn!(max = GROUPS_MAX, "too many consumer groups; refusing another");
                 return Err(AskError::Unavailable);
             }
-            None => Group::new(id.clone(), self.config.clone()),
+            None => Group::new(id.clone(), node.settings.now().group(id.as_str())),
         };
         let (sender, inbox) = mpsc::channel(INBOX_LEN);
         slots.insert(id.clone(), Slot::Running(sender.clone()));

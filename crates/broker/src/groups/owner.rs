@@ -3,6 +3,7 @@
 use crate::{
     internal_topic::{InternalTopic, InternalTopicError},
     node::Node,
+    settings::Effective,
 };
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use keyway_groups::{CallerId, Catalog, Group, GroupRecord, Input, Output, PersistId, Reply, State};
@@ -31,6 +32,8 @@ pub(super) struct Owner {
     node: Arc<Node>,
     records: Arc<InternalTopic>,
     group: Group,
+    /// The settings that the group follows.
+    settings: Arc<Effective>,
     /// The topics as the group was last told.
     catalog: Option<Arc<Catalog>>,
     inbox: mpsc::Receiver<Message>,
@@ -65,15 +68,18 @@ impl Owner {
     pub(super) fn new(
         node: Arc<Node>,
         records: Arc<InternalTopic>,
-        group: Group,
+        mut group: Group,
         inbox: mpsc::Receiver<Message>,
     ) -> Self {
+        let settings = node.settings.now();
+        group.configure(settings.group(group.id().as_str()));
         let timer = Timer::unset();
         let used = node.world.clock.now();
         Self {
             node,
             records,
             group,
+            settings,
             catalog: None,
             inbox,
             callers: BTreeMap::new(),
@@ -142,7 +148,8 @@ impl Owner {
         if self.group.is_disposable() {
             // A deleted group answers nobody; whoever comes next finds a new one.
             if self.group.state() == State::Dead {
-                self.group = Group::new(self.group.id().clone(), self.node.groups.config.clone());
+                self.group =
+                    Group::new(self.group.id().clone(), self.settings.group(self.group.id().as_str()));
             }
             return true;
         }
@@ -177,7 +184,17 @@ impl Owner {
         self.step(Input::Topics { catalog }).await
     }
 
+    /// Has the group follow the settings there are now.
+    fn look_at_settings(&mut self) {
+        let now = self.node.settings.now();
+        if !Arc::ptr_eq(&self.settings, &now) {
+            self.group.configure(now.group(self.group.id().as_str()));
+            self.settings = now;
+        }
+    }
+
     async fn step(&mut self, input: Input) -> Result<(), InternalTopicError> {
+        self.look_at_settings();
         let mut outputs = Vec::new();
         self.group.step(self.node.world.clock.now(), input, &mut outputs);
         for output in outputs {

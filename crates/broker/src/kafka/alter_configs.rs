@@ -1,20 +1,20 @@
-//! AlterConfigs: replaces all configs of topics; what the request leaves out follows the broker again.
+//! AlterConfigs: replaces all configs of resources; what the request leaves out follows the broker again.
 
 use super::{
     call::Call,
-    config_change::{self, Refused, Resource, invalid, twice},
+    config_change,
+    config_resource::{Refused, Resource},
 };
-use crate::topics::{Topic, TopicSettings, configs};
+use crate::settings::{Configs, Effective};
 use keyway_kafka_wire::messages::{AlterConfigsRequest, AlterConfigsResponse, alter_configs::*};
-use std::collections::BTreeMap;
 
 pub(super) async fn handle(call: &Call<'_>, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let mut responses = Vec::with_capacity(request.resources.len());
     for AlterConfigsResource { resource_type, resource_name, configs } in request.resources {
-        let resource = Resource { kind: resource_type, name: &resource_name };
-        let replaced = |_: &_, topic: &Topic| replaced(topic, &configs);
+        let replaced = |resource: &_, settings: &_| replaced(resource, settings, &configs);
         let (error_code, error_message) =
-            config_change::change(call, resource, request.validate_only, replaced).await;
+            config_change::change(call, (resource_type, &resource_name), request.validate_only, replaced)
+                .await;
         responses.push(AlterConfigsResourceResponse {
             error_code,
             error_message,
@@ -25,14 +25,17 @@ pub(super) async fn handle(call: &Call<'_>, request: AlterConfigsRequest) -> Alt
     AlterConfigsResponse { responses, ..Default::default() }
 }
 
-/// The topic's settings with these configs in place of its own.
-fn replaced(topic: &Topic, given: &[AlterableConfig]) -> Result<TopicSettings, Refused> {
-    let mut configs = BTreeMap::new();
+fn replaced(
+    resource: &Resource,
+    settings: &Effective,
+    given: &[AlterableConfig],
+) -> Result<Configs, Refused> {
+    config_change::check_request(given.iter().map(|one| (one.name.as_str(), one.value.as_deref())))?;
+    let mut configs = Configs::new();
     for config in given {
-        let (name, value) = configs::checked(&config.name, config.value.as_deref()).map_err(invalid)?;
-        if configs.insert(name, value).is_some() {
-            return Err(twice(&config.name));
-        }
+        let value = config.value.as_deref().unwrap_or_default().trim();
+        resource.check(settings, &config.name, value)?;
+        configs.insert(config.name.clone(), value.to_owned());
     }
-    Ok(TopicSettings { configs, ..topic.settings.clone() })
+    Ok(configs)
 }

@@ -1,67 +1,104 @@
-//! What the two APIs that change configs share: which resources have configs to change, and how a change is made.
+//! What the two APIs that change configs share: how a change is checked and made.
 
-use super::{call::Call, describe_configs, topic_error};
+use super::{
+    call::Call,
+    config_resource::{Refused, Resource},
+    topic_error,
+};
 use crate::{
-    config::Config,
-    topics::{
-        Topic, TopicSettings,
-        configs::{self, ConfigError},
-    },
+    internal_topic::InternalTopicError,
+    settings::{Configs, Effective, Entity, SettingError},
+    topics::{Topic, TopicSettings, configs},
 };
 use keyway_record::ErrorCode;
+use std::collections::BTreeSet;
 
-/// Why a change is refused.
-pub(super) type Refused = (ErrorCode, String);
-
-/// The resource that a change is about.
-pub(super) struct Resource<'a> {
-    pub(super) kind: i8,
-    pub(super) name: &'a str,
-}
-
-/// Gives the resource the settings that `changed` makes of those it has; with `validate_only` it keeps the old ones.
+/// Gives the resource the configs that `changed` makes of those it has; with `validate_only` it keeps the old ones.
 /// Code and message for the answer.
 pub(super) async fn change(
     call: &Call<'_>,
-    resource: Resource<'_>,
+    (kind, name): (i8, &str),
     validate_only: bool,
-    changed: impl FnOnce(&Config, &Topic) -> Result<TopicSettings, Refused>,
+    changed: impl FnOnce(&Resource, &Effective) -> Result<Configs, Refused>,
 ) -> (i16, Option<String>) {
-    match try_change(call, resource, validate_only, changed).await {
+    let changed = async {
+        let resource = Resource::find(call, kind, name)?;
+        match &resource {
+            Resource::Topic(topic) => {
+                let configs = changed(&resource, &call.node.settings.now())?;
+                change_topic(call, topic, validate_only, configs).await
+            }
+            Resource::Settings(entity) => {
+                let changed = |settings: &Effective| changed(&resource, settings).map_err(Failed);
+                change_settings(call, entity, validate_only, changed).await
+            }
+        }
+    };
+    match changed.await {
         Ok(()) => (ErrorCode::None.code(), None),
         Err((error, message)) => (error.code(), Some(message)),
     }
 }
 
-async fn try_change(
+async fn change_topic(
     call: &Call<'_>,
-    resource: Resource<'_>,
+    topic: &Topic,
     validate_only: bool,
-    changed: impl FnOnce(&Config, &Topic) -> Result<TopicSettings, Refused>,
+    configs: Configs,
 ) -> Result<(), Refused> {
-    if resource.kind != describe_configs::TOPIC {
-        return Err((ErrorCode::InvalidRequest, "only the configs of topics can be altered".to_owned()));
-    }
-    let Some(topic) = call.node.topics.named(resource.name) else {
-        let message = format!("topic {:?} does not exist", resource.name);
-        return Err((ErrorCode::UnknownTopicOrPartition, message));
-    };
-    let broker = &call.node.config;
-    let settings = changed(broker, &topic)?;
-    configs::check_together(broker, &settings.configs).map_err(invalid)?;
-    if validate_only || settings == topic.settings {
+    configs::check_together(&call.node.settings.now(), &configs)
+        .map_err(|error| (ErrorCode::InvalidConfig, error.to_string()))?;
+    if validate_only || configs == topic.settings.configs {
         return Ok(());
     }
+    let settings = TopicSettings { configs, ..topic.settings.clone() };
     let changed = call.node.topics.set_settings(&topic.name, settings).await;
     changed.map(drop).map_err(|error| (topic_error::of_change(&error), error.to_string()))
 }
 
-/// A config that cannot be set.
-pub(super) fn invalid(error: ConfigError) -> Refused {
-    (ErrorCode::InvalidConfig, error.to_string())
+/// A refusal, or what the settings say themselves.
+struct Failed(Refused);
+
+impl From<SettingError> for Failed {
+    fn from(error: SettingError) -> Self {
+        Self((ErrorCode::InvalidRequest, error.to_string()))
+    }
 }
 
-/// A request that names a config twice.
-pub(super) fn twice(name: &str) -> Refused {
-    (ErrorCode::InvalidRequest, format!("the request changes {name} twice"))
+impl From<InternalTopicError> for Failed {
+    fn from(error: InternalTopicError) -> Self {
+        Self((topic_error::of_internal(&error), error.to_string()))
+    }
+}
+
+async fn change_settings(
+    call: &Call<'_>,
+    entity: &Entity,
+    validate_only: bool,
+    changed: impl FnOnce(&Effective) -> Result<Configs, Failed>,
+) -> Result<(), Refused> {
+    let node = call.node;
+    let new =
+        node.settings.change(entity, validate_only, changed).await.map_err(|Failed(refused)| refused)?;
+    // Groups look at their settings whenever they do something; topics are told.
+    if new.is_some() && !matches!(entity, Entity::Group(_)) {
+        node.topics.follow_settings().await;
+    }
+    Ok(())
+}
+
+/// Checks what a request says of one resource: each config once, and values where there must be one.
+pub(super) fn check_request<'a>(
+    configs: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+) -> Result<(), Refused> {
+    let mut seen = BTreeSet::new();
+    for (name, value) in configs {
+        if !seen.insert(name) {
+            return Err((ErrorCode::InvalidRequest, format!("the request changes {name} twice")));
+        }
+        if value.is_none() {
+            return Err((ErrorCode::InvalidRequest, format!("{name} needs a value")));
+        }
+    }
+    Ok(())
 }

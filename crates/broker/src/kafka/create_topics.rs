@@ -1,9 +1,9 @@
 //! CreateTopics.
 
-use super::{call::Call, describe_configs, replicas, topic_error};
+use super::{call::Call, replicas, topic_error};
 use crate::{
-    config::Config,
     node::Node,
+    settings::{Effective, Source},
     topics::{
         TopicError, TopicSettings,
         configs::{self, TopicConfig},
@@ -67,8 +67,8 @@ async fn create(
         let (error, message) = topic_error::of_name(&error);
         Refused::new(error, message)
     })?;
-    let Size { partitions, replication_factor } = size(asked, &node.config)?;
-    let configs = settings(&node.config, asked)?;
+    let Size { partitions, replication_factor } = size(asked, &node.settings.now())?;
+    let configs = settings(&node.settings.now(), asked)?;
     let settings = TopicSettings { configs, replication_factor, ..TopicSettings::default() };
     let effective = described(call, &settings.configs);
     let id = if validate_only {
@@ -110,12 +110,12 @@ struct Size {
     replication_factor: i16,
 }
 
-fn size(asked: &CreatableTopic, config: &Config) -> Result<Size, Refused> {
+fn size(asked: &CreatableTopic, broker: &Effective) -> Result<Size, Refused> {
     if !asked.assignments.is_empty() {
         return assigned(asked);
     }
     let replication_factor = match asked.replication_factor {
-        DEFAULT_FACTOR => config.default_replication_factor,
+        DEFAULT_FACTOR => broker.default_replication_factor,
         1.. => asked.replication_factor,
         _ => {
             let message = "the replication factor must be at least 1, or -1 for the default";
@@ -123,7 +123,7 @@ fn size(asked: &CreatableTopic, config: &Config) -> Result<Size, Refused> {
         }
     };
     let partitions = match asked.num_partitions {
-        DEFAULT => config.num_partitions,
+        DEFAULT => broker.num_partitions,
         1.. => asked.num_partitions,
         _ => {
             let message = "the number of partitions must be at least 1, or -1 for the default";
@@ -158,21 +158,24 @@ fn assigned(asked: &CreatableTopic) -> Result<Size, Refused> {
     Ok(Size { partitions: indexes.len() as i32, replication_factor })
 }
 
-fn settings(config: &Config, asked: &CreatableTopic) -> Result<BTreeMap<String, String>, Refused> {
+fn settings(broker: &Effective, asked: &CreatableTopic) -> Result<BTreeMap<String, String>, Refused> {
     let one = |asked: &CreatableTopicConfig| configs::checked(&asked.name, asked.value.as_deref());
     let configs: Result<BTreeMap<_, _>, _> = asked.configs.iter().map(one).collect();
-    let checked = configs.and_then(|all| configs::check_together(config, &all).map(|()| all));
+    let checked = configs.and_then(|all| configs::check_together(broker, &all).map(|()| all));
     checked.map_err(|error| Refused::new(ErrorCode::InvalidConfig, error))
 }
 
 fn described(call: &Call<'_>, own: &BTreeMap<String, String>) -> Vec<CreatableTopicConfigs> {
+    let settings = call.node.settings.now();
     let one = |config: &TopicConfig| {
-        let (value, source) = describe_configs::topic_value(&call.node.config, own, config);
+        let value = own.get(config.name).cloned().unwrap_or_else(|| settings.topic_value(config));
+        let synonyms = settings.topic_synonyms(own, config);
+        let source = synonyms.first().map_or(Source::Default, |synonym| synonym.source);
         CreatableTopicConfigs {
             name: config.name.to_owned(),
             value: Some(value),
             read_only: false,
-            config_source: source,
+            config_source: source.code(),
             is_sensitive: false,
         }
     };

@@ -1,41 +1,31 @@
-//! DescribeConfigs: what topics and the broker are set to, and where each value comes from.
+//! DescribeConfigs: what topics, the broker and groups are set to, and where each value comes from.
 
 use super::{
-    broker_configs::{self, BrokerConfig},
     call::Call,
+    config_resource::{Refused, Resource},
 };
 use crate::{
-    config::Config,
-    node::NODE_ID,
-    topics::configs::{Kind, TopicConfig},
+    settings::{BrokerSetting, Effective, Entity, GroupSetting, Source, Synonym, Update},
+    topics::{Topic, configs::TopicConfig},
 };
 use keyway_kafka_wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse, describe_configs::*};
 use keyway_record::ErrorCode;
-use std::collections::BTreeMap;
 
-pub(super) const TOPIC: i8 = 2;
-pub(super) const BROKER: i8 = 4;
-
-const SOURCE_TOPIC: i8 = 1;
-const SOURCE_BROKER: i8 = 4;
-const SOURCE_DEFAULT: i8 = 5;
+/// Kafka's number of the type of a config that it does not know.
+const UNKNOWN_TYPE: i8 = 0;
 
 pub(super) fn handle(call: &Call<'_>, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
-    let synonyms = request.include_synonyms;
     let describe = |resource: DescribeConfigsResource| {
-        let described = match resource.resource_type {
-            TOPIC => topic(call, &resource.resource_name, synonyms),
-            BROKER => broker(call, &resource.resource_name, synonyms),
-            other => {
-                Err((ErrorCode::InvalidRequest, format!("resources of type {other} have no configs here")))
-            }
-        };
+        let described = describe(call, resource.resource_type, &resource.resource_name);
         let (error, error_message, mut configs) = match described {
             Ok(configs) => (ErrorCode::None, None, configs),
             Err((error, message)) => (error, Some(message), Vec::new()),
         };
         if let Some(keys) = &resource.configuration_keys {
             configs.retain(|config| keys.contains(&config.name));
+        }
+        if !request.include_synonyms {
+            configs.iter_mut().for_each(|config| config.synonyms.clear());
         }
         DescribeConfigsResult {
             error_code: error.code(),
@@ -51,83 +41,114 @@ pub(super) fn handle(call: &Call<'_>, request: DescribeConfigsRequest) -> Descri
     }
 }
 
-type Described = Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)>;
+fn describe(call: &Call<'_>, kind: i8, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, Refused> {
+    let settings = call.node.settings.now();
+    Ok(match Resource::find(call, kind, name)? {
+        Resource::Topic(topic) => of_topic(&settings, &topic),
+        Resource::Settings(Entity::Broker) => of_broker(&settings),
+        Resource::Settings(Entity::AllBrokers) => of_all_brokers(&settings),
+        Resource::Settings(entity @ Entity::Group(_)) => of_group(&settings, &entity),
+    })
+}
 
-fn topic(call: &Call<'_>, name: &str, synonyms: bool) -> Described {
-    let Some(topic) = call.node.topics.named(name) else {
-        return Err((ErrorCode::UnknownTopicOrPartition, format!("topic {name:?} does not exist")));
+fn of_topic(settings: &Effective, topic: &Topic) -> Vec<DescribeConfigsResourceResult> {
+    let own = &topic.settings.configs;
+    let describe = |config: &TopicConfig| {
+        let value = own.get(config.name).cloned().unwrap_or_else(|| settings.topic_value(config));
+        let synonyms = settings.topic_synonyms(own, config);
+        described(config.name, Some(value), config.kind.code(), synonyms)
     };
-    let config = &call.node.config;
-    let describe = |row: &TopicConfig| {
-        let own = topic.settings.configs.get(row.name);
-        let (value, source) = topic_value(config, &topic.settings.configs, row);
-        let mut chain = Vec::new();
-        if let Some(own) = own {
-            chain.push((row.name, own.clone(), SOURCE_TOPIC));
-        }
-        if let Some(name) = row.broker_name {
-            if row.broker_value(config) != row.default_value() {
-                chain.push((name, row.broker_value(config), SOURCE_BROKER));
+    TopicConfig::all().iter().map(describe).collect()
+}
+
+fn of_broker(settings: &Effective) -> Vec<DescribeConfigsResourceResult> {
+    let known = |setting: &BrokerSetting| DescribeConfigsResourceResult {
+        read_only: setting.update == Update::AtStart,
+        ..of_setting(settings, setting.name, Some(setting), |_| true)
+    };
+    let (broker, all_brokers) = (&settings.layers.broker, &settings.layers.all_brokers);
+    let mut foreign: Vec<&String> = broker.keys().chain(all_brokers.keys()).collect();
+    foreign.sort_unstable();
+    foreign.dedup();
+    let foreign = foreign.into_iter().filter(|name| BrokerSetting::named(name).is_none());
+    let foreign = foreign.map(|name| DescribeConfigsResourceResult {
+        read_only: true,
+        ..of_setting(settings, name, None, |_| true)
+    });
+    BrokerSetting::all().iter().map(known).chain(foreign).collect()
+}
+
+fn of_all_brokers(settings: &Effective) -> Vec<DescribeConfigsResourceResult> {
+    let describe = |(name, value): (&String, &String)| {
+        let setting = BrokerSetting::named(name);
+        let described = of_setting(settings, name, setting, |source| source == Source::AllBrokers);
+        let value = (!described.is_sensitive).then(|| value.clone());
+        DescribeConfigsResourceResult { value, ..described }
+    };
+    settings.layers.all_brokers.iter().map(describe).collect()
+}
+
+/// A setting of the broker with those of its sources that are `told`. What Kafka does not know may be a secret.
+fn of_setting(
+    settings: &Effective,
+    name: &str,
+    setting: Option<&BrokerSetting>,
+    told: impl Fn(Source) -> bool,
+) -> DescribeConfigsResourceResult {
+    let secret = setting.is_none_or(BrokerSetting::is_secret);
+    let synonyms = settings.layers.synonyms(name);
+    let synonyms = synonyms.into_iter().filter(|synonym| told(synonym.source)).collect();
+    let mut described = described(
+        name,
+        settings.layers.value(name),
+        setting.map_or(UNKNOWN_TYPE, |setting| setting.kind.code()),
+        synonyms,
+    );
+    if secret {
+        described.is_sensitive = true;
+        described.value = None;
+        described.synonyms.iter_mut().for_each(|synonym| synonym.value = None);
+    }
+    described
+}
+
+fn of_group(settings: &Effective, entity: &Entity) -> Vec<DescribeConfigsResourceResult> {
+    let own = settings.own(entity);
+    let describe = |setting: &GroupSetting| {
+        let inherited = setting.broker_value(&settings.layers);
+        let mut synonyms = match setting.broker_name {
+            Some(name) => settings.layers.synonyms(name),
+            None => {
+                let (name, value) = (setting.name.to_owned(), inherited.clone());
+                vec![Synonym { name, value, source: Source::Default }]
             }
-            chain.push((name, row.default_value().to_owned(), SOURCE_DEFAULT));
+        };
+        let own = own.get(setting.name).cloned();
+        if let Some(value) = own.clone() {
+            synonyms.insert(0, Synonym { name: setting.name.to_owned(), value, source: Source::Group });
         }
-        described(row.name, Some(value), source, row.kind, if synonyms { chain } else { Vec::new() })
+        described(setting.name, Some(own.unwrap_or(inherited)), setting.kind.code(), synonyms)
     };
-    Ok(TopicConfig::all().iter().map(describe).collect())
-}
-
-/// The value that a topic with these configs of its own has, and its source.
-pub(super) fn topic_value(
-    config: &Config,
-    own: &BTreeMap<String, String>,
-    row: &TopicConfig,
-) -> (String, i8) {
-    match own.get(row.name) {
-        Some(own) => (own.clone(), SOURCE_TOPIC),
-        None if row.broker_value(config) != row.default_value() => (row.broker_value(config), SOURCE_BROKER),
-        None => (row.default_value().to_owned(), SOURCE_DEFAULT),
-    }
-}
-
-fn broker(call: &Call<'_>, name: &str, synonyms: bool) -> Described {
-    // The empty name stands for what is set for all brokers at run time, which nothing is.
-    if name.is_empty() {
-        return Ok(Vec::new());
-    }
-    if name != NODE_ID.to_string() {
-        return Err((ErrorCode::InvalidRequest, format!("this is broker {NODE_ID}, not {name:?}")));
-    }
-    let describe = |config: BrokerConfig| {
-        let source = if config.value == config.default { SOURCE_DEFAULT } else { SOURCE_BROKER };
-        let mut chain = Vec::new();
-        if synonyms {
-            let own = config.value.clone().filter(|_| source == SOURCE_BROKER);
-            chain.extend(own.map(|value| (config.name, value, SOURCE_BROKER)));
-            chain.extend(config.default.clone().map(|value| (config.name, value, SOURCE_DEFAULT)));
-        }
-        let described = described(config.name, config.value, source, config.kind, chain);
-        DescribeConfigsResourceResult { read_only: true, ..described }
-    };
-    Ok(broker_configs::of_broker(call.node).into_values().map(describe).collect())
+    GroupSetting::all().iter().map(describe).collect()
 }
 
 fn described(
     name: &str,
     value: Option<String>,
-    config_source: i8,
-    kind: Kind,
-    synonyms: Vec<(&str, String, i8)>,
+    config_type: i8,
+    synonyms: Vec<Synonym>,
 ) -> DescribeConfigsResourceResult {
-    let synonym = |(name, value, source): (&str, String, i8)| DescribeConfigsSynonym {
-        name: name.to_owned(),
+    let config_source = synonyms.first().map_or(Source::Default, |synonym| synonym.source).code();
+    let synonym = |Synonym { name, value, source }| DescribeConfigsSynonym {
+        name,
         value: Some(value),
-        source,
+        source: source.code(),
     };
     DescribeConfigsResourceResult {
         name: name.to_owned(),
         value,
         config_source,
-        config_type: kind.code(),
+        config_type,
         synonyms: synonyms.into_iter().map(synonym).collect(),
         documentation: None,
         ..Default::default()

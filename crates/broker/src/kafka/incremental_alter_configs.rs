@@ -1,16 +1,11 @@
-//! IncrementalAlterConfigs: sets and unsets configs of topics.
+//! IncrementalAlterConfigs: sets and unsets configs of resources.
 
 use super::{
     call::Call,
-    config_change::{self, Refused, Resource, invalid, twice},
+    config_change,
+    config_resource::{Refused, Resource},
 };
-use crate::{
-    config::Config,
-    topics::{
-        Topic, TopicSettings,
-        configs::{self, ConfigError, Kind, TopicConfig},
-    },
-};
+use crate::settings::{Configs, Effective, Kind};
 use keyway_kafka_wire::messages::{
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, incremental_alter_configs::*,
 };
@@ -28,10 +23,10 @@ pub(super) async fn handle(
 ) -> IncrementalAlterConfigsResponse {
     let mut responses = Vec::with_capacity(request.resources.len());
     for AlterConfigsResource { resource_type, resource_name, configs } in request.resources {
-        let resource = Resource { kind: resource_type, name: &resource_name };
-        let altered = |broker: &_, topic: &_| altered(broker, topic, &configs);
+        let altered = |resource: &_, settings: &_| altered(resource, settings, &configs);
         let (error_code, error_message) =
-            config_change::change(call, resource, request.validate_only, altered).await;
+            config_change::change(call, (resource_type, &resource_name), request.validate_only, altered)
+                .await;
         responses.push(AlterConfigsResourceResponse {
             error_code,
             error_message,
@@ -42,35 +37,46 @@ pub(super) async fn handle(
     IncrementalAlterConfigsResponse { responses, ..Default::default() }
 }
 
-/// The topic's settings with all changes, or why one of them is refused.
-fn altered(broker: &Config, topic: &Topic, changes: &[AlterableConfig]) -> Result<TopicSettings, Refused> {
-    let mut settings = topic.settings.clone();
-    let mut seen = BTreeSet::new();
+/// The resource's configs with all changes, or why one of them is refused.
+fn altered(
+    resource: &Resource,
+    settings: &Effective,
+    changes: &[AlterableConfig],
+) -> Result<Configs, Refused> {
+    config_change::check_request(changes.iter().map(|one| (one.name.as_str(), value_of(one))))?;
+    let mut configs = resource.own(settings);
     for change in changes {
-        if !seen.insert(&change.name) {
-            return Err(twice(&change.name));
-        }
-        let unknown = || invalid(ConfigError::Unknown(change.name.clone()));
-        let config = TopicConfig::named(&change.name).ok_or_else(unknown)?;
-        let current = settings.configs.get(config.name).cloned();
-        let current = current.unwrap_or_else(|| config.broker_value(broker));
+        let kind = resource.kind(&change.name)?;
+        let value = value_of(change).unwrap_or_default();
+        let current = || match configs.get(&change.name) {
+            Some(own) => own.clone(),
+            None => resource.inherited(settings, &change.name),
+        };
         let value = match change.config_operation {
-            SET => change.value.clone(),
+            SET => value.to_owned(),
             DELETE => {
-                settings.configs.remove(config.name);
+                configs.remove(&change.name);
                 continue;
             }
-            APPEND | SUBTRACT if !matches!(config.kind, Kind::List(_)) => {
-                return Err((ErrorCode::InvalidConfig, format!("{} is not a list", config.name)));
+            APPEND | SUBTRACT if !kind.is_some_and(Kind::is_list) => {
+                return Err((ErrorCode::InvalidConfig, format!("{} is not a list", change.name)));
             }
-            APPEND => Some(joined(&current, change.value.as_deref().unwrap_or_default())),
-            SUBTRACT => Some(without(&current, change.value.as_deref().unwrap_or_default())),
+            APPEND => joined(&current(), value),
+            SUBTRACT => without(&current(), value),
             other => return Err((ErrorCode::InvalidRequest, format!("{other} is no operation on a config"))),
         };
-        let (name, value) = configs::checked(config.name, value.as_deref()).map_err(invalid)?;
-        settings.configs.insert(name, value);
+        resource.check(settings, &change.name, &value)?;
+        configs.insert(change.name.clone(), value);
     }
-    Ok(settings)
+    Ok(configs)
+}
+
+/// The value; what is unset needs none.
+fn value_of(change: &AlterableConfig) -> Option<&str> {
+    match change.config_operation {
+        DELETE => Some(""),
+        _ => change.value.as_deref().map(str::trim),
+    }
 }
 
 fn parts(list: &str) -> impl Iterator<Item = &str> {

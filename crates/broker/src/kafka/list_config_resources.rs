@@ -2,7 +2,7 @@
 
 use super::{
     call::Call,
-    describe_configs::{BROKER, TOPIC},
+    config_resource::{BROKER, GROUP, TOPIC},
 };
 use crate::node::NODE_ID;
 use keyway_kafka_wire::messages::{
@@ -26,6 +26,7 @@ pub(super) fn handle(call: &Call<'_>, request: &ListConfigResourcesRequest) -> L
         };
         list(TOPIC, call.node.topics.all().iter().map(|topic| topic.name.to_string()).collect());
         list(BROKER, vec![NODE_ID.to_string()]);
+        list(GROUP, call.node.settings.now().groups().map(str::to_owned).collect());
     }
     ListConfigResourcesResponse { config_resources, ..Default::default() }
 }

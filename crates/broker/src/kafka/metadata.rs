@@ -21,7 +21,7 @@ pub(super) async fn handle(call: &Call<'_>, request: MetadataRequest) -> Metadat
             node.topics.all().iter().map(of_topic).collect()
         }
         Some(asked) => {
-            let create = request.allow_auto_topic_creation && node.config.auto_create_topics;
+            let create = request.allow_auto_topic_creation && node.settings.now().auto_create_topics;
             let mut topics = Vec::with_capacity(asked.len());
             // With one id among them, names count for nothing: Java's client leaves them empty then, and not null.
             let by_ids = asked.iter().any(|topic| topic.topic_id != TopicId::ZERO);
@@ -75,11 +75,10 @@ async fn by_name(node: &Node, name: String, create: bool) -> Result<Arc<Topic>, 
     if !create {
         return Err(missing(ErrorCode::UnknownTopicOrPartition));
     }
-    let settings = TopicSettings {
-        replication_factor: node.config.default_replication_factor,
-        ..TopicSettings::default()
-    };
-    match node.topics.create(topic, node.config.num_partitions, settings).await {
+    let broker = node.settings.now();
+    let settings =
+        TopicSettings { replication_factor: broker.default_replication_factor, ..TopicSettings::default() };
+    match node.topics.create(topic, broker.num_partitions, settings).await {
         Ok(topic) => Ok(topic),
         // Someone else's first use came before ours.
         Err(TopicError::Exists(_)) => {

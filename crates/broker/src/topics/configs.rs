@@ -1,66 +1,6 @@
 //! Kafka's topic configs: names, types, defaults, and what may be set. What they do is in `rules`.
 
-use crate::config::Config;
-use std::collections::BTreeMap;
-
-/// What a config's value must look like.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    Boolean,
-    /// One of these, or any text if there are none.
-    String(&'static [&'static str]),
-    /// From this on.
-    Int(i64),
-    /// From this on.
-    Long(i64),
-    /// From 0 to 1.
-    Double,
-    /// Each one of these, or any text if there are none.
-    List(&'static [&'static str]),
-}
-
-impl Kind {
-    /// Kafka's number of the type.
-    pub(crate) fn code(self) -> i8 {
-        match self {
-            Self::Boolean => 1,
-            Self::String(_) => 2,
-            Self::Int(_) => 3,
-            Self::Long(_) => 5,
-            Self::Double => 6,
-            Self::List(_) => 7,
-        }
-    }
-
-    fn accepts(self, value: &str) -> bool {
-        let number =
-            |min: i64, max: i64| value.parse::<i64>().is_ok_and(|value| (min..=max).contains(&value));
-        match self {
-            Self::Boolean => matches!(value, "true" | "false"),
-            Self::String(allowed) => allowed.is_empty() || allowed.contains(&value),
-            Self::Int(min) => number(min, i32::MAX.into()),
-            Self::Long(min) => number(min, i64::MAX),
-            Self::Double => value.parse::<f64>().is_ok_and(|value| (0.0..=1.0).contains(&value)),
-            Self::List(allowed) => {
-                allowed.is_empty()
-                    || value.is_empty()
-                    || value.split(',').all(|part| allowed.contains(&part.trim()))
-            }
-        }
-    }
-
-    fn expected(self) -> String {
-        match self {
-            Self::Boolean => "true or false".to_owned(),
-            Self::String([]) => "text".to_owned(),
-            Self::String(allowed) => format!("one of {}", allowed.join(", ")),
-            Self::Int(min) | Self::Long(min) => format!("a number of at least {min}"),
-            Self::Double => "a number from 0 to 1".to_owned(),
-            Self::List([]) => "a list".to_owned(),
-            Self::List(allowed) => format!("a list of {}", allowed.join(", ")),
-        }
-    }
-}
+use crate::settings::{COMPRESSION_TYPES, Configs, Effective, Kind};
 
 /// One config that a topic can have.
 #[derive(Clone, Copy, Debug)]
@@ -110,13 +50,13 @@ const TOPIC_CONFIGS: &[TopicConfig] = &[
         "CreateTime",
         "log.message.timestamp.type",
     ),
-    row("min.cleanable.dirty.ratio", Kind::Double, "0.5", "log.cleaner.min.cleanable.ratio"),
+    row("min.cleanable.dirty.ratio", Kind::Ratio, "0.5", "log.cleaner.min.cleanable.ratio"),
     row("min.compaction.lag.ms", Kind::Long(0), "0", "log.cleaner.min.compaction.lag.ms"),
     row("min.insync.replicas", Kind::Int(1), "1", "min.insync.replicas"),
     row("preallocate", Kind::Boolean, "false", "log.preallocate"),
     row("remote.log.copy.disable", Kind::Boolean, "false", ""),
     row("remote.log.delete.on.disable", Kind::Boolean, "false", ""),
-    row("remote.storage.enable", Kind::String(&["false"]), "false", ""),
+    row("remote.storage.enable", Kind::AlwaysFalse, "false", ""),
     row("retention.bytes", Kind::Long(-1), "-1", "log.retention.bytes"),
     row("retention.ms", Kind::Long(-1), "604800000", "log.retention.ms"),
     row("segment.bytes", Kind::Int(1024 * 1024), "1073741824", "log.segment.bytes"),
@@ -127,8 +67,6 @@ const TOPIC_CONFIGS: &[TopicConfig] = &[
 ];
 
 pub(super) const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
-
-const COMPRESSION_TYPES: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
 impl TopicConfig {
     /// The config of this name.
@@ -144,15 +82,7 @@ impl TopicConfig {
         TOPIC_CONFIGS
     }
 
-    /// The value for a topic that sets none.
-    pub(crate) fn broker_value(&self, config: &Config) -> String {
-        if self.name == MAX_MESSAGE_BYTES {
-            return config.message_bytes_max.to_string();
-        }
-        let set = self.broker_name.and_then(|name| config.topic_defaults.get(name));
-        set.map_or(self.default, String::as_str).to_owned()
-    }
-
+    /// The value where neither the topic nor the broker sets one.
     pub(crate) fn default_value(&self) -> &'static str {
         self.default
     }
@@ -177,10 +107,6 @@ pub(crate) enum ConfigError {
     Value { name: &'static str, value: String, expected: String },
     #[error("min.compaction.lag.ms {min_ms} is greater than max.compaction.lag.ms {max_ms}")]
     Lags { min_ms: i64, max_ms: i64 },
-    #[error(
-        "{0} is no broker default that topics follow; the name of retention.ms, for example, is log.retention.ms"
-    )]
-    UnknownDefault(String),
 }
 
 /// Checks one config that a client wants to set.
@@ -191,19 +117,9 @@ pub(crate) fn checked(name: &str, value: Option<&str>) -> Result<(String, String
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// Checks what the broker was told for topics that set nothing of their own.
-pub(crate) fn check_defaults(config: &Config) -> Result<(), ConfigError> {
-    for (name, value) in &config.topic_defaults {
-        let topic = TOPIC_CONFIGS.iter().find(|topic| topic.broker_name == Some(name));
-        let topic = topic.filter(|topic| topic.name != MAX_MESSAGE_BYTES);
-        topic.ok_or_else(|| ConfigError::UnknownDefault(name.clone()))?.check(value)?;
-    }
-    check_together(config, &BTreeMap::new())
-}
-
 /// Checks what the configs of a topic, each valid by itself, say together.
-pub(crate) fn check_together(config: &Config, own: &BTreeMap<String, String>) -> Result<(), ConfigError> {
-    let compaction = super::rules::compaction(&Values::new(config, own));
+pub(crate) fn check_together(broker: &Effective, own: &Configs) -> Result<(), ConfigError> {
+    let compaction = super::rules::compaction(&Values::new(broker, own));
     let (min_ms, max_ms) = (compaction.lag_min_ms, compaction.lag_max_ms);
     if min_ms > max_ms { Err(ConfigError::Lags { min_ms, max_ms }) } else { Ok(()) }
 }
@@ -211,18 +127,18 @@ pub(crate) fn check_together(config: &Config, own: &BTreeMap<String, String>) ->
 /// The values that a topic has, its own or the broker's.
 #[derive(Clone, Copy)]
 pub(super) struct Values<'a> {
-    config: &'a Config,
-    own: &'a BTreeMap<String, String>,
+    broker: &'a Effective,
+    own: &'a Configs,
 }
 
 impl<'a> Values<'a> {
-    pub(super) fn new(config: &'a Config, own: &'a BTreeMap<String, String>) -> Self {
-        Self { config, own }
+    pub(super) fn new(broker: &'a Effective, own: &'a Configs) -> Self {
+        Self { broker, own }
     }
 
     pub(super) fn text(&self, name: &str) -> String {
         let row = TopicConfig::named(name).expect("rules ask for configs of the table");
-        self.own.get(name).cloned().unwrap_or_else(|| row.broker_value(self.config))
+        self.own.get(name).cloned().unwrap_or_else(|| self.broker.topic_value(row))
     }
 
     pub(super) fn number(&self, name: &str) -> i64 {
@@ -247,29 +163,12 @@ mod tests {
     }
 
     #[test]
-    fn broker_defaults_are_checked_and_followed() {
-        let config = |name: &str, value: &str| Config {
-            topic_defaults: BTreeMap::from([(name.to_owned(), value.to_owned())]),
-            ..Config::default()
-        };
-        assert_eq!(check_defaults(&config("log.retention.ms", "5")), Ok(()));
-        let none = BTreeMap::new();
-        assert_eq!(Values::new(&config("log.retention.ms", "5"), &none).number("retention.ms"), 5);
-        assert_eq!(
-            check_defaults(&config("retention.ms", "5")),
-            Err(ConfigError::UnknownDefault("retention.ms".to_owned()))
-        );
-        assert!(matches!(
-            check_defaults(&config("log.retention.ms", "soon")),
-            Err(ConfigError::Value { .. })
-        ));
-        let lags = check_defaults(&config("log.cleaner.max.compaction.lag.ms", "1"));
-        assert_eq!(lags, Ok(()));
-        let own = BTreeMap::from([("min.compaction.lag.ms".to_owned(), "2".to_owned())]);
-        assert_eq!(
-            check_together(&config("log.cleaner.max.compaction.lag.ms", "1"), &own),
-            Err(ConfigError::Lags { min_ms: 2, max_ms: 1 })
-        );
+    fn lags_that_contradict_each_other_are_refused() {
+        let broker = Effective::default();
+        let lags = [("min.compaction.lag.ms", "2"), ("max.compaction.lag.ms", "1")];
+        let own = lags.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        assert_eq!(check_together(&broker, &own), Err(ConfigError::Lags { min_ms: 2, max_ms: 1 }));
+        assert_eq!(check_together(&broker, &Configs::new()), Ok(()));
     }
 
     #[test]

@@ -5,9 +5,9 @@ mod rules;
 mod topic_record;
 
 use crate::{
-    config::Config,
     internal_topic::{InternalTopic, InternalTopicError},
     partition::Partition,
+    settings::{Effective, Settings},
 };
 use keyway_groups::{Catalog, CatalogTopic};
 use keyway_log::{LogStore, StoreError};
@@ -26,7 +26,8 @@ pub(crate) struct Topics {
     store: Arc<dyn LogStore>,
     world: World,
     records: InternalTopic,
-    config: Config,
+    settings: Arc<Settings>,
+    partitions_max: i32,
     map: RwLock<Map>,
     /// One creation, growth or deletion at a time; never held by readers.
     changing: tokio::sync::Mutex<()>,
@@ -73,13 +74,13 @@ pub(crate) enum TopicError {
 
 impl Topic {
     fn new(
-        config: &Config,
+        broker: &Effective,
         name: TopicName,
         id: TopicId,
         partitions: Vec<Arc<Partition>>,
         settings: TopicSettings,
     ) -> Self {
-        let rules = TopicRules::of(config, &settings.configs);
+        let rules = TopicRules::of(broker, &settings.configs);
         Self { name, id, partitions, settings, rules }
     }
 
@@ -92,22 +93,24 @@ impl Topics {
     /// Reads all topics and opens their partitions. Partitions that no topic names are left from a creation that
     /// did not finish, or from a deletion; they are given up.
     pub(crate) fn recover(
-        config: &Config,
+        settings: &Arc<Settings>,
+        partitions_max: i32,
         world: &World,
         store: &Arc<dyn LogStore>,
     ) -> Result<Self, InternalTopicError> {
         let records = InternalTopic::open("__topics", world, store)?;
         let mut map = Map::default();
         let mut named = BTreeSet::new();
+        let broker = settings.now();
         for (key, value) in records.entries() {
-            let (name, id, partitions, settings) =
+            let (name, id, partitions, own) =
                 topic_record::decode(&key, &value).map_err(|reason| records.malformed(reason))?;
             let opened =
                 (0..partitions).map(|index| open(store, &name, id, index)).collect::<Result<Vec<_>, _>>();
             let partitions =
                 opened.map_err(|cause| InternalTopicError::Store { topic: name.to_string(), cause })?;
             named.extend(partitions.iter().map(|partition| partition.id.clone()));
-            map.insert(Topic::new(config, name, id, partitions, settings));
+            map.insert(Topic::new(&broker, name, id, partitions, own));
         }
         for partition in store.list() {
             if !partition.topic.is_internal() && !named.contains(&partition) {
@@ -123,7 +126,8 @@ impl Topics {
             store: store.clone(),
             world: world.clone(),
             records,
-            config: config.clone(),
+            settings: settings.clone(),
+            partitions_max,
             map: RwLock::new(map),
             changing: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
@@ -181,7 +185,7 @@ impl Topics {
         let id = TopicId::from_random(self.world.entropy.bytes());
         let opened: Result<Vec<_>, _> =
             (0..partitions).map(|index| open(&self.store, &name, id, index)).collect();
-        self.change(Topic::new(&self.config, name, id, opened?, settings)).await
+        self.change(Topic::new(&self.settings.now(), name, id, opened?, settings)).await
     }
 
     /// Gives a topic more partitions, `partitions` in all; it is durable when this returns.
@@ -198,7 +202,7 @@ impl Topics {
             all.push(open(&self.store, name, topic.id, index)?);
         }
         let settings = topic.settings.clone();
-        self.change(Topic::new(&self.config, name.clone(), topic.id, all, settings)).await
+        self.change(Topic::new(&self.settings.now(), name.clone(), topic.id, all, settings)).await
     }
 
     /// Replaces a topic's settings; durable when this returns.
@@ -210,7 +214,20 @@ impl Topics {
         let _changing = self.changing.lock().await;
         let topic = self.named(name.as_str()).ok_or_else(|| TopicError::Unknown(name.clone()))?;
         let partitions = topic.partitions.clone();
-        self.change(Topic::new(&self.config, name.clone(), topic.id, partitions, settings)).await
+        self.change(Topic::new(&self.settings.now(), name.clone(), topic.id, partitions, settings)).await
+    }
+
+    /// Has every topic follow what the broker's settings are now.
+    pub(crate) async fn follow_settings(&self) {
+        let _changing = self.changing.lock().await;
+        let broker = self.settings.now();
+        let mut map = self.map.write().expect("no panic while the topics are locked");
+        let topics: Vec<_> = map.by_name.values().cloned().collect();
+        for topic in topics {
+            let (name, partitions, settings) =
+                (topic.name.clone(), topic.partitions.clone(), topic.settings.clone());
+            map.insert(Topic::new(&broker, name, topic.id, partitions, settings));
+        }
     }
 
     /// Deletes a topic with its records; durable when this returns.
@@ -236,7 +253,7 @@ impl Topics {
         if name.is_internal() {
             return Err(TopicError::Internal);
         }
-        let max = self.config.partitions_per_topic_max;
+        let max = self.partitions_max;
         if !(1..=max).contains(&partitions) {
             return Err(TopicError::Partitions { given: partitions, max });
         }

@@ -1,10 +1,9 @@
 //! What a topic's configs mean: for its logs, and for the batches that are produced to it.
 
 use super::configs::{MAX_MESSAGE_BYTES, Values};
-use crate::config::Config;
+use crate::settings::{Configs, Effective};
 use keyway_log::{Compaction, LogConfig};
 use keyway_record::Compression;
-use std::collections::BTreeMap;
 
 /// A topic's configs, read once when they change.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -37,8 +36,8 @@ pub(crate) enum TimeRule {
 
 impl TopicRules {
     /// The rules of a topic with these configs of its own.
-    pub(crate) fn of(config: &Config, own: &BTreeMap<String, String>) -> Self {
-        let values = Values::new(config, own);
+    pub(crate) fn of(broker: &Effective, own: &Configs) -> Self {
+        let values = Values::new(broker, own);
         let policy = values.text("cleanup.policy");
         let has = |wanted: &str| policy.split(',').any(|part| part.trim() == wanted);
         let limit = |name| Some(values.number(name)).filter(|limit| *limit >= 0);
@@ -85,7 +84,7 @@ mod tests {
 
     fn rules(own: &[(&str, &str)]) -> TopicRules {
         let own = own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        TopicRules::of(&Config::default(), &own)
+        TopicRules::of(&Effective::default(), &own)
     }
 
     #[test]

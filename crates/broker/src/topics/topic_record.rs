@@ -9,9 +9,9 @@
 //! | dispatch strategy: 0 unset, 1 non-reliable, 2 reliable | u8 |
 //! | number of configs, then per config: name length u16, name, value length u32, value | u16, bytes |
 
+use crate::settings::{Configs, put_configs, take_configs};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use keyway_record::{TopicId, TopicName};
-use std::collections::BTreeMap;
 
 /// What a topic was told beyond its partitions.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,12 +20,12 @@ pub(crate) struct TopicSettings {
     pub(crate) replication_factor: i16,
     pub(crate) dispatch: Option<DispatchStrategy>,
     /// Kafka topic configs that were set, by name.
-    pub(crate) configs: BTreeMap<String, String>,
+    pub(crate) configs: Configs,
 }
 
 impl Default for TopicSettings {
     fn default() -> Self {
-        Self { replication_factor: 1, dispatch: None, configs: BTreeMap::new() }
+        Self { replication_factor: 1, dispatch: None, configs: Configs::new() }
     }
 }
 
@@ -56,13 +56,7 @@ pub(crate) fn encode(id: TopicId, partitions: i32, settings: &TopicSettings) -> 
         Some(DispatchStrategy::NonReliable) => 1,
         Some(DispatchStrategy::Reliable) => 2,
     });
-    out.put_u16(settings.configs.len() as u16);
-    for (name, value) in &settings.configs {
-        out.put_u16(name.len() as u16);
-        out.put_slice(name.as_bytes());
-        out.put_u32(value.len() as u32);
-        out.put_slice(value.as_bytes());
-    }
+    put_configs(&mut out, &settings.configs);
     out.freeze()
 }
 
@@ -90,20 +84,8 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<(TopicName, TopicId, i3
         2 => Some(DispatchStrategy::Reliable),
         other => return Err(format!("the record of topic {name} has dispatch strategy {other}")),
     };
-    let mut configs = BTreeMap::new();
-    for _ in 0..rest.try_get_u16().map_err(short)? {
-        let name_len = usize::from(rest.try_get_u16().map_err(short)?);
-        let config = take_text(&mut rest, name_len)?;
-        let value_len = rest.try_get_u32().map_err(short)? as usize;
-        configs.insert(config, take_text(&mut rest, value_len)?);
-    }
+    let configs = take_configs(&mut rest)?;
     Ok((name, TopicId(id), partitions, TopicSettings { replication_factor, dispatch, configs }))
-}
-
-fn take_text(rest: &mut &[u8], len: usize) -> Result<String, String> {
-    let (text, after) = rest.split_at_checked(len).ok_or("a topic's record is cut short inside a config")?;
-    *rest = after;
-    String::from_utf8(text.to_vec()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -113,7 +95,7 @@ mod tests {
     #[test]
     fn a_topic_comes_back_and_cuts_are_refused() {
         let name = TopicName::new("orders").unwrap();
-        let configs = BTreeMap::from([("retention.ms".to_owned(), "1000".to_owned())]);
+        let configs = Configs::from([("retention.ms".to_owned(), "1000".to_owned())]);
         let settings =
             TopicSettings { replication_factor: 3, dispatch: Some(DispatchStrategy::Reliable), configs };
         let value = encode(TopicId([7; 16]), 12, &settings);

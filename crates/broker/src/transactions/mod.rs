@@ -35,9 +35,6 @@ const TOPIC: &str = "__transactions";
 /// Most transactional ids; a client that makes them up must not use up the memory.
 const IDS_MAX: usize = 100_000;
 
-/// Longest timeout of a transaction: Kafka's `transaction.max.timeout.ms`, 15 minutes.
-const TIMEOUT_MS_MAX: i32 = 15 * 60 * 1000;
-
 /// The epoch of the one coordinator there is.
 const COORDINATOR_EPOCH: i32 = 0;
 
@@ -100,7 +97,7 @@ impl Transactions {
         expected: Option<Producer>,
         timeout_ms: i32,
     ) -> Result<Producer, ErrorCode> {
-        if !(1..=TIMEOUT_MS_MAX).contains(&timeout_ms) {
+        if !(1..=node.settings.now().transaction_timeout_ms_max).contains(&timeout_ms) {
             return Err(ErrorCode::InvalidTransactionTimeout);
         }
         let slot = self.slot_or_new(id)?;

@@ -96,8 +96,8 @@ async fn a_key_of_a_mebibyte_is_a_key_like_any_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_configs_of_a_topic_hold_for_every_client() {
     let configs = [("log.cleanup.policy", "compact"), ("log.message.timestamp.after.max.ms", "1000")];
-    let topic_defaults = configs.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let config = Config { grpc: free_port(), topic_defaults, ..Config::default() };
+    let settings = configs.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let config = Config { grpc: free_port(), settings, ..Config::default() };
     let broker = TestBroker::start_as(config, Arc::new(MemoryStore::new())).await;
     let (mut service, id) = producer(&broker).await;
     let keyless = StreamMessage { routing_key: None, ..message(id, "new") };
@@ -203,7 +203,8 @@ async fn a_stream_that_is_never_read_holds_up_its_own_keys_only() {
 /// and when the former are gone they are served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_are_held_back_cost_others_a_retry_and_no_more() {
-    let config = Config { grpc: free_port(), request_bytes_in_flight_max: 1024 * 1024, ..Config::default() };
+    let settings = [("queued.max.request.bytes".to_owned(), (1024 * 1024).to_string())].into();
+    let config = Config { grpc: free_port(), settings, ..Config::default() };
     let broker = TestBroker::start_as(config, Arc::new(MemoryStore::new())).await;
     let (mut service, id) = producer(&broker).await;
     // Three hold 900 KiB of the 1,024, so a fourth finds no room.

@@ -3,6 +3,7 @@
 mod admin;
 mod bad_input;
 mod broker;
+mod broker_configs;
 mod client;
 mod consumer_groups;
 mod epochs;

@@ -81,7 +81,9 @@ async fn an_assignment_by_hand_says_the_factor() {
 
 #[tokio::test]
 async fn topics_that_name_no_factor_have_the_broker_s() {
-    let config = Config { default_replication_factor: 3, num_partitions: 4, ..Config::default() };
+    let settings = [("default.replication.factor", "3"), ("num.partitions", "4")];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let config = Config { settings, ..Config::default() };
     let broker = TestBroker::on(Arc::new(MemoryStore::new()), config).await;
     let mut client = broker.connect().await;
     let on_first_use = call!(client, Metadata, 12, metadata_of("orders")).topics.remove(0);

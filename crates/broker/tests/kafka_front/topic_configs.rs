@@ -54,8 +54,8 @@ fn wall_ms() -> i64 {
 #[tokio::test]
 async fn retention_follows_the_config_and_the_broker_s_default() {
     let store = Arc::new(MemoryStore::new());
-    let topic_defaults = BTreeMap::from([("log.retention.ms".to_owned(), "1000".to_owned())]);
-    let config = Config { topic_defaults, ..Config::default() };
+    let settings = BTreeMap::from([("log.retention.ms".to_owned(), "1000".to_owned())]);
+    let config = Config { settings, ..Config::default() };
     let broker = TestBroker::on(store.clone(), config.clone()).await;
     let mut client = broker.connect().await;
     create_topic(&mut client, "orders", 1).await;
@@ -75,10 +75,10 @@ async fn retention_follows_the_config_and_the_broker_s_default() {
 
 #[tokio::test]
 async fn a_default_that_is_none_is_refused_at_the_start() {
-    let topic_defaults = BTreeMap::from([("log.retention.weeks".to_owned(), "1".to_owned())]);
+    let settings = BTreeMap::from([("log.retention.weeks".to_owned(), "1".to_owned())]);
     let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let config =
-        Config { topic_defaults, kafka: any, grpc: any, danube_admin: any, http: any, ..Config::default() };
+        Config { settings, kafka: any, grpc: any, danube_admin: any, http: any, ..Config::default() };
     let refused = Broker::start(config, World::real(), Arc::new(MemoryStore::new())).await.err().unwrap();
     assert!(refused.to_string().contains("log.retention.weeks"), "{refused}");
 }

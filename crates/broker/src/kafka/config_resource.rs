@@ -1,0 +1,111 @@
+//! What has configs: topics, the broker, all brokers, groups.
+
+use super::call::Call;
+use crate::{
+    node::NODE_ID,
+    settings::{BrokerSetting, Configs, Effective, Entity, GroupSetting, Kind, SettingError, check_dynamic},
+    topics::{
+        Topic,
+        configs::{self, ConfigError, TopicConfig},
+    },
+};
+use keyway_record::ErrorCode;
+use std::sync::Arc;
+
+pub(super) const TOPIC: i8 = 2;
+pub(super) const BROKER: i8 = 4;
+const BROKER_LOGGER: i8 = 8;
+pub(super) const GROUP: i8 = 32;
+
+/// Why a resource's configs are not told or not changed.
+pub(super) type Refused = (ErrorCode, String);
+
+/// Something that has configs.
+pub(super) enum Resource {
+    Topic(Arc<Topic>),
+    /// Of the broker, of all brokers, or of a group.
+    Settings(Entity),
+}
+
+impl Resource {
+    /// The resource of Kafka's type and name.
+    pub(super) fn find(call: &Call<'_>, kind: i8, name: &str) -> Result<Self, Refused> {
+        let invalid = |message: String| (ErrorCode::InvalidRequest, message);
+        match kind {
+            TOPIC => match call.node.topics.named(name) {
+                Some(topic) => Ok(Self::Topic(topic)),
+                None => Err((ErrorCode::UnknownTopicOrPartition, format!("topic {name:?} does not exist"))),
+            },
+            BROKER if name.is_empty() => Ok(Self::Settings(Entity::AllBrokers)),
+            BROKER => match name.parse() {
+                Ok(NODE_ID) => Ok(Self::Settings(Entity::Broker)),
+                Ok(_) => Err(invalid(format!("this is broker {NODE_ID}, not {name}"))),
+                Err(_) => Err(invalid(format!("{name:?} is not the number of a broker"))),
+            },
+            GROUP if name.is_empty() => Err(invalid("a group has a name".to_owned())),
+            GROUP => Ok(Self::Settings(Entity::Group(name.to_owned()))),
+            BROKER_LOGGER => {
+                Err(invalid("log levels are set where the broker is started, with --log".to_owned()))
+            }
+            other => Err(invalid(format!("resources of type {other} have no configs here"))),
+        }
+    }
+
+    /// What it sets itself.
+    pub(super) fn own(&self, settings: &Effective) -> Configs {
+        match self {
+            Self::Topic(topic) => topic.settings.configs.clone(),
+            Self::Settings(entity) => settings.own(entity),
+        }
+    }
+
+    /// The config's type, if Kafka knows it.
+    pub(super) fn kind(&self, name: &str) -> Result<Option<Kind>, Refused> {
+        let unknown = || (ErrorCode::InvalidConfig, ConfigError::Unknown(name.to_owned()).to_string());
+        match self {
+            Self::Topic(_) => TopicConfig::named(name).map(|config| Some(config.kind)).ok_or_else(unknown),
+            Self::Settings(Entity::Group(_)) => {
+                let unknown = || (ErrorCode::InvalidConfig, format!("unknown group config name: {name}"));
+                GroupSetting::named(name).map(|setting| Some(setting.kind)).ok_or_else(unknown)
+            }
+            Self::Settings(Entity::Broker | Entity::AllBrokers) => {
+                Ok(BrokerSetting::named(name).map(|setting| setting.kind))
+            }
+        }
+    }
+
+    /// The value it has where it sets none.
+    pub(super) fn inherited(&self, settings: &Effective, name: &str) -> String {
+        let value = match self {
+            Self::Topic(_) => TopicConfig::named(name).map(|config| settings.topic_value(config)),
+            Self::Settings(Entity::Group(_)) => {
+                GroupSetting::named(name).map(|setting| setting.broker_value(&settings.layers))
+            }
+            Self::Settings(Entity::Broker | Entity::AllBrokers) => settings.layers.value(name),
+        };
+        value.unwrap_or_default()
+    }
+
+    /// Whether it can have this value.
+    pub(super) fn check(&self, settings: &Effective, name: &str, value: &str) -> Result<(), Refused> {
+        match self {
+            Self::Topic(_) => {
+                let checked = configs::checked(name, Some(value));
+                checked.map(drop).map_err(|error| (ErrorCode::InvalidConfig, error.to_string()))
+            }
+            Self::Settings(Entity::Group(_)) => {
+                let setting = GroupSetting::named(name);
+                let checked = setting.map(|setting| setting.check(&settings.layers, value));
+                if setting.is_some_and(|setting| !setting.acts()) {
+                    tracing::info!("{name} is kept, and does nothing here");
+                }
+                checked
+                    .unwrap_or_else(|| Err(SettingError::Unknown(name.to_owned())))
+                    .map_err(|error| (ErrorCode::InvalidConfig, error.to_string()))
+            }
+            // Kafka's code for whatever is wrong with a broker's setting.
+            Self::Settings(entity) => check_dynamic(entity, name, value)
+                .map_err(|error| (ErrorCode::InvalidRequest, error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! One setting of the broker: what it is called, what it may be, and what it does here.
+
+use super::{SettingError, broker_table::BROKER_SETTINGS, kind::Kind};
+
+/// One broker setting of Apache Kafka.
+#[derive(Clone, Copy, Debug)]
+pub struct BrokerSetting {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) default: Option<&'static str>,
+    pub(crate) update: Update,
+    effect: Effect,
+}
+
+/// When a setting can be changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Update {
+    /// Where the broker is started.
+    AtStart,
+    /// While it runs, for one broker.
+    PerBroker,
+    /// While it runs, for one broker or for all.
+    Anytime,
+}
+
+/// What a setting does here; all but the first are accepted and shown, and do nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Effect {
+    Acts,
+    /// The broker has one way, which is the setting's default.
+    Fixed,
+    Controller,
+    Java,
+    OneCopy,
+    OneNode,
+    OwnLog,
+    OwnNetwork,
+    Quotas,
+    Security,
+    ShareGroups,
+    StreamsGroups,
+    Threads,
+    Tiered,
+}
+
+pub(super) const fn row(
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    update: Update,
+    effect: Effect,
+) -> BrokerSetting {
+    BrokerSetting { name, kind, default, update, effect }
+}
+
+impl BrokerSetting {
+    /// The setting of this name, if Apache Kafka 4.3 has one.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        let index = BROKER_SETTINGS.binary_search_by_key(&name, |setting| setting.name).ok()?;
+        Some(&BROKER_SETTINGS[index])
+    }
+
+    /// All settings, by name.
+    pub(crate) fn all() -> &'static [Self] {
+        BROKER_SETTINGS
+    }
+
+    /// Whether the value is a secret, which is never shown.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        self.kind == Kind::Password
+    }
+
+    /// Whether a value is one that the setting can have.
+    pub fn check(&self, value: &str) -> Result<(), SettingError> {
+        if self.kind.accepts(value) {
+            return Ok(());
+        }
+        let value = if self.is_secret() { "***" } else { value };
+        Err(SettingError::Value {
+            name: self.name.to_owned(),
+            value: value.to_owned(),
+            expected: self.kind.expected(),
+        })
+    }
+
+    /// Why the setting does nothing here; `None` for one that does.
+    #[must_use]
+    pub fn idle_reason(&self) -> Option<&'static str> {
+        Some(match self.effect {
+            Effect::Acts => return None,
+            Effect::Fixed => "this broker has one way to do it",
+            Effect::Controller => "there is no controller quorum: the broker keeps its own metadata",
+            Effect::Java => "no Java class is loaded",
+            Effect::OneCopy => "one broker keeps the one copy",
+            Effect::OneNode => "the one broker has id 1",
+            Effect::OwnLog => "the log has files of its own kind; see --durability",
+            Effect::OwnNetwork => "the network is used in a way of its own",
+            Effect::Quotas => "there are no quotas yet",
+            Effect::Security => "clients do not have to prove who they are yet",
+            Effect::ShareGroups => "share groups are not spoken yet",
+            Effect::StreamsGroups => "streams groups are not spoken yet",
+            Effect::Threads => "the number of threads follows the machine",
+            Effect::Tiered => "there is no tiered storage",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_its_defaults_are_valid() {
+        assert!(BROKER_SETTINGS.is_sorted_by(|a, b| a.name < b.name));
+        for setting in BROKER_SETTINGS {
+            let checked = setting.default.map_or(Ok(()), |default| setting.check(default));
+            assert_eq!(checked, Ok(()), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_repeated_in_an_error() {
+        let setting =
+            BrokerSetting { kind: Kind::Password, ..*BrokerSetting::named("ssl.key.password").unwrap() };
+        assert!(setting.is_secret() && setting.idle_reason().is_some());
+        assert!(BrokerSetting::named("log.retention.ms").unwrap().idle_reason().is_none());
+        assert!(BrokerSetting::named("log.retention.weeks").is_none());
+    }
+}

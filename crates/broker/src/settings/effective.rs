@@ -1,0 +1,197 @@
+//! What all layers of settings come to at one time.
+
+use super::{
+    Configs, Entity, SettingError,
+    broker::BrokerSetting,
+    group,
+    layers::{Layers, Source, Synonym},
+};
+use crate::topics::configs::{TopicConfig, check_together};
+use keyway_groups::GroupConfig;
+use std::collections::BTreeMap;
+
+/// Bytes of requests held in memory where `queued.max.request.bytes` is -1, Kafka's word for no bound.
+const REQUEST_BYTES_UNBOUNDED: usize = 128 * 1024 * 1024;
+
+/// The settings of the broker and of groups, read once when they change.
+#[derive(Clone, Debug)]
+pub(crate) struct Effective {
+    pub(crate) layers: Layers,
+    pub(super) groups: BTreeMap<String, Configs>,
+    /// `num.partitions`.
+    pub(crate) num_partitions: i32,
+    /// `default.replication.factor`.
+    pub(crate) default_replication_factor: i16,
+    /// `auto.create.topics.enable`.
+    pub(crate) auto_create_topics: bool,
+    /// `transaction.max.timeout.ms`.
+    pub(crate) transaction_timeout_ms_max: i32,
+    /// `max.connections`.
+    pub(crate) connections_max: usize,
+    /// `queued.max.request.bytes`.
+    pub(crate) request_bytes_in_flight_max: usize,
+    /// What groups that set nothing of their own follow.
+    group: GroupConfig,
+}
+
+impl Effective {
+    /// What these layers come to, or what they contradict each other in. Every value must have been checked by itself.
+    pub(super) fn of(layers: Layers, groups: BTreeMap<String, Configs>) -> Result<Self, SettingError> {
+        let text = |name| layers.resolved(name).expect("settings that act have defaults");
+        let number = |name| text(name).parse::<i64>().expect("values are checked before they are set");
+        let int = |name| i32::try_from(number(name)).expect("the setting's type is int");
+        let size = |name| usize::try_from(number(name)).unwrap_or(usize::MAX);
+        let group = GroupConfig {
+            initial_rebalance_delay_ms: int("group.initial.rebalance.delay.ms"),
+            session_timeout_min_ms: int("group.min.session.timeout.ms"),
+            session_timeout_max_ms: int("group.max.session.timeout.ms"),
+            members_max: size("group.max.size"),
+            offset_metadata_bytes_max: size("offset.metadata.max.bytes"),
+            offsets_retention_ms: number("offsets.retention.minutes") * 60_000,
+            consumer_session_timeout_ms: int("group.consumer.session.timeout.ms"),
+            consumer_heartbeat_interval_ms: int("group.consumer.heartbeat.interval.ms"),
+            ..GroupConfig::default()
+        };
+        let effective = Self {
+            num_partitions: int("num.partitions"),
+            default_replication_factor: i16::try_from(number("default.replication.factor"))
+                .expect("the setting ends at what an i16 holds"),
+            auto_create_topics: text("auto.create.topics.enable").eq_ignore_ascii_case("true"),
+            transaction_timeout_ms_max: int("transaction.max.timeout.ms"),
+            connections_max: size("max.connections"),
+            request_bytes_in_flight_max: match number("queued.max.request.bytes") {
+                ..=0 => REQUEST_BYTES_UNBOUNDED,
+                bytes => {
+                    usize::try_from(bytes).unwrap_or(usize::MAX).min(tokio::sync::Semaphore::MAX_PERMITS)
+                }
+            },
+            group,
+            groups,
+            layers,
+        };
+        effective.check_bounds()?;
+        check_together(&effective, &Configs::new())?;
+        Ok(effective)
+    }
+
+    /// A lower and an upper bound, and the value between them.
+    fn check_bounds(&self) -> Result<(), SettingError> {
+        for what in ["session.timeout.ms", "heartbeat.interval.ms"] {
+            let setting = group::GroupSetting::named(&format!("consumer.{what}")).expect("in the table");
+            setting.check(&self.layers, &setting.broker_value(&self.layers))?;
+        }
+        let GroupConfig { session_timeout_min_ms: min, session_timeout_max_ms: max, .. } = self.group;
+        if min > max {
+            return Err(SettingError::Bound {
+                name: "group.min.session.timeout.ms".to_owned(),
+                number: min.into(),
+                bound: "group.max.session.timeout.ms",
+                limit: max.into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// What was set for the entity while the broker ran.
+    pub(crate) fn own(&self, entity: &Entity) -> Configs {
+        match entity {
+            Entity::Broker => self.layers.broker.clone(),
+            Entity::AllBrokers => self.layers.all_brokers.clone(),
+            Entity::Group(name) => self.groups.get(name).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// The groups that have settings of their own, sorted.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.keys().map(String::as_str)
+    }
+
+    /// The settings of a group that sets nothing of its own.
+    pub(crate) fn group_default(&self) -> &GroupConfig {
+        &self.group
+    }
+
+    /// The settings of this group.
+    pub(crate) fn group(&self, name: &str) -> GroupConfig {
+        match self.groups.get(name) {
+            Some(own) => group::overridden(&self.group, own),
+            None => self.group.clone(),
+        }
+    }
+
+    /// The value of a topic that does not set it.
+    pub(crate) fn topic_value(&self, config: &TopicConfig) -> String {
+        let followed = config.broker_name.and_then(|name| self.layers.resolved(name));
+        followed.unwrap_or_else(|| config.default_value().to_owned())
+    }
+
+    /// Where the value of a topic's config stands, its own first.
+    pub(crate) fn topic_synonyms(&self, own: &Configs, config: &TopicConfig) -> Vec<Synonym> {
+        let own = own.get(config.name).map(|value| Synonym {
+            name: config.name.to_owned(),
+            value: value.clone(),
+            source: Source::Topic,
+        });
+        let followed = config.broker_name.map_or_else(Vec::new, |name| self.layers.synonyms(name));
+        own.into_iter().chain(followed).collect()
+    }
+}
+
+impl Default for Effective {
+    fn default() -> Self {
+        Self::of(Layers::default(), BTreeMap::new()).expect("the defaults agree with each other")
+    }
+}
+
+/// Checks settings that a broker is to be started with: each by itself, and all together.
+pub fn check_settings(start: &Configs) -> Result<(), SettingError> {
+    for (name, value) in start {
+        let setting = BrokerSetting::named(name).ok_or_else(|| SettingError::Unknown(name.to_owned()))?;
+        setting.check(value)?;
+    }
+    Effective::of(Layers { start: start.clone(), ..Layers::default() }, BTreeMap::new()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started(settings: &[(&str, &str)]) -> Result<Effective, SettingError> {
+        let start = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Effective::of(Layers { start, ..Layers::default() }, BTreeMap::new())
+    }
+
+    #[test]
+    fn the_defaults_of_topics_and_of_the_broker_are_the_same() {
+        let effective = Effective::default();
+        for config in TopicConfig::all() {
+            assert_eq!(effective.topic_value(config), config.default_value(), "{}", config.name);
+        }
+        assert_eq!(effective.group("any"), GroupConfig::default());
+    }
+
+    #[test]
+    fn settings_that_act_are_read() {
+        let effective = started(&[
+            ("num.partitions", "7"),
+            ("auto.create.topics.enable", "FALSE"),
+            ("offsets.retention.minutes", "2"),
+            ("queued.max.request.bytes", "-1"),
+        ])
+        .unwrap();
+        assert_eq!((effective.num_partitions, effective.auto_create_topics), (7, false));
+        assert_eq!(effective.group("any").offsets_retention_ms, 120_000);
+        assert_eq!(effective.request_bytes_in_flight_max, REQUEST_BYTES_UNBOUNDED);
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused() {
+        for settings in [
+            &[("group.consumer.session.timeout.ms", "1000")][..],
+            &[("group.min.session.timeout.ms", "10"), ("group.max.session.timeout.ms", "9")],
+            &[("log.cleaner.min.compaction.lag.ms", "10"), ("log.cleaner.max.compaction.lag.ms", "9")],
+        ] {
+            assert!(started(settings).is_err(), "{settings:?}");
+        }
+    }
+}
