@@ -1,7 +1,16 @@
 //! `keyway serve`: the broker.
 
-use crate::{failure::Failure, stop_signal::StopSignals};
+mod environment;
+mod given;
+mod listeners;
+mod properties;
+
+use crate::{
+    failure::{Failure, note},
+    stop_signal::StopSignals,
+};
 use clap::Args;
+use given::Given;
 use keyway_broker::{Broker, Config};
 use keyway_log::LogStore;
 use keyway_runtime::World;
@@ -10,8 +19,8 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     collections::BTreeMap,
     io::{self, Write},
-    net::SocketAddr,
-    path::PathBuf,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
 };
@@ -22,17 +31,31 @@ kill -9 nor a power cut loses it, unless --durability os gives up the latter.
 SIGTERM and Ctrl-C finish what is under way and stop within 10 s; a
 second one stops at once.
 
+Kafka's settings can come from a file like Kafka's server.properties and from
+variables named as in Apache's container image (KAFKA_NUM_PARTITIONS for
+num.partitions). An option goes before a variable, a variable before the
+file. What does nothing here is told when the broker starts.
+
 Examples:
   keyway serve
+  keyway serve --config server.properties --check-config
   keyway serve --kafka 127.0.0.1:9192 --grpc 127.0.0.1:6750 --data /var/lib/keyway";
 
 /// Run the broker
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Serve {
-    /// Address of the Kafka protocol; port 0 takes a free one
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9092", value_parser = address)]
-    kafka: SocketAddr,
+    /// Kafka's settings, in a file like its server.properties
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Say what the settings come to, and leave; exit code 2 if one is wrong
+    #[arg(long)]
+    check_config: bool,
+
+    /// Address of the Kafka protocol; port 0 takes a free one [default: that of the setting listeners, or 127.0.0.1:9092]
+    #[arg(long, value_name = "IP:PORT", value_parser = address)]
+    kafka: Option<SocketAddr>,
 
     /// Address of the Danube protocol (gRPC); port 0 takes a free one
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:6650", value_parser = address)]
@@ -46,11 +69,13 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     http: SocketAddr,
 
-    /// Folder of everything that is stored; created if missing, used by one broker at a time
-    #[arg(long, value_name = "DIR", default_value = "./keyway-data")]
-    data: PathBuf,
+    /// Folder of everything that is stored; created if missing, used by one broker at a time [default: that of the
+    /// setting log.dirs, or ./keyway-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 
-    /// Host and port that Kafka clients are told to connect to; the default is the address of --kafka
+    /// Host and port that Kafka clients are told to connect to; the default is that of the setting
+    /// advertised.listeners, or the address of --kafka
     #[arg(long, value_name = "HOST[:PORT]", value_parser = advertised)]
     advertise: Option<(String, Option<u16>)>,
 
@@ -75,23 +100,90 @@ enum Durability {
     Os,
 }
 
+/// What the options, the variables and the file come to.
+struct Plan {
+    kafka: SocketAddr,
+    advertised: Option<(String, u16)>,
+    data: PathBuf,
+    settings: BTreeMap<String, String>,
+}
+
 impl Serve {
     /// Serves until a signal or a failed disk ends it.
     pub(crate) fn run(self) -> Result<(), Failure> {
         let started = Instant::now();
-        self.check_addresses()?;
+        let plan = self.plan()?;
+        if self.check_config {
+            note("the settings are good");
+            return Ok(());
+        }
         raise_open_files_limit();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?;
-        let outcome = runtime.block_on(self.serve(started));
+        let outcome = runtime.block_on(self.serve(plan, started));
         // What still runs after a failed disk or a second signal must not hold up the end.
         runtime.shutdown_background();
         outcome
     }
 
-    async fn serve(&self, started: Instant) -> Result<(), Failure> {
+    /// Reads and checks everything that was given, and tells what becomes of it.
+    fn plan(&self) -> Result<Plan, Failure> {
+        let variables = std::env::vars_os();
+        let variables =
+            variables.filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+        let given = Given::read(self.config.as_deref(), variables)?;
+        let mut settings = given.checked()?;
+        let listener = listeners::read(&given, self.insecure_bind_anyway)?;
+        let kafka = self.kafka.or(listener.address).unwrap_or((Ipv4Addr::LOCALHOST, 9092).into());
+        let advertised = match &self.advertise {
+            Some((host, port)) => Some((host.clone(), port.unwrap_or(kafka.port()))),
+            None => listener.advertised,
+        };
+        self.check_addresses(kafka, advertised.is_some())?;
+        let data = self.data_folder(&given)?;
+        // What Kafka's tools are told of the log is what is done.
+        settings.insert("log.dirs".to_owned(), data.display().to_string());
+        if self.durability == Durability::Fsync {
+            settings.insert("log.flush.interval.messages".to_owned(), "1".to_owned());
+        }
+        for line in given.report() {
+            note(&format!("settings of {} {line}", given.sources()));
+        }
+        if let Some(line) = listener.note.filter(|_| self.kafka.is_none()) {
+            note(&line);
+        }
+        Ok(Plan { kafka, advertised, data, settings })
+    }
+
+    /// Where everything is stored: Kafka's `log.dirs` goes before its `log.dir`, and both before the default.
+    fn data_folder(&self, given: &Given) -> Result<PathBuf, Failure> {
+        if let Some(data) = &self.data {
+            return Ok(data.clone());
+        }
+        let Some(value) =
+            given.get("log.dirs").or(given.get("log.dir")).filter(|value| !value.text.is_empty())
+        else {
+            return Ok("./keyway-data".into());
+        };
+        if value.text.contains(',') {
+            let line =
+                format!("{}: {} are several folders; leave one, or add --data DIR", value.origin, value.text);
+            return Err(Failure::Usage(line));
+        }
+        let folder = Path::new(&value.text);
+        // The file that Kafka puts into each of its own folders.
+        if folder.join("meta.properties").exists() {
+            return Err(Failure::Usage(format!(
+                "{}: {} has the data of an Apache Kafka, which has another form; add --data DIR with another folder",
+                value.origin, value.text
+            )));
+        }
+        Ok(folder.to_owned())
+    }
+
+    async fn serve(&self, plan: Plan, started: Instant) -> Result<(), Failure> {
         // First, so that a signal during a long recovery is not lost.
         let mut stop = StopSignals::listen()?;
         match self.durability {
@@ -101,19 +193,17 @@ impl Serve {
             ),
         }
         let world = World::real();
-        let store = SegmentStore::open(&world, self.data.clone(), self.log_options())
+        let store = SegmentStore::open(&world, plan.data.clone(), self.log_options(&plan.settings))
             .map_err(|error| Failure::Failed(error.to_string()))?;
         let disk_failed = store.failed();
         let store: Arc<dyn LogStore> = Arc::new(store);
-        let advertised_kafka =
-            self.advertise.as_ref().map(|(host, port)| (host.clone(), port.unwrap_or(self.kafka.port())));
         let config = Config {
-            kafka: self.kafka,
+            kafka: plan.kafka,
             grpc: self.grpc,
             danube_admin: self.danube_admin,
             http: self.http,
-            advertised_kafka,
-            topic_defaults: self.topic_defaults(),
+            advertised_kafka: plan.advertised,
+            settings: plan.settings,
             ..Config::default()
         };
         let broker = Broker::start(config, world, Arc::clone(&store))
@@ -126,7 +216,7 @@ impl Serve {
             started.elapsed().as_millis(),
             broker.kafka_address(),
             broker.grpc_address(),
-            self.data.display(),
+            plan.data.display(),
             broker.danube_admin_address(),
             broker.http_address()
         );
@@ -145,26 +235,19 @@ impl Serve {
         }
     }
 
-    /// What Kafka's tools are told about flushing is what is done.
-    fn topic_defaults(&self) -> BTreeMap<String, String> {
-        let flushes = match self.durability {
-            Durability::Fsync => Some(("log.flush.interval.messages".to_owned(), "1".to_owned())),
-            Durability::Os => None,
-        };
-        flushes.into_iter().collect()
-    }
-
-    fn log_options(&self) -> Options {
+    fn log_options(&self, settings: &BTreeMap<String, String>) -> Options {
         let on_damage = if self.cut_damaged_log { OnDamage::Cut } else { OnDamage::Refuse };
         let durable_by = match self.durability {
             Durability::Fsync => DurableBy::Fsync,
             Durability::Os => DurableBy::Os,
         };
-        Options { on_damage, durable_by, ..Options::default() }
+        let options = Options { on_damage, durable_by, ..Options::default() };
+        let expiration = settings.get("producer.id.expiration.ms").and_then(|value| value.parse().ok());
+        Options { producer_expiration_ms: expiration.unwrap_or(options.producer_expiration_ms), ..options }
     }
 
-    fn check_addresses(&self) -> Result<(), Failure> {
-        let open = [self.kafka, self.grpc, self.danube_admin, self.http]
+    fn check_addresses(&self, kafka: SocketAddr, advertised: bool) -> Result<(), Failure> {
+        let open = [kafka, self.grpc, self.danube_admin, self.http]
             .into_iter()
             .find(|address| !address.ip().is_loopback());
         match open {
@@ -173,12 +256,9 @@ impl Serve {
                  add --insecure-bind-anyway on a network that you trust"
             ))),
             // A Kafka client connects to where the broker says it is, and nobody is at 0.0.0.0.
-            _ if self.kafka.ip().is_unspecified() && self.advertise.is_none() => {
-                Err(Failure::Usage(format!(
-                    "--kafka {} names no host that clients can connect to; add --advertise HOST",
-                    self.kafka
-                )))
-            }
+            _ if kafka.ip().is_unspecified() && !advertised => Err(Failure::Usage(format!(
+                "--kafka {kafka} names no host that clients can connect to; add --advertise HOST"
+            ))),
             _ => Ok(()),
         }
     }

@@ -134,12 +134,16 @@ impl Server {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
+        // What becomes of Kafka's settings is told before.
+        while !line.contains(" ready in ") {
+            line.clear();
+            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended before it was ready");
+        }
         let address = |name: &str| {
             let (_, rest) = line.split_once(name).unwrap_or_else(|| panic!("no {name} in: {line}"));
             rest.split([',', ' ', '\n']).next().unwrap().to_owned()
         };
-        assert!(line.contains(" ready in ") && address("gRPC ").contains(':'), "{line}");
+        assert!(address("gRPC ").contains(':'), "{line}");
         Self { kafka: address("Kafka "), grpc: address("gRPC "), http: address("HTTP "), child, stderr }
     }
 
