@@ -16,6 +16,7 @@ mod go_franz;
 mod go_sarama;
 mod kafka_admin;
 mod kafka_clients;
+mod kafka_configs;
 mod kafka_groups;
 mod kafka_programs;
 mod kafka_streams;
