@@ -45,6 +45,11 @@ pub(crate) async fn cargo_build_all(command: &mut Command) -> anyhow::Result<Vec
 }
 
 async fn executables(command: &mut Command) -> anyhow::Result<(ExitStatus, Vec<PathBuf>)> {
+    // Where `cargo run` has set these, build scripts that look at them (ring's) would run again, and all above them.
+    let about_us = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(about_us)) {
+        command.env_remove(name);
+    }
     let output = command
         .args(["--locked", "--message-format", "json-render-diagnostics"])
         .stdin(Stdio::null())

@@ -12,8 +12,8 @@ use tokio::sync::mpsc::{self, Sender};
 use tokio::time::timeout;
 
 const WORKERS: [(&str, &str, &[&str]); 4] = [
-    ("worker_1", "orders_sub", &[]),
-    ("worker_2", "orders_sub", &[]),
+    ("worker_a", "orders_sub", &[]),
+    ("worker_b", "orders_sub", &[]),
     ("payments_worker", "orders_filtered", &["payment", "invoice"]),
     ("logistics_worker", "orders_filtered", &["ship*", "return"]),
 ];
