@@ -105,6 +105,7 @@ pub(crate) static ALL: &[Check] = &[
     check!("kafka-admin-groups", kafka, 120, &[ApacheKafka], kafka_admin::groups::groups),
     check!("kafka-admin-transactions", kafka, 120, &[ApacheKafka], kafka_admin::transactions::transactions),
     check!("kafka-admin-cluster", kafka, 60, &[ApacheKafka], kafka_admin::cluster::cluster),
+    check!("kafka-admin-client", kafka, 90, &[ApacheKafka], kafka_admin::client::calls),
     check!("kafka-admin-performance", kafka, 90, &[ApacheKafka], kafka_admin::performance::performance),
     check!("group-java-classic", kafka, 240, &[ApacheKafka], kafka_groups::java_classic),
     check!("group-java-consumer", kafka, 300, &[ApacheKafka], kafka_groups::java_consumer),

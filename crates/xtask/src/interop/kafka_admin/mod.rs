@@ -1,5 +1,6 @@
 //! Apache Kafka's `kafka-*` tools for administrators, a check for each kind of thing that they look after.
 
+pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod groups;
 pub(crate) mod performance;
