@@ -99,7 +99,7 @@ pub(crate) static ALL: &[Check] = &[
     check!("kafka-codecs", kafka, 180, &[ApacheKafka], kafka_tools::codecs),
     check!("kafka-console", kafka, 90, &[ApacheKafka], kafka_tools::console),
     check!("kafka-topics", kafka, 90, &[ApacheKafka], kafka_tools::topics),
-    check!("kafka-configs", kafka, 180, &[ApacheKafka], kafka_configs::configs),
+    check!("kafka-configs", kafka, 300, &[ApacheKafka], kafka_configs::configs),
     check!("kafka-consumer-groups", kafka, 90, &[ApacheKafka], kafka_tools::consumer_groups),
     check!("kafka-admin-topics", kafka, 120, &[ApacheKafka], kafka_admin::topics::topics),
     check!("kafka-admin-groups", kafka, 120, &[ApacheKafka], kafka_admin::groups::groups),
