@@ -1,4 +1,4 @@
-// franz-group MODE: a group of two franz-go members by one of the ways a group can work, with what is particular to it.
+// franz-group SCENE MODE: a group of two franz-go members by one of the ways a group can work, with what is particular to it.
 package main
 
 import (
@@ -56,6 +56,10 @@ func main() {
 				fmt.Println(mode.name+":", regex(admin, producer, mode))
 			case "static":
 				fmt.Println(mode.name+":", static(admin, producer, mode))
+			case "upgrade":
+				fmt.Println(mode.name+":", upgrade(admin, producer, mode))
+			default:
+				scene.Fail("no scene is called %s", os.Args[1])
 			}
 			return
 		}

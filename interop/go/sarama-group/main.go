@@ -77,5 +77,7 @@ func main() {
 		fmt.Println(strategy+":", stage.share())
 	case "static":
 		fmt.Println(strategy+":", stage.static())
+	default:
+		scene.Fail("no scene is called %s", os.Args[1])
 	}
 }

@@ -125,6 +125,7 @@ pub(crate) static ALL: &[Check] = &[
     check!("franz-go-classic", kafka, 120, &[Go], go_franz::classic),
     check!("franz-go-cooperative", kafka, 90, &[Go], go_franz::cooperative),
     check!("franz-go-consumer", kafka, 150, &[Go], go_franz::consumer),
+    check!("franz-go-upgrade", kafka, 120, &[Go], go_franz::upgrade),
     check!("franz-go-regex", kafka, 120, &[Go], go_franz::regex),
     check!("franz-go-static", kafka, 120, &[Go], go_franz::static_members),
     check!("franz-go-transactions", kafka, 120, &[Go], go_franz::transactions),

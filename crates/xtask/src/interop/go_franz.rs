@@ -35,6 +35,11 @@ pub(crate) async fn regex(stage: &mut Stage<'_>) -> anyhow::Result<String> {
     group(stage, "regex", &["cooperative-sticky", "consumer-uniform"]).await
 }
 
+/// A running group goes over to the consumer protocol and back.
+pub(crate) async fn upgrade(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    group(stage, "upgrade", &["consumer-uniform"]).await
+}
+
 /// Classic groups alone: leaving a consumer group for a while, franz-go 1.22 does not say its name, and every broker
 /// refuses that.
 pub(crate) async fn static_members(stage: &mut Stage<'_>) -> anyhow::Result<String> {
