@@ -29,6 +29,8 @@ pub struct GroupConfig {
     /// After the targets of a consumer group were made, how long they stay as they are for each of its members and
     /// partitions, us. What changes meanwhile goes into the next targets together.
     pub consumer_planning_pause_us: u32,
+    /// `group.consumer.assignment.interval.ms`: most that comes to.
+    pub consumer_assignment_interval_ms: i32,
 }
 
 impl Default for GroupConfig {
@@ -50,6 +52,7 @@ impl Default for GroupConfig {
             consumer_heartbeat_interval_ms: 5_000,
             // Some ten times of what making them takes.
             consumer_planning_pause_us: 50,
+            consumer_assignment_interval_ms: 1_000,
         }
     }
 }

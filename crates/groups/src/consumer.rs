@@ -30,10 +30,6 @@ use std::{
 use stored::StoredConsumer;
 use subscription::{Pattern, Subscription};
 
-/// Longest time that targets stay as they are while something has changed: Kafka's
-/// `group.consumer.assignment.interval.ms`.
-const PLANNING_PAUSE_MS_MAX: u64 = 1_000;
-
 /// Members, targets, and who holds what.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Consumers {
@@ -248,7 +244,7 @@ impl Consumers {
         let partitions = self.topics.values().map(|topic| u64::from(topic.partitions.unsigned_abs()));
         let us = (self.members.len() as u64 + partitions.sum::<u64>())
             * u64::from(config.consumer_planning_pause_us);
-        (us / 1000).min(PLANNING_PAUSE_MS_MAX)
+        (us / 1000).min(config.consumer_assignment_interval_ms.unsigned_abs().into())
     }
 
     /// Whether the targets are about to change, or have changed less than `recently_ms` ago.

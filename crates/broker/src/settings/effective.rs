@@ -50,6 +50,7 @@ impl Effective {
             offsets_retention_ms: number("offsets.retention.minutes") * 60_000,
             consumer_session_timeout_ms: int("group.consumer.session.timeout.ms"),
             consumer_heartbeat_interval_ms: int("group.consumer.heartbeat.interval.ms"),
+            consumer_assignment_interval_ms: int("group.consumer.assignment.interval.ms"),
             ..GroupConfig::default()
         };
         let effective = Self {
@@ -76,7 +77,7 @@ impl Effective {
 
     /// A lower and an upper bound, and the value between them.
     fn check_bounds(&self) -> Result<(), SettingError> {
-        for what in ["session.timeout.ms", "heartbeat.interval.ms"] {
+        for what in ["session.timeout.ms", "heartbeat.interval.ms", "assignment.interval.ms"] {
             let setting = group::GroupSetting::named(&format!("consumer.{what}")).expect("in the table");
             setting.check(&self.layers, &setting.broker_value(&self.layers))?;
         }

@@ -31,6 +31,7 @@ const fn row(
 
 const SESSION: &str = "consumer.session.timeout.ms";
 const HEARTBEAT: &str = "consumer.heartbeat.interval.ms";
+const ASSIGNMENT: &str = "consumer.assignment.interval.ms";
 
 macro_rules! bounded {
     ($name:literal, $min:expr, $default:literal, $kind:literal, $what:literal) => {
@@ -133,7 +134,7 @@ impl GroupSetting {
 
     /// Whether it does something here.
     pub(crate) fn acts(&self) -> bool {
-        [SESSION, HEARTBEAT].contains(&self.name)
+        [SESSION, HEARTBEAT, ASSIGNMENT].contains(&self.name)
     }
 }
 
@@ -151,6 +152,7 @@ pub(super) fn overridden(config: &GroupConfig, own: &Configs) -> GroupConfig {
     GroupConfig {
         consumer_session_timeout_ms: number(SESSION, config.consumer_session_timeout_ms),
         consumer_heartbeat_interval_ms: number(HEARTBEAT, config.consumer_heartbeat_interval_ms),
+        consumer_assignment_interval_ms: number(ASSIGNMENT, config.consumer_assignment_interval_ms),
         ..config.clone()
     }
 }
