@@ -1,18 +1,22 @@
 //! CreatePartitions: gives topics more partitions.
 
-use super::{call::Call, replicas, topic_error};
+use super::{
+    call::Call,
+    repeated::{Named, Repeated},
+    replicas, topic_error,
+};
 use crate::topics::TopicError;
 use keyway_kafka_wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse, create_partitions::*};
 use keyway_record::{ErrorCode, TopicName};
-use std::collections::BTreeSet;
 
 pub(super) async fn handle(call: &Call<'_>, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
-    let mut seen = BTreeSet::new();
+    let mut repeated = Repeated::of(request.topics.iter().map(|topic| topic.name.clone()));
     let mut results = Vec::with_capacity(request.topics.len());
     for asked in request.topics {
-        let grown = match seen.insert(asked.name.clone()) {
-            true => grow(call, &asked, request.validate_only).await,
-            false => Err((ErrorCode::InvalidRequest, "the request names the topic twice".to_owned())),
+        let grown = match repeated.named(&asked.name) {
+            Named::Once => grow(call, &asked, request.validate_only).await,
+            Named::Again => Err((ErrorCode::InvalidRequest, "the request names the topic twice".to_owned())),
+            Named::Refused => continue,
         };
         let (error, error_message) = match grown {
             Ok(()) => (ErrorCode::None, None),

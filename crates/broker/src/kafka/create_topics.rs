@@ -1,6 +1,10 @@
 //! CreateTopics.
 
-use super::{call::Call, replicas, topic_error};
+use super::{
+    call::Call,
+    repeated::{Named, Repeated},
+    replicas, topic_error,
+};
 use crate::{
     node::Node,
     settings::{Effective, Source},
@@ -11,19 +15,20 @@ use crate::{
 };
 use keyway_kafka_wire::messages::{CreateTopicsRequest, CreateTopicsResponse, create_topics::*};
 use keyway_record::{ErrorCode, TopicId, TopicName};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The number that stands for the broker's default.
 const DEFAULT: i32 = -1;
 const DEFAULT_FACTOR: i16 = -1;
 
 pub(super) async fn handle(call: &Call<'_>, request: CreateTopicsRequest) -> CreateTopicsResponse {
-    let repeated = repeated(&request.topics);
+    let mut repeated = Repeated::of(request.topics.iter().map(|topic| topic.name.clone()));
     let mut topics = Vec::with_capacity(request.topics.len());
     for asked in request.topics {
-        let created = match repeated.contains(&asked.name) {
-            true => Err(Refused::new(ErrorCode::InvalidRequest, "the request names the topic twice")),
-            false => create(call, &asked, request.validate_only).await,
+        let created = match repeated.named(&asked.name) {
+            Named::Once => create(call, &asked, request.validate_only).await,
+            Named::Again => Err(Refused::new(ErrorCode::InvalidRequest, "the request names the topic twice")),
+            Named::Refused => continue,
         };
         topics.push(created.unwrap_or_else(|refused| refused.into_result(asked.name)));
     }
@@ -50,11 +55,6 @@ impl Refused {
             ..Default::default()
         }
     }
-}
-
-fn repeated(topics: &[CreatableTopic]) -> BTreeSet<String> {
-    let mut seen = BTreeSet::new();
-    topics.iter().filter(|topic| !seen.insert(&topic.name)).map(|topic| topic.name.clone()).collect()
 }
 
 async fn create(

@@ -7,10 +7,13 @@ use keyway_kafka_wire::messages::{
     DeleteGroupsRequest, DeleteGroupsResponse, delete_groups::DeletableGroupResult,
 };
 use keyway_record::ErrorCode;
+use std::collections::BTreeSet;
 
 pub(super) async fn handle(call: &Call<'_>, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut results = Vec::with_capacity(request.groups_names.len());
-    for group_id in request.groups_names {
+    let mut seen = BTreeSet::new();
+    // What is named twice is answered once.
+    for group_id in request.groups_names.into_iter().filter(|name| seen.insert(name.clone())) {
         let error_code = delete(call, &GroupId::from(group_id.as_str())).await.code();
         results.push(DeletableGroupResult { group_id, error_code });
     }

@@ -3,6 +3,7 @@
 use super::{
     call::Call,
     lookup::{self, TopicRef},
+    repeated::{Named, Repeated},
     topic_error,
 };
 use keyway_kafka_wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse, delete_topics::*};
@@ -15,8 +16,19 @@ pub(super) async fn handle(call: &Call<'_>, request: DeleteTopicsRequest) -> Del
         _ => request.topics,
     };
     let mut responses = Vec::with_capacity(asked.len());
+    let named = |topic: &DeleteTopicState| (topic.name.clone(), topic.topic_id);
+    let mut repeated = Repeated::of(asked.iter().map(named));
     for topic in asked {
-        responses.push(delete(call, topic).await);
+        match repeated.named(&named(&topic)) {
+            Named::Once => responses.push(delete(call, topic).await),
+            Named::Again => responses.push(DeletableTopicResult {
+                name: topic.name,
+                topic_id: topic.topic_id,
+                error_code: ErrorCode::InvalidRequest.code(),
+                error_message: Some("the request names the topic twice".to_owned()),
+            }),
+            Named::Refused => {}
+        }
     }
     DeleteTopicsResponse { responses, ..Default::default() }
 }
@@ -37,7 +49,7 @@ async fn delete(call: &Call<'_>, asked: DeleteTopicState) -> DeletableTopicResul
         }
     };
     let Some(topic) = lookup::topic(call.node, reference) else {
-        return result(reference.unknown(), None);
+        return result(reference.unknown(), Some("there is no such topic".to_owned()));
     };
     let deleted = call.node.delete_topic(&topic).await;
     let (error, error_message) = match deleted {

@@ -2,6 +2,7 @@
 
 use super::{
     call::{Call, isolation},
+    repeated::{Named, Repeated},
     topic_error,
 };
 use crate::{partition::Partition, topics::Topic};
@@ -35,16 +36,25 @@ impl Found {
 
 pub(super) fn handle(call: &Call<'_>, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let isolation = isolation(request.isolation_level);
-    let of_topic = |asked: ListOffsetsTopic| {
+    let named = |topic: &ListOffsetsTopic| -> Vec<(String, i32)> {
+        topic.partitions.iter().map(|one| (topic.name.clone(), one.partition_index)).collect()
+    };
+    let mut repeated = Repeated::of(request.topics.iter().flat_map(named));
+    let mut of_topic = |asked: ListOffsetsTopic| {
         let topic = call.node.topics.named(&asked.name);
         let answer =
-            |asked: &ListOffsetsPartition| answer(topic.as_deref(), asked, isolation, call.version());
-        ListOffsetsTopicResponse {
-            partitions: asked.partitions.iter().map(answer).collect(),
-            name: asked.name,
-        }
+            |one: &ListOffsetsPartition| match repeated.named(&(asked.name.clone(), one.partition_index)) {
+                Named::Once => Some(answer(topic.as_deref(), one, isolation, call.version())),
+                Named::Again => Some(refused(one.partition_index, ErrorCode::InvalidRequest)),
+                Named::Refused => None,
+            };
+        let partitions = asked.partitions.iter().filter_map(answer).collect();
+        ListOffsetsTopicResponse { partitions, name: asked.name }
     };
-    ListOffsetsResponse { topics: request.topics.into_iter().map(of_topic).collect(), ..Default::default() }
+    ListOffsetsResponse {
+        topics: request.topics.into_iter().map(&mut of_topic).collect(),
+        ..Default::default()
+    }
 }
 
 fn answer(
@@ -63,10 +73,12 @@ fn answer(
             leader_epoch: if version >= 4 { found.leader_epoch.0 } else { -1 },
             ..Default::default()
         },
-        Err(error) => {
-            ListOffsetsPartitionResponse { partition_index, error_code: error.code(), ..Default::default() }
-        }
+        Err(error) => refused(partition_index, error),
     }
+}
+
+fn refused(partition_index: i32, error: ErrorCode) -> ListOffsetsPartitionResponse {
+    ListOffsetsPartitionResponse { partition_index, error_code: error.code(), ..Default::default() }
 }
 
 fn find(

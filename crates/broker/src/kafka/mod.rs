@@ -46,6 +46,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod repeated;
 mod replicas;
 mod sync_group;
 mod topic_error;
