@@ -2,9 +2,7 @@
 
 use super::{authorized_operations, call::Call};
 use crate::node::Node;
-use keyway_groups::{
-    Assignment, ConsumerDescription, ConsumerMemberDescription, Group, GroupId, GroupKind, State,
-};
+use keyway_groups::{Assignment, ConsumerDescription, ConsumerMemberDescription, Group, GroupId, GroupKind};
 use keyway_kafka_wire::messages::{
     ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, consumer_group_describe as wire,
 };
@@ -41,12 +39,7 @@ pub(super) async fn handle(
 }
 
 fn refused(error: ErrorCode, message: String) -> wire::DescribedGroup {
-    wire::DescribedGroup {
-        error_code: error.code(),
-        error_message: Some(message),
-        group_state: State::Dead.name().to_owned(),
-        ..Default::default()
-    }
+    wire::DescribedGroup { error_code: error.code(), error_message: Some(message), ..Default::default() }
 }
 
 fn described(node: &Node, group: ConsumerDescription) -> wire::DescribedGroup {
@@ -69,7 +62,9 @@ fn member(node: &Node, member: ConsumerMemberDescription) -> wire::Member {
         client_id: member.client_id.as_ref().to_owned(),
         client_host: member.client_host.as_ref().to_owned(),
         subscribed_topic_names: member.topic_names.iter().map(|name| name.as_ref().to_owned()).collect(),
-        subscribed_topic_regex: member.topic_pattern.map(|text| text.as_ref().to_owned()),
+        subscribed_topic_regex: Some(
+            member.topic_pattern.map(|text| text.as_ref().to_owned()).unwrap_or_default(),
+        ),
         assignment: assignment(node, &member.assignment),
         target_assignment: assignment(node, &member.target),
         member_type: match member.kind {

@@ -23,7 +23,8 @@ pub(super) async fn handle(call: &Call<'_>, request: &ListGroupsRequest) -> List
                 group_id: id.as_str().to_owned(),
                 protocol_type: protocol_type.as_ref().to_owned(),
                 group_state: state.name().to_owned(),
-                group_type: kind.name().to_owned(),
+                // Kafka's names of types begin with a capital letter everywhere but here.
+                group_type: kind.name().to_lowercase(),
             });
         }
     }

@@ -154,7 +154,7 @@ async fn a_group_lives_from_its_first_join_to_its_deletion() {
     let listed = call!(first, ListGroups, 5, ListGroupsRequest::default()).groups;
     assert_eq!(
         (listed.len(), listed[0].group_state.as_str(), listed[0].group_type.as_str()),
-        (1, "Stable", "Classic")
+        (1, "Stable", "classic")
     );
     let empty = ListGroupsRequest { states_filter: vec!["Empty".to_owned()], ..Default::default() };
     assert!(call!(first, ListGroups, 5, empty.clone()).groups.is_empty());
