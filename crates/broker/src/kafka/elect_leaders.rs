@@ -4,7 +4,11 @@ use super::call::Call;
 use keyway_kafka_wire::messages::{ElectLeadersRequest, ElectLeadersResponse, elect_leaders::*};
 use keyway_record::{ErrorCode, PartitionId};
 
+/// Kafka's kinds of elections: of the preferred replica, and of any.
+const KINDS: std::ops::RangeInclusive<i8> = 0..=1;
+
 pub(super) fn handle(call: &Call<'_>, request: ElectLeadersRequest) -> ElectLeadersResponse {
+    let is_kind = KINDS.contains(&request.election_type);
     // Asked for all partitions, Kafka lists those that it elected a leader of.
     let topics = request.topic_partitions.unwrap_or_default();
     let of_topic = |asked: TopicPartitions| {
@@ -13,6 +17,7 @@ pub(super) fn handle(call: &Call<'_>, request: ElectLeadersRequest) -> ElectLead
             let is_known =
                 topic.as_ref().is_some_and(|topic| topic.partition(PartitionId(partition_id)).is_some());
             let error = match is_known {
+                _ if !is_kind => ErrorCode::InvalidRequest,
                 true => ErrorCode::ElectionNotNeeded,
                 false => ErrorCode::UnknownTopicOrPartition,
             };
@@ -22,6 +27,7 @@ pub(super) fn handle(call: &Call<'_>, request: ElectLeadersRequest) -> ElectLead
         ReplicaElectionResult { partition_result, topic: asked.topic }
     };
     ElectLeadersResponse {
+        error_code: if is_kind { ErrorCode::None.code() } else { ErrorCode::InvalidRequest.code() },
         replica_election_results: topics.into_iter().map(of_topic).collect(),
         ..Default::default()
     }

@@ -237,6 +237,8 @@ impl Wanted {
                     partition_index: self.index,
                     error_code: error.code(),
                     high_watermark: -1,
+                    // Empty where there is no log to read, null where there is one: so Kafka answers errors.
+                    aborted_transactions: is_unknown(error).then(Vec::new),
                     ..Default::default()
                 };
             }
@@ -254,6 +256,10 @@ impl Wanted {
             ..Default::default()
         }
     }
+}
+
+fn is_unknown(error: ErrorCode) -> bool {
+    matches!(error, ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId)
 }
 
 /// The partition, if what the reader read last is there still; it need not say in which epoch that was.

@@ -10,6 +10,9 @@ const FENCED_FROM: i16 = 4;
 
 pub(super) async fn handle(call: &Call<'_>, request: &InitProducerIdRequest) -> InitProducerIdResponse {
     let producer = match request.transactional_id.as_deref() {
+        None if (request.producer_id == -1) != (request.producer_epoch == -1) => {
+            Err(ErrorCode::InvalidRequest)
+        }
         None => idempotent(call).await,
         Some("") => Err(ErrorCode::InvalidRequest),
         Some(id) => transactional(call, &id.into(), request).await,

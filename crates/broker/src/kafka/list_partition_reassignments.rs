@@ -3,5 +3,5 @@
 use keyway_kafka_wire::messages::ListPartitionReassignmentsResponse;
 
 pub(super) fn handle() -> ListPartitionReassignmentsResponse {
-    ListPartitionReassignmentsResponse::default()
+    ListPartitionReassignmentsResponse { error_message: None, ..Default::default() }
 }

@@ -10,13 +10,17 @@ const ONE_ANSWER_FROM: i16 = 2;
 pub(super) fn handle(call: &Call<'_>, request: UpdateFeaturesRequest) -> UpdateFeaturesResponse {
     let results: Vec<_> = request.feature_updates.into_iter().map(update).collect();
     let refused = results.iter().find(|result| result.error_code != ErrorCode::None.code());
-    match refused.filter(|_| call.version() >= ONE_ANSWER_FROM) {
+    match refused {
+        // One refusal refuses all, and is all that is said.
         Some(refused) => UpdateFeaturesResponse {
             error_code: refused.error_code,
             error_message: refused.error_message.clone(),
             ..Default::default()
         },
-        None => UpdateFeaturesResponse { results, ..Default::default() },
+        None => {
+            let results = if call.version() < ONE_ANSWER_FROM { results } else { Vec::new() };
+            UpdateFeaturesResponse { error_message: None, results, ..Default::default() }
+        }
     }
 }
 
