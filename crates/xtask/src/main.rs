@@ -10,6 +10,7 @@ mod bench;
 mod broker;
 mod costs;
 mod crew;
+mod differential;
 mod http;
 mod interop;
 mod kafka_client;
@@ -47,6 +48,8 @@ enum Task {
     Powercut(powercut::Args),
     /// Syscalls, context switches, instructions and allocations of one request, against committed limits.
     Costs(costs::Args),
+    /// The same requests to Apache Kafka and to this broker, their answers compared field by field.
+    Differential(differential::Args),
     /// This broker and Apache Kafka in turn, as a Markdown table.
     Bench(bench::Args),
 }
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Task::Killloop(args) => run(killloop::run(args)),
         Task::Powercut(args) => run(powercut::run(args)),
         Task::Costs(args) => run(costs::run(args)),
+        Task::Differential(args) => run(differential::run(args)),
         Task::Bench(args) => run(bench::run(args)),
     };
     outcome.unwrap_or_else(|error| {

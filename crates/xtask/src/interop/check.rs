@@ -8,9 +8,9 @@ use super::kafka_programs::{copier, verifiable};
 use super::stage::Stage;
 use super::{
     backlog, bad_input, bad_subscriptions, both_protocols, command_line, costs, crash, danube_admin,
-    failure_policy, faststream, go_franz, go_sarama, kafka_clients, kafka_configs, kafka_groups,
-    kafka_streams, kafka_tools, kafkajs, key_shared, producer_document, rust_clients, transactions,
-    truncation,
+    differential, failure_policy, faststream, go_franz, go_sarama, kafka_clients, kafka_configs,
+    kafka_groups, kafka_streams, kafka_tools, kafkajs, key_shared, producer_document, rust_clients,
+    transactions, truncation,
 };
 use crate::tools::Tool::{
     self, ApacheKafka, Go, Kafkajs, Kcat, LoopDisks, Python, RustPrograms, Strace, Valgrind,
@@ -137,6 +137,7 @@ pub(crate) static ALL: &[Check] = &[
     check!("sarama-admin", kafka, 60, &[Go], go_sarama::admin),
     check!("producer-document-java", kafka, 120, &[ApacheKafka], producer_document::java),
     check!("producer-document-python", kafka, 120, &[Python], producer_document::python),
+    check!("differential", kafka, 240, &[ApacheKafka], differential::answers),
     check!("kill-9-kafka", kafka, 180, &[Python], crash::kafka_producers),
     check!("kill-9-go", kafka, 180, &[Go, Python], crash::go_producers),
     check!("kill-9-go-transactions", kafka, 180, &[Go], crash::go_copies),

@@ -10,6 +10,7 @@ mod costs;
 mod crash;
 mod danube_admin;
 pub(crate) mod danube_producers;
+mod differential;
 mod failure_policy;
 mod faststream;
 mod go_franz;

@@ -71,13 +71,19 @@ impl Connection {
 
     /// Sends a request; [`Connection::receive`] gives its answer, after those of earlier ones.
     pub(crate) async fn send(&mut self, api_key: i16, version: i16, body: &[u8]) -> anyhow::Result<()> {
+        let id = self.post(api_key, version, body).await?;
+        self.unanswered.push_back(id);
+        Ok(())
+    }
+
+    /// Sends a request that is not answered; its correlation id.
+    pub(crate) async fn post(&mut self, api_key: i16, version: i16, body: &[u8]) -> anyhow::Result<i32> {
         let id = self.next_id;
         self.next_id += 1;
         let mut frame = frame(api_key, version, body);
         frame[8..12].copy_from_slice(&id.to_be_bytes());
         self.stream.write_all(&frame).await?;
-        self.unanswered.push_back(id);
-        Ok(())
+        Ok(id)
     }
 
     /// The answer to the oldest request that has none.

@@ -17,58 +17,58 @@ use anyhow::{Context, bail, ensure};
 use std::fmt::Write;
 
 /// The messages of one file.
-pub(super) struct Api {
+pub(crate) struct Api {
     /// `None` for the two headers.
-    pub(super) key: Option<i16>,
-    pub(super) name: String,
-    pub(super) messages: Vec<Message>,
+    pub(crate) key: Option<i16>,
+    pub(crate) name: String,
+    pub(crate) messages: Vec<Message>,
 }
 
 /// A request, a response or a header.
 #[derive(Clone)]
-pub(super) struct Message {
-    pub(super) kind: String,
-    pub(super) name: String,
-    pub(super) valid: Versions,
-    pub(super) flexible: Versions,
-    pub(super) fields: Vec<Field>,
+pub(crate) struct Message {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) valid: Versions,
+    pub(crate) flexible: Versions,
+    pub(crate) fields: Vec<Field>,
 }
 
 /// One field, with the fields of its struct if it is one.
 #[derive(Clone, PartialEq)]
-pub(super) struct Field {
-    pub(super) name: String,
-    pub(super) ty: String,
-    pub(super) versions: Versions,
-    pub(super) nullable: Versions,
-    pub(super) tag: Option<(u32, Versions)>,
-    pub(super) default: Option<String>,
-    pub(super) ignorable: bool,
-    pub(super) inflexible: bool,
-    pub(super) fields: Vec<Field>,
+pub(crate) struct Field {
+    pub(crate) name: String,
+    pub(crate) ty: String,
+    pub(crate) versions: Versions,
+    pub(crate) nullable: Versions,
+    pub(crate) tag: Option<(u32, Versions)>,
+    pub(crate) default: Option<String>,
+    pub(crate) ignorable: bool,
+    pub(crate) inflexible: bool,
+    pub(crate) fields: Vec<Field>,
 }
 
 impl Field {
     /// The type of the elements, if the field is an array.
-    pub(super) fn element(&self) -> Option<&str> {
+    pub(crate) fn element(&self) -> Option<&str> {
         self.ty.strip_prefix("[]")
     }
 
     /// Gives the struct that the field, or each of its elements, is another name.
-    pub(super) fn rename_struct(&mut self, name: &str) {
+    pub(crate) fn rename_struct(&mut self, name: &str) {
         let array = if self.element().is_some() { "[]" } else { "" };
         self.ty = format!("{array}{name}");
     }
 
     /// The name of the struct that the field, or each of its elements, is.
-    pub(super) fn struct_name(&self) -> Option<&str> {
+    pub(crate) fn struct_name(&self) -> Option<&str> {
         let ty = self.element().unwrap_or(&self.ty);
         ty.starts_with(|c: char| c.is_ascii_uppercase()).then_some(ty)
     }
 }
 
 impl Api {
-    pub(super) fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut text = match self.key {
             Some(key) => format!("api {key} {}\n", self.name),
             None => "headers\n".to_owned(),
@@ -80,7 +80,7 @@ impl Api {
         text
     }
 
-    pub(super) fn of_text(text: &str) -> anyhow::Result<Self> {
+    pub(crate) fn of_text(text: &str) -> anyhow::Result<Self> {
         let mut lines = text.lines();
         let first: Vec<&str> = lines.next().context("an empty file")?.split(' ').collect();
         let (key, name) = match first[..] {

@@ -3,12 +3,12 @@
 //! `import DIR` reads the JSON definitions that ship in the `kafka-clients` jar (folder `common/message`) and keeps
 //! their facts in `crates/kafka-wire/messages`. `generate` turns the facts into `crates/kafka-wire/src/messages`.
 
-mod facts;
+pub(crate) mod facts;
 mod generate;
 mod import;
 mod module;
 mod rust;
-mod versions;
+pub(crate) mod versions;
 
 use anyhow::{Context, ensure};
 use std::{
@@ -72,7 +72,7 @@ fn write(dir: &Path, files: &[File]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn facts_dir() -> PathBuf {
+pub(crate) fn facts_dir() -> PathBuf {
     kafka_wire().join("messages")
 }
 

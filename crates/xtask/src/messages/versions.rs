@@ -5,9 +5,9 @@ use std::{fmt, str::FromStr};
 
 /// Versions from `min` to `max`, both included; empty if `min` is larger.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Versions {
-    pub(super) min: i16,
-    pub(super) max: i16,
+pub(crate) struct Versions {
+    pub(crate) min: i16,
+    pub(crate) max: i16,
 }
 
 /// What has to be asked of a version to know whether it lies in a range.
@@ -29,11 +29,11 @@ impl Versions {
         Self { min: self.min.min(other.min), max: self.max.max(other.max) }
     }
 
-    pub(super) fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.min > self.max
     }
 
-    pub(super) fn contains(self, version: i16) -> bool {
+    pub(crate) fn contains(self, version: i16) -> bool {
         self.min <= version && version <= self.max
     }
 
