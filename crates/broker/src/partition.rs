@@ -1,7 +1,7 @@
 //! One partition of a topic: its log, and the epoch under which this broker leads it.
 
 use keyway_log::{AppendError, Appended, PartitionLog};
-use keyway_record::{LeaderEpoch, RecordBatch, TopicPartition};
+use keyway_record::{LeaderEpoch, ProducerId, RecordBatch, TopicPartition};
 use std::sync::Arc;
 
 /// A partition that this broker leads.
@@ -18,6 +18,11 @@ impl Partition {
     /// The epoch under which this broker leads it: its log's, since nobody else ever does.
     pub(crate) fn leader_epoch(&self) -> LeaderEpoch {
         self.log.leader_epoch()
+    }
+
+    /// Whether its log remembers the producer. Looks at all that it remembers.
+    pub(crate) fn knows_producer(&self, id: ProducerId) -> bool {
+        self.log.producers().iter().any(|producer| producer.id == id)
     }
 
     /// Gives a validated batch its place; see [`PartitionLog::append`].

@@ -29,6 +29,9 @@ use std::sync::Arc;
 /// First version in which zstd is allowed.
 const ZSTD_FROM: i16 = 7;
 
+/// First version whose clients know TRANSACTION_ABORTABLE.
+const ABORTABLE_FROM: i16 = 11;
+
 /// First version in which a write adds its partition to the transaction (KIP-890).
 const IMPLICIT_FROM: i16 = 12;
 
@@ -151,7 +154,7 @@ async fn append(
         (true, Some(id)) => {
             let rules = if version >= IMPLICIT_FROM { Version::V2 } else { Version::V1 };
             let appended = node.transactions.append(node, id, partition, &batch, rules).await;
-            appended.map_err(|error| refused_by_transaction(error, rules))?
+            appended.map_err(|error| refused_by_transaction(error, rules, version))?
         }
     };
     let append_time = if batch.is_log_append_time() { batch.max_timestamp() } else { Timestamp::NONE };
@@ -159,12 +162,12 @@ async fn append(
 }
 
 /// What producers of either generation know how to go on from.
-fn refused_by_transaction(error: WriteError, rules: Version) -> Refusal {
+fn refused_by_transaction(error: WriteError, rules: Version, version: i16) -> Refusal {
     match error {
         WriteError::Append(error) => error.into(),
         WriteError::Transaction(error) => {
             let busy = ErrorCode::NotEnoughReplicas;
-            Refusal::of(topic_error::of_transactional_write(error, rules, busy))
+            Refusal::of(topic_error::of_transactional_write(error, rules, busy, version >= ABORTABLE_FROM))
         }
     }
 }

@@ -71,13 +71,19 @@ pub(super) fn of_fencing(error: ErrorCode, knows_fencing: bool) -> ErrorCode {
 }
 
 /// Kafka's code for a write that a transaction does not allow. Clients of the first generation go on from errors of their
-/// time: `busy` is the one that makes them ask again while the end before is under way.
-pub(super) fn of_transactional_write(error: ErrorCode, rules: Version, busy: ErrorCode) -> ErrorCode {
-    match (error, rules) {
-        (ErrorCode::ProducerFenced, _) => ErrorCode::InvalidProducerEpoch,
-        (ErrorCode::ConcurrentTransactions, Version::V1) => busy,
-        (ErrorCode::TransactionAbortable, Version::V1) => ErrorCode::InvalidTxnState,
-        (error, _) => error,
+/// time: `busy` is the one that makes them ask again while the end before is under way, and those that know that they may
+/// abort are told so.
+pub(super) fn of_transactional_write(
+    error: ErrorCode,
+    rules: Version,
+    busy: ErrorCode,
+    knows_abortable: bool,
+) -> ErrorCode {
+    match error {
+        ErrorCode::ProducerFenced => ErrorCode::InvalidProducerEpoch,
+        ErrorCode::ConcurrentTransactions if rules == Version::V1 => busy,
+        ErrorCode::TransactionAbortable if !knows_abortable => ErrorCode::InvalidTxnState,
+        error => error,
     }
 }
 

@@ -15,6 +15,9 @@ use keyway_kafka_wire::messages::{
 };
 use keyway_record::{ErrorCode, PartitionId, ProducerEpoch, ProducerId, Timestamp};
 
+/// First version whose clients know TRANSACTION_ABORTABLE.
+const ABORTABLE_FROM: i16 = 4;
+
 /// First version in which sending offsets adds the group to the transaction (KIP-890).
 const IMPLICIT_FROM: i16 = 5;
 
@@ -66,7 +69,9 @@ pub(super) async fn handle(call: &Call<'_>, request: TxnOffsetCommitRequest) -> 
         Ok(answer) => answer,
         Err(error) => {
             let busy = ErrorCode::CoordinatorLoadInProgress;
-            fill(codes(&mut response), Err(topic_error::of_transactional_write(error, rules, busy)));
+            let knows_abortable = call.version() >= ABORTABLE_FROM;
+            let error = topic_error::of_transactional_write(error, rules, busy, knows_abortable);
+            fill(codes(&mut response), Err(error));
             return response.into();
         }
     };

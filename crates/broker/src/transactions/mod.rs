@@ -168,6 +168,11 @@ impl Transactions {
         let mut slot = slot.lock().await;
         let part = Part::Partitions(std::slice::from_ref(&partition.id));
         if let Some(after) = slot.used()?.write(producer, part, version, wall(node))? {
+            // The log takes any first sequence of a producer that it does not know, as its records may be gone; in a
+            // partition that takes part only now something would be missing.
+            if batch.base_sequence() != 0 && !partition.knows_producer(producer.id) {
+                return Err(WriteError::Transaction(ErrorCode::OutOfOrderSequenceNumber));
+            }
             // It lies before the batch in the log, so whoever finds the batch finds this.
             self.store(id, &mut slot, after).await?;
         }
