@@ -47,9 +47,8 @@ pub(crate) struct Consumers {
     /// Members that came, changed or went since [`Consumers::take_changes`].
     changed: BTreeSet<MemberId>,
     epoch_changed: bool,
-    /// The targets are what members held before, in an earlier life or under the classic protocol.
-    unplanned: bool,
-    /// When the targets were made.
+    /// When the targets were made; `None` while they are what members held before, in an earlier life or under the
+    /// classic protocol.
     planned_at: Option<Millis>,
     /// When they are to be made again.
     plan_due: Option<Millis>,
@@ -68,7 +67,7 @@ impl Consumers {
         stored: BTreeMap<MemberId, StoredConsumer>,
         session_ends: impl Fn(Option<i32>) -> Millis,
     ) -> Self {
-        let mut consumers = Self { epoch, unplanned: true, ..Self::default() };
+        let mut consumers = Self { epoch, ..Self::default() };
         for (id, stored) in stored {
             let taken = |instance: &InstanceId| consumers.statics.contains_key(instance);
             if stored.instance_id.as_ref().is_some_and(taken) {
@@ -208,7 +207,7 @@ impl Consumers {
 
     /// Whether nobody has decided yet what members are to have.
     pub(crate) fn is_unplanned(&self) -> bool {
-        self.unplanned
+        self.planned_at.is_none()
     }
 
     /// Takes an expression over that a subscription has.
@@ -220,7 +219,7 @@ impl Consumers {
     pub(crate) fn keep_as_targets(&mut self) {
         let target = |member: &Member| member.holding.assigned.keys().copied().collect();
         self.targets = self.members.iter().map(|(id, member)| (id.clone(), target(member))).collect();
-        self.unplanned = true;
+        self.planned_at = None;
     }
 
     /// Members, their subscriptions or their topics are others now: the group moves on to its next epoch, at once or, if
@@ -261,7 +260,6 @@ impl Consumers {
     fn plan(&mut self, now: Millis, catalog: &Catalog) {
         self.epoch = self.epoch.next();
         self.epoch_changed = true;
-        self.unplanned = false;
         (self.planned_at, self.plan_due) = (Some(now), None);
         self.topics = self.subscribed(catalog);
         let partitions = self.topics.values().map(|topic| (topic.id, topic.partitions)).collect();
@@ -279,7 +277,7 @@ impl Consumers {
 
     /// The topics are these now. Advances the group if that concerns it, or if it does not know what it is to have.
     pub(crate) fn catalog_changed(&mut self, now: Millis, catalog: &Catalog, config: &GroupConfig) {
-        if self.subscribed(catalog) != self.topics || self.unplanned {
+        if self.subscribed(catalog) != self.topics || self.is_unplanned() {
             self.advance(now, catalog, config);
         }
     }
