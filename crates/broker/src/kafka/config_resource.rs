@@ -77,7 +77,7 @@ impl Resource {
     /// The value it has where it sets none.
     pub(super) fn inherited(&self, settings: &Effective, name: &str) -> String {
         let value = match self {
-            Self::Topic(_) => TopicConfig::named(name).map(|config| settings.topic_value(config)),
+            Self::Topic(_) => TopicConfig::named(name).map(|config| settings.topic_default(config)),
             Self::Settings(Entity::Group(_)) => {
                 GroupSetting::named(name).map(|setting| setting.broker_value(&settings.layers))
             }

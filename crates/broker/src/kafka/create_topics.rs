@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     node::Node,
-    settings::{Effective, Source},
+    settings::{Configs, Effective, Source},
     topics::{
         TopicError, TopicSettings,
         configs::{self, TopicConfig},
@@ -15,7 +15,6 @@ use crate::{
 };
 use keyway_kafka_wire::messages::{CreateTopicsRequest, CreateTopicsResponse, create_topics::*};
 use keyway_record::{ErrorCode, TopicId, TopicName};
-use std::collections::BTreeMap;
 
 /// The number that stands for the broker's default.
 const DEFAULT: i32 = -1;
@@ -67,10 +66,11 @@ async fn create(
         let (error, message) = topic_error::of_name(&error);
         Refused::new(error, message)
     })?;
-    let Size { partitions, replication_factor } = size(asked, &node.settings.now())?;
-    let configs = settings(&node.settings.now(), asked)?;
+    let broker = node.settings.now();
+    let Size { partitions, replication_factor } = size(asked, &broker)?;
+    let configs = configs_of(asked, &broker)?;
+    let effective = described(&configs, &broker);
     let settings = TopicSettings { configs, replication_factor, ..TopicSettings::default() };
-    let effective = described(call, &settings.configs);
     let id = if validate_only {
         would_create(node, name, partitions).map_err(|error| refused_change(&error))?;
         TopicId::ZERO
@@ -158,18 +158,17 @@ fn assigned(asked: &CreatableTopic) -> Result<Size, Refused> {
     Ok(Size { partitions: indexes.len() as i32, replication_factor })
 }
 
-fn settings(broker: &Effective, asked: &CreatableTopic) -> Result<BTreeMap<String, String>, Refused> {
+fn configs_of(asked: &CreatableTopic, broker: &Effective) -> Result<Configs, Refused> {
     let one = |asked: &CreatableTopicConfig| configs::checked(&asked.name, asked.value.as_deref());
-    let configs: Result<BTreeMap<_, _>, _> = asked.configs.iter().map(one).collect();
+    let configs: Result<Configs, _> = asked.configs.iter().map(one).collect();
     let checked = configs.and_then(|all| configs::check_together(broker, &all).map(|()| all));
     checked.map_err(|error| Refused::new(ErrorCode::InvalidConfig, error))
 }
 
-fn described(call: &Call<'_>, own: &BTreeMap<String, String>) -> Vec<CreatableTopicConfigs> {
-    let settings = call.node.settings.now();
+fn described(own: &Configs, broker: &Effective) -> Vec<CreatableTopicConfigs> {
     let one = |config: &TopicConfig| {
-        let value = own.get(config.name).cloned().unwrap_or_else(|| settings.topic_value(config));
-        let synonyms = settings.topic_synonyms(own, config);
+        let value = broker.topic_value(own, config);
+        let synonyms = broker.topic_synonyms(own, config);
         let source = synonyms.first().map_or(Source::Default, |synonym| synonym.source);
         CreatableTopicConfigs {
             name: config.name.to_owned(),

@@ -54,7 +54,7 @@ fn describe(call: &Call<'_>, kind: i8, name: &str) -> Result<Vec<DescribeConfigs
 fn of_topic(settings: &Effective, topic: &Topic) -> Vec<DescribeConfigsResourceResult> {
     let own = &topic.settings.configs;
     let describe = |config: &TopicConfig| {
-        let value = own.get(config.name).cloned().unwrap_or_else(|| settings.topic_value(config));
+        let value = settings.topic_value(own, config);
         let synonyms = settings.topic_synonyms(own, config);
         described(config.name, Some(value), config.kind.code(), synonyms)
     };

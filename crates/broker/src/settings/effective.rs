@@ -120,8 +120,13 @@ impl Effective {
         }
     }
 
+    /// The value of a topic that has these configs of its own.
+    pub(crate) fn topic_value(&self, own: &Configs, config: &TopicConfig) -> String {
+        own.get(config.name).cloned().unwrap_or_else(|| self.topic_default(config))
+    }
+
     /// The value of a topic that does not set it.
-    pub(crate) fn topic_value(&self, config: &TopicConfig) -> String {
+    pub(crate) fn topic_default(&self, config: &TopicConfig) -> String {
         let followed = config.broker_name.and_then(|name| self.layers.resolved(name));
         followed.unwrap_or_else(|| config.default_value().to_owned())
     }
@@ -166,7 +171,7 @@ mod tests {
     fn the_defaults_of_topics_and_of_the_broker_are_the_same() {
         let effective = Effective::default();
         for config in TopicConfig::all() {
-            assert_eq!(effective.topic_value(config), config.default_value(), "{}", config.name);
+            assert_eq!(effective.topic_default(config), config.default_value(), "{}", config.name);
         }
         assert_eq!(effective.group("any"), GroupConfig::default());
     }

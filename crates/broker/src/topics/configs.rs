@@ -138,7 +138,7 @@ impl<'a> Values<'a> {
 
     pub(super) fn text(&self, name: &str) -> String {
         let row = TopicConfig::named(name).expect("rules ask for configs of the table");
-        self.own.get(name).cloned().unwrap_or_else(|| self.broker.topic_value(row))
+        self.broker.topic_value(self.own, row)
     }
 
     pub(super) fn number(&self, name: &str) -> i64 {
