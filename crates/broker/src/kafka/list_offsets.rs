@@ -36,25 +36,24 @@ impl Found {
 
 pub(super) fn handle(call: &Call<'_>, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let isolation = isolation(request.isolation_level);
-    let named = |topic: &ListOffsetsTopic| -> Vec<(String, i32)> {
-        topic.partitions.iter().map(|one| (topic.name.clone(), one.partition_index)).collect()
-    };
-    let mut repeated = Repeated::of(request.topics.iter().flat_map(named));
-    let mut of_topic = |asked: ListOffsetsTopic| {
+    let mut repeated = Repeated::of(request.topics.iter().flat_map(partitions_of));
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for asked in &request.topics {
         let topic = call.node.topics.named(&asked.name);
         let answer =
-            |one: &ListOffsetsPartition| match repeated.named(&(asked.name.clone(), one.partition_index)) {
+            |one: &ListOffsetsPartition| match repeated.named(&(asked.name.as_str(), one.partition_index)) {
                 Named::Once => Some(answer(topic.as_deref(), one, isolation, call.version())),
                 Named::Again => Some(refused(one.partition_index, ErrorCode::InvalidRequest)),
                 Named::Refused => None,
             };
         let partitions = asked.partitions.iter().filter_map(answer).collect();
-        ListOffsetsTopicResponse { partitions, name: asked.name }
-    };
-    ListOffsetsResponse {
-        topics: request.topics.into_iter().map(&mut of_topic).collect(),
-        ..Default::default()
+        topics.push(ListOffsetsTopicResponse { partitions, name: asked.name.clone() });
     }
+    ListOffsetsResponse { topics, ..Default::default() }
+}
+
+fn partitions_of(topic: &ListOffsetsTopic) -> impl Iterator<Item = (&str, i32)> {
+    topic.partitions.iter().map(|one| (topic.name.as_str(), one.partition_index))
 }
 
 fn answer(

@@ -1,12 +1,9 @@
 //! What a request names more than once: Kafka refuses it, and says so once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The names that come more than once, and which of them were refused already.
-pub(super) struct Repeated<K> {
-    names: BTreeSet<K>,
-    refused: BTreeSet<K>,
-}
+/// The names that come more than once, and whether each was refused already.
+pub(super) struct Repeated<K>(BTreeMap<K, bool>);
 
 /// What to do about a name that a request has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,18 +19,14 @@ pub(super) enum Named {
 impl<K: Ord + Clone> Repeated<K> {
     pub(super) fn of(names: impl Iterator<Item = K>) -> Self {
         let mut seen = BTreeSet::new();
-        let names = names.filter(|name| !seen.insert(name.clone())).collect();
-        Self { names, refused: BTreeSet::new() }
+        Self(names.filter(|name| !seen.insert(name.clone())).map(|name| (name, false)).collect())
     }
 
     pub(super) fn named(&mut self, name: &K) -> Named {
-        match (self.names.contains(name), self.refused.contains(name)) {
-            (false, _) => Named::Once,
-            (true, true) => Named::Refused,
-            (true, false) => {
-                self.refused.insert(name.clone());
-                Named::Again
-            }
+        match self.0.get_mut(name).map(|refused| std::mem::replace(refused, true)) {
+            None => Named::Once,
+            Some(false) => Named::Again,
+            Some(true) => Named::Refused,
         }
     }
 }
