@@ -1,6 +1,5 @@
 //! What a broker costs before it does anything: time to the first answer, memory at rest and with idle connections.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,11 +33,9 @@ pub(crate) async fn measure(
             sleep(REST).await;
             let rest = candidate.broker.resident_bytes()? as f64;
             table.add("resident memory at rest", "MiB", system, Sample::of(rest / MIB));
-            let address = candidate.broker.kafka();
-            let mut connections = Vec::with_capacity(IDLE_CONNECTIONS);
-            // One after the other, as Kafka resets what comes faster than it accepts.
-            for _ in 0..IDLE_CONNECTIONS {
-                connections.push(introduced(address).await?);
+            let mut connections = candidate.connect(IDLE_CONNECTIONS).await?;
+            for connection in &mut connections {
+                introduce(connection).await?;
             }
             sleep(REST).await;
             let idle = candidate.broker.resident_bytes()? as f64;
@@ -52,13 +49,12 @@ pub(crate) async fn measure(
     Ok(())
 }
 
-/// A connection on which a client has asked what any client asks first: ApiVersions, and Metadata of no topic.
-async fn introduced(address: SocketAddr) -> anyhow::Result<Connection> {
+/// Asks what any client asks first: ApiVersions, and Metadata of no topic.
+async fn introduce(connection: &mut Connection) -> anyhow::Result<()> {
     const API_VERSIONS: i16 = 18;
     const METADATA: i16 = 3;
-    let mut connection = Connection::open(address).await?;
     connection.call(API_VERSIONS, 0, &[]).await?;
     // From version 1 on an empty list means none.
     connection.call(METADATA, 1, &0_i32.to_be_bytes()).await?;
-    Ok(connection)
+    Ok(())
 }

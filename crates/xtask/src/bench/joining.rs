@@ -54,11 +54,7 @@ pub(crate) async fn measure(
                 let address = candidate.broker.kafka();
                 Connection::open(address).await?.create_topic(TOPIC, MEMBERS as i32).await?;
                 warm(Connection::open(address).await?).await?;
-                let mut connections = Vec::with_capacity(MEMBERS);
-                // One after the other, as Kafka resets what comes faster than it accepts.
-                for _ in 0..MEMBERS {
-                    connections.push(Connection::open(address).await?);
-                }
+                let connections = candidate.connect(MEMBERS).await?;
                 let meter = Meter::start(&candidate.broker)?;
                 let joined = timeout(LIMIT, join(connections, protocol)).await;
                 joined.with_context(|| format!("not joined after {} s", LIMIT.as_secs()))??;

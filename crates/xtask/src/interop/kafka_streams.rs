@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use tokio::time::sleep;
 
-use super::kafka_programs::{PATIENCE, POLL, Program};
+use super::kafka_programs::{PATIENCE, POLL, Program, verifiable_producer};
 use super::stage::Stage;
 use super::tool_shell::ToolShell;
 use crate::kafka_client::Connection;
@@ -16,7 +16,6 @@ use crate::workspace;
 const CONSOLE_CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
 const GET_OFFSETS: &str = "org.apache.kafka.tools.GetOffsetShell";
 const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
-const PRODUCER: &str = "org.apache.kafka.tools.VerifiableProducer";
 const RESET: &str = "org.apache.kafka.tools.StreamsResetter";
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 
@@ -38,7 +37,9 @@ pub(crate) async fn exactly_once(stage: &mut Stage<'_>) -> anyhow::Result<String
     for instance in &mut instances {
         instance.reach("RUNNING", 1).await?;
     }
-    let mut producer = producer(stage)?;
+    let (count, rate) = (NUMBERS.to_string(), NUMBERS_PER_SECOND.to_string());
+    let args = ["--max-messages", &count, "--throughput", &rate, "--repeating-keys", "30"];
+    let mut producer = verifiable_producer(stage, INPUT, &args)?;
     producer.more("producer_send_success", NUMBERS as usize / 8).await?;
     // The other one takes over what it was counting, and gives it back.
     instances.remove(0).kill().await?;
@@ -82,17 +83,6 @@ fn instance(stage: &Stage<'_>, name: &str) -> anyhow::Result<Program> {
     let mut command = stage.tools.apache_kafka()?.source(&workspace::programs().join("kafka/WordCount.java"));
     command.arg(stage.broker.kafka().to_string()).arg(stage.folder().join(name));
     Program::start(stage, format!("instance {name}"), &mut command)
-}
-
-/// Sends every number once, however often it has to try.
-fn producer(stage: &Stage<'_>) -> anyhow::Result<Program> {
-    let config = stage.folder().join("producer.properties");
-    std::fs::write(&config, "enable.idempotence=true\nretries=2147483647\n")?;
-    let mut command = stage.tools.apache_kafka()?.main_class(PRODUCER);
-    command.args(["--bootstrap-server", &stage.broker.kafka().to_string(), "--topic", INPUT]);
-    command.args(["--max-messages", &NUMBERS.to_string(), "--throughput", &NUMBERS_PER_SECOND.to_string()]);
-    command.args(["--repeating-keys", "30", "--command-config"]).arg(config);
-    Program::start(stage, "the producer", &mut command)
 }
 
 /// To what every word is counted; what the words of a number are, WordCount.java says.

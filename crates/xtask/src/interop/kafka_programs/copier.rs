@@ -8,12 +8,11 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::{PATIENCE, POLL, Program, named};
+use super::{PATIENCE, POLL, Program, named, verifiable_producer};
 use crate::interop::stage::Stage;
 use crate::interop::tool_shell::ToolShell;
 use crate::kafka_client::Connection;
 
-const PRODUCER: &str = "org.apache.kafka.tools.VerifiableProducer";
 const COPIER: &str = "org.apache.kafka.tools.TransactionalMessageCopier";
 const CONSOLE_CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
 const INPUT: &str = "to-copy";
@@ -66,10 +65,9 @@ pub(crate) async fn random_aborts(stage: &mut Stage<'_>) -> anyhow::Result<Strin
 
 /// Fills the input; what it is.
 async fn fill(stage: &Stage<'_>) -> anyhow::Result<Values> {
-    let mut command = stage.tools.apache_kafka()?.main_class(PRODUCER);
-    command.args(["--bootstrap-server", &stage.broker.kafka().to_string(), "--topic", INPUT]);
-    command.args(["--max-messages", &RECORDS.to_string(), "--repeating-keys", "60"]);
-    let sent = Program::start(stage, "the producer", &mut command)?.finish().await?;
+    let count = RECORDS.to_string();
+    let producer = verifiable_producer(stage, INPUT, &["--max-messages", &count, "--repeating-keys", "60"])?;
+    let sent = producer.finish().await?;
     let mut places = BTreeMap::new();
     for record in named(&sent, "producer_send_success") {
         let place = (record["partition"].as_u64().context("no partition")?, record["offset"].as_u64());

@@ -3,7 +3,7 @@
 pub(crate) mod copier;
 pub(crate) mod verifiable;
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::stage::Stage;
+
+const VERIFIABLE_PRODUCER: &str = "org.apache.kafka.tools.VerifiableProducer";
 
 /// What a program may take for any one step, a start of Apache Kafka included.
 pub(in crate::interop) const PATIENCE: Duration = Duration::from_secs(60);
@@ -121,6 +123,20 @@ impl Program {
         self.reader.await??;
         Ok(std::mem::take(&mut *self.printed.lock().expect("no reader panics")))
     }
+}
+
+/// A VerifiableProducer that tries again, which it does not by default: a restart of the broker costs no record.
+pub(in crate::interop) fn verifiable_producer(
+    stage: &Stage<'_>,
+    topic: &str,
+    args: &[&str],
+) -> anyhow::Result<Program> {
+    let config = stage.folder().join("producer.properties");
+    fs::write(&config, "enable.idempotence=true\nretries=2147483647\n")?;
+    let mut command = stage.tools.apache_kafka()?.main_class(VERIFIABLE_PRODUCER);
+    command.args(["--bootstrap-server", &stage.broker.kafka().to_string(), "--topic", topic]).args(args);
+    command.arg("--command-config").arg(config);
+    Program::start(stage, "the producer", &mut command)
 }
 
 /// The events of a name.

@@ -2,18 +2,16 @@
 //! in order, while members come and go and the broker is killed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::{PATIENCE, POLL, Program, named};
+use super::{PATIENCE, POLL, Program, named, verifiable_producer};
 use crate::interop::stage::Stage;
 use crate::kafka_client::Connection;
 
-const PRODUCER: &str = "org.apache.kafka.tools.VerifiableProducer";
 const CONSUMER: &str = "org.apache.kafka.tools.VerifiableConsumer";
 const TOPIC: &str = "verified";
 const PARTITIONS: i32 = 4;
@@ -39,7 +37,8 @@ async fn verify(stage: &mut Stage<'_>, protocol: &str) -> anyhow::Result<String>
     for member in &mut members {
         member.reach("partitions_assigned", 1).await?;
     }
-    let mut producer = producer(stage)?;
+    let rate = RECORDS_PER_SECOND.to_string();
+    let mut producer = verifiable_producer(stage, TOPIC, &["--throughput", &rate, "--repeating-keys", "40"])?;
     producer.more("producer_send_success", RECORDS_PER_SECOND).await?;
     members.push(member(stage, protocol, 2)?);
     members[2].reach("records_consumed", 1).await?;
@@ -64,17 +63,6 @@ fn member(stage: &Stage<'_>, protocol: &str, number: usize) -> anyhow::Result<Pr
     command.args(["--bootstrap-server", &stage.broker.kafka().to_string()]);
     command.args(["--topic", TOPIC, "--group-id", "verifiers", "--group-protocol", protocol, "--verbose"]);
     Program::start(stage, format!("member {number}"), &mut command)
-}
-
-/// Its own default is not to try again; as it is set here, a restart costs no record.
-fn producer(stage: &Stage<'_>) -> anyhow::Result<Program> {
-    let config = stage.folder().join("producer.properties");
-    fs::write(&config, "enable.idempotence=true\nretries=2147483647\n")?;
-    let mut command = stage.tools.apache_kafka()?.main_class(PRODUCER);
-    command.args(["--bootstrap-server", &stage.broker.kafka().to_string(), "--topic", TOPIC]);
-    command.args(["--throughput", &RECORDS_PER_SECOND.to_string(), "--repeating-keys", "40"]);
-    command.arg("--command-config").arg(config);
-    Program::start(stage, "the producer", &mut command)
 }
 
 /// Waits until the members that are left have read what those that left had not.
