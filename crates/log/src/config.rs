@@ -15,6 +15,9 @@ pub struct LogConfig {
     pub retention_bytes: Option<u64>,
     /// Whether only the newest record of each key is kept; `None` for no.
     pub compaction: Option<Compaction>,
+    /// `producer.id.expiration.ms`: a silent idempotent producer is remembered for this long, ms; `None` leaves it to the
+    /// engine.
+    pub producer_expiration_ms: Option<i64>,
 }
 
 impl LogConfig {

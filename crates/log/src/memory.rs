@@ -316,7 +316,11 @@ impl PartitionLog for MemoryPartition {
     }
 
     fn configure(&self, config: LogConfig) {
-        self.state().config = config;
+        let mut state = self.state();
+        state.config = config;
+        if let Some(expiration_ms) = config.producer_expiration_ms {
+            state.producers.expire_after(expiration_ms);
+        }
     }
 }
 

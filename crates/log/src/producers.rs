@@ -171,6 +171,11 @@ impl ProducerStates {
         Self { expiration_ms, producers: BTreeMap::new(), by_last_offset: BTreeMap::new() }
     }
 
+    /// Those silent for `expiration_ms` will be forgotten, from the next record on.
+    pub fn expire_after(&mut self, expiration_ms: i64) {
+        self.expiration_ms = expiration_ms;
+    }
+
     /// Whether `batch`, not yet placed, may be appended next.
     #[must_use]
     pub fn check(&self, batch: &RecordBatch) -> Verdict {

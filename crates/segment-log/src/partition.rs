@@ -471,7 +471,11 @@ impl PartitionLog for Handle {
     }
 
     fn configure(&self, config: LogConfig) {
-        self.0.state().config = config;
+        let mut state = self.0.state();
+        state.config = config;
+        if let Some(expiration_ms) = config.producer_expiration_ms {
+            state.producers.expire_after(expiration_ms);
+        }
     }
 }
 

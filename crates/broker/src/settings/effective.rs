@@ -26,6 +26,8 @@ pub(crate) struct Effective {
     pub(crate) auto_create_topics: bool,
     /// `transaction.max.timeout.ms`.
     pub(crate) transaction_timeout_ms_max: i32,
+    /// `producer.id.expiration.ms`.
+    pub(crate) producer_expiration_ms: i64,
     /// `max.connections`.
     pub(crate) connections_max: usize,
     /// `queued.max.request.bytes`.
@@ -59,6 +61,7 @@ impl Effective {
                 .expect("the setting ends at what an i16 holds"),
             auto_create_topics: text("auto.create.topics.enable").eq_ignore_ascii_case("true"),
             transaction_timeout_ms_max: int("transaction.max.timeout.ms"),
+            producer_expiration_ms: number("producer.id.expiration.ms"),
             connections_max: size("max.connections"),
             request_bytes_in_flight_max: match number("queued.max.request.bytes") {
                 ..=0 => REQUEST_BYTES_UNBOUNDED,

@@ -47,6 +47,7 @@ impl TopicRules {
             retention_ms: limit("retention.ms").filter(|_| has("delete")),
             retention_bytes: limit("retention.bytes").filter(|_| has("delete")).map(i64::cast_unsigned),
             compaction: has("compact").then(|| compaction(&values)),
+            producer_expiration_ms: Some(broker.producer_expiration_ms),
         };
         let time = match values.text("message.timestamp.type").as_str() {
             "LogAppendTime" => TimeRule::Append,

@@ -252,3 +252,16 @@ fn damaged_states_are_refused_or_at_least_consistent() {
         }
     }
 }
+
+#[test]
+fn another_expiration_holds_from_the_next_record_on() {
+    let mut states = ProducerStates::default();
+    states.record(&batch(1, 0, 0, 1).placed(Offset(0), LeaderEpoch(0)), Timestamp(0));
+    states.record(&batch(2, 0, 0, 1).placed(Offset(1), LeaderEpoch(0)), Timestamp(600));
+    states.expire(Timestamp(1_000));
+    assert_eq!(states.len(), 2);
+    states.expire_after(500);
+    states.expire(Timestamp(1_000));
+    assert_eq!(states.check(&batch(1, 0, 77, 1)), Verdict::Append, "1 is forgotten");
+    assert!(matches!(states.check(&batch(2, 0, 77, 1)), Verdict::Reject(_)), "2 is not");
+}
