@@ -4,6 +4,7 @@
 //! its response keeps its place. Everything runs on the connection's own task.
 
 use crate::{
+    access::Caller,
     incoming::{Incoming, IncomingError, Request},
     kafka::{self, Reply},
     node::Node,
@@ -12,17 +13,15 @@ use crate::{
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use keyway_record::limits;
-use std::{io, io::IoSlice, net::SocketAddr, sync::Arc};
+use std::{io, io::IoSlice, sync::Arc};
 use tokio::io::{AsyncWriteExt, WriteHalf};
 
 /// Responses that may wait for a flush while the next request runs. Clients keep 5 produce requests in flight by
 /// default; librdkafka may keep more.
 const REPLIES_WAITING_MAX: usize = 64;
 
-/// What a handler may know of the connection it serves.
-pub(crate) struct Peer {
-    pub(crate) address: SocketAddr,
-}
+/// The name of the one listener.
+const LISTENER: &str = "PLAINTEXT";
 
 /// A response's bytes, length prefix included.
 pub(crate) type Response = Vec<Bytes>;
@@ -42,26 +41,31 @@ enum End {
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(node: Arc<Node>, stream: traffic::Connection) {
-    let address = stream.peer;
+    let caller = Arc::new(Caller::anonymous(stream.peer, LISTENER));
     let (read, write) = tokio::io::split(stream);
     let incoming = Incoming::new(read, limits::REQUEST_BYTES_MAX, node.request_bytes.clone());
-    let peer = Arc::new(Peer { address });
-    let connection =
-        Connection { node, peer, incoming, write, replies: FuturesOrdered::new(), polling: false };
+    let connection = Connection {
+        node,
+        caller: caller.clone(),
+        incoming,
+        write,
+        replies: FuturesOrdered::new(),
+        polling: false,
+    };
     let end = connection.run().await;
     match end {
         End::Stopping | End::Incoming(IncomingError::Closed | IncomingError::Io(_)) | End::Write(_) => {
-            tracing::debug!(peer = %address, "Kafka connection ended: {end}");
+            tracing::debug!(peer = %caller.address, user = %caller.principal, listener = %caller.listener, "Kafka connection ended: {end}");
         }
         End::Incoming(_) | End::Refused(_) => {
-            tracing::warn!(peer = %address, "closing a Kafka connection: {end}")
+            tracing::warn!(peer = %caller.address, user = %caller.principal, listener = %caller.listener, "closing a Kafka connection: {end}")
         }
     }
 }
 
 struct Connection {
     node: Arc<Node>,
-    peer: Arc<Peer>,
+    caller: Arc<Caller>,
     incoming: Incoming,
     write: WriteHalf<traffic::Connection>,
     /// Responses in the order of their requests; `None` where a request turned out to get none.
@@ -80,7 +84,7 @@ impl Connection {
                 && !self.polling
                 && let Some(request) = next.take()
             {
-                handling = Some(handle(self.node.clone(), self.peer.clone(), request));
+                handling = Some(handle(self.node.clone(), self.caller.clone(), request));
             }
             let idle = handling.is_none() && self.replies.is_empty();
             let may_read = next.is_none() && handling.is_none() && self.replies.len() < REPLIES_WAITING_MAX;
@@ -150,9 +154,9 @@ impl Connection {
 }
 
 /// Runs one request; the memory it was allowed is given back when it is done.
-fn handle(node: Arc<Node>, peer: Arc<Peer>, request: Request) -> BoxFuture<'static, Reply> {
+fn handle(node: Arc<Node>, caller: Arc<Caller>, request: Request) -> BoxFuture<'static, Reply> {
     async move {
-        let reply = kafka::handle(&node, &peer, request.frame).await;
+        let reply = kafka::handle(&node, &caller, request.frame).await;
         drop(request.permit);
         reply
     }

@@ -2,6 +2,7 @@
 //!
 //! [`Broker::start`] recovers what the store keeps, listens, and serves until [`Broker::shutdown`].
 
+mod access;
 mod admin;
 mod cluster_id;
 mod config;

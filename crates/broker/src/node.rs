@@ -1,6 +1,7 @@
 //! What all connections share: one broker's state behind one handle.
 
 use crate::{
+    access::Access,
     admin::DeadLetters,
     cluster_id::ClusterId,
     config::Config,
@@ -33,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) store: Arc<dyn LogStore>,
     /// Kafka's settings of the broker and of groups.
     pub(crate) settings: Arc<Settings>,
+    /// Who may do what.
+    pub(crate) access: Access,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) producer_ids: ProducerIdSource,
@@ -124,6 +127,7 @@ impl Node {
             world,
             store,
             settings,
+            access: Access::default(),
             topics,
             groups,
             producer_ids,

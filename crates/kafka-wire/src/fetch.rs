@@ -14,7 +14,7 @@ use keyway_record::TopicId;
 pub use crate::messages::fetch::{AbortedTransaction, EpochEndOffset, LeaderIdAndEpoch};
 
 /// Records of many partitions.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct FetchResponse {
     /// How long the client should stay silent, ms.
     pub throttle_time_ms: i32,
@@ -27,7 +27,7 @@ pub struct FetchResponse {
 }
 
 /// Records of one topic.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct FetchableTopicResponse {
     /// The topic's name, up to version 12.
     pub topic: ByteStr,
@@ -38,7 +38,7 @@ pub struct FetchableTopicResponse {
 }
 
 /// Records of one partition.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct PartitionData {
     /// The partition's index.
     pub partition_index: i32,

@@ -17,7 +17,7 @@ pub use crate::messages::produce::{BatchIndexAndErrorMessage, LeaderIdAndEpoch, 
 const VERSIONS: std::ops::RangeInclusive<i16> = 3..=13;
 
 /// Batches to append.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ProduceRequest {
     /// The producer's transactional id, null if it has none.
     pub transactional_id: Option<ByteStr>,
@@ -30,7 +30,7 @@ pub struct ProduceRequest {
 }
 
 /// Batches for one topic.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TopicProduceData {
     /// The topic's name, up to version 12.
     pub name: ByteStr,
@@ -41,7 +41,7 @@ pub struct TopicProduceData {
 }
 
 /// A batch for one partition.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct PartitionProduceData {
     /// The partition's index.
     pub index: i32,
@@ -89,7 +89,7 @@ impl PartitionProduceData {
 }
 
 /// What became of the batches.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ProduceResponse {
     /// One answer per topic of the request.
     pub responses: Vec<TopicProduceResponse>,
@@ -98,7 +98,7 @@ pub struct ProduceResponse {
 }
 
 /// What became of one topic's batches.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TopicProduceResponse {
     /// The topic's name, up to version 12.
     pub name: ByteStr,

@@ -13,8 +13,9 @@ mod request_memory;
 mod schema_registry;
 mod target;
 
-use crate::{listener::Port, node::Node, traffic::Connection};
+use crate::{access::Caller, listener::Port, node::Node, traffic::Connection};
 use authority::WithBrokerUrl;
+use axum::middleware::{self, Next};
 use futures_util::stream::{self, Stream};
 use keyway_danube_wire::{
     proto::{
@@ -27,7 +28,7 @@ use keyway_danube_wire::{
 use keyway_record::limits::DANUBE_MESSAGE_BYTES_MAX;
 use keyway_runtime::Listener;
 use request_memory::Counted;
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tonic::{Status, codegen::http, service::Routes, transport::Server};
 
 /// Calls that one connection may have open; a client's consumers and producers share one connection.
@@ -70,14 +71,24 @@ fn connections(port: Port) -> impl Stream<Item = io::Result<Connection>> {
     stream::unfold(port, |port| async move { Some((Ok(port.accept().await), port)) })
 }
 
-/// Routes of which those that nobody serves say where to look. Without a word a client only hears that something is not
-/// implemented.
+/// Says beside every request whom it comes from.
+async fn identify(
+    mut request: http::Request<axum::body::Body>,
+    next: Next,
+) -> http::Response<axum::body::Body> {
+    let address = *request.extensions().get::<SocketAddr>().expect("every connection has a peer");
+    request.extensions_mut().insert(Caller::anonymous(address, "GRPC"));
+    next.run(request).await
+}
+
+/// Routes whose requests have a [`Caller`] beside them, and of which those that nobody serves say where to look: without a
+/// word a client only hears that something is not implemented.
 fn with_hint(routes: Routes, hint: &'static str) -> Routes {
     let answer = move |request: http::Request<axum::body::Body>| async move {
         let text = format!("{} is not served here; {hint}", request.uri().path());
         Status::unimplemented(text).into_http::<axum::body::Body>()
     };
-    Routes::from(routes.into_axum_router().fallback(answer))
+    Routes::from(routes.into_axum_router().fallback(answer).layer(middleware::from_fn(identify)))
 }
 
 /// The schema registry, as both ports serve it.

@@ -1,27 +1,32 @@
-//! Which operations a client may use, as bits: bit n stands for the operation of Kafka's number n. Whoever may connect
-//! may do everything until there are access rules.
+//! Which operations a client may use, as bits: bit n stands for the operation of Kafka's number n.
 
-const READ: i32 = 1 << 3;
-const WRITE: i32 = 1 << 4;
-const CREATE: i32 = 1 << 5;
-const DELETE: i32 = 1 << 6;
-const ALTER: i32 = 1 << 7;
-const DESCRIBE: i32 = 1 << 8;
-const CLUSTER_ACTION: i32 = 1 << 9;
-const DESCRIBE_CONFIGS: i32 = 1 << 10;
-const ALTER_CONFIGS: i32 = 1 << 11;
-const IDEMPOTENT_WRITE: i32 = 1 << 12;
+use super::call::Call;
+use keyway_access::{
+    Operation::{self, *},
+    Resource, ResourceType,
+};
 
 /// The client did not ask.
 pub(super) const NOT_ASKED: i32 = i32::MIN;
 
-/// Everything that can be done with a topic.
-pub(super) const TOPIC: i32 =
-    READ | WRITE | CREATE | DELETE | ALTER | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS;
+const TOPIC: &[Operation] = &[Read, Write, Create, Delete, Alter, Describe, DescribeConfigs, AlterConfigs];
 
-/// Everything that can be done with a group.
-pub(super) const GROUP: i32 = READ | DELETE | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS;
+const GROUP: &[Operation] = &[Read, Delete, Describe, DescribeConfigs, AlterConfigs];
 
-/// Everything that can be done with the cluster.
-pub(super) const CLUSTER: i32 =
-    CREATE | ALTER | DESCRIBE | CLUSTER_ACTION | DESCRIBE_CONFIGS | ALTER_CONFIGS | IDEMPOTENT_WRITE;
+const CLUSTER: &[Operation] =
+    &[Create, Alter, Describe, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite];
+
+/// What the client may do to `resource`, of all that can be done to its kind; [`NOT_ASKED`] if it did not ask.
+pub(super) fn of(call: &Call<'_>, asked: bool, resource: Resource<'_>) -> i32 {
+    if !asked {
+        return NOT_ASKED;
+    }
+    let possible = match resource.kind {
+        ResourceType::Topic => TOPIC,
+        ResourceType::Group => GROUP,
+        ResourceType::Cluster => CLUSTER,
+        other => unreachable!("nobody is asked what may be done to a {other:?}"),
+    };
+    let allowed = possible.iter().filter(|&&operation| call.may(operation, resource));
+    allowed.fold(0, |bits, operation| bits | 1 << operation.code())
+}

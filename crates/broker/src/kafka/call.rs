@@ -1,8 +1,9 @@
 //! One request on its way through the front, and the forms that its answer takes.
 
 use super::Head;
-use crate::{connection::Peer, node::Node};
+use crate::{access::Caller, node::Node};
 use futures_util::future::BoxFuture;
+use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::{ByteStr, messages};
 use keyway_log::Isolation;
 use messages::Response;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 /// What a handler may know besides the request's body.
 pub(super) struct Call<'a> {
     pub(super) node: &'a Arc<Node>,
-    pub(super) peer: &'a Peer,
+    pub(super) caller: &'a Caller,
     pub(super) head: Head,
     pub(super) client_id: Option<ByteStr>,
 }
@@ -19,6 +20,11 @@ pub(super) struct Call<'a> {
 impl Call<'_> {
     pub(super) fn version(&self) -> i16 {
         self.head.version
+    }
+
+    /// Whether the client may do `operation` to `resource`.
+    pub(super) fn may(&self, operation: Operation, resource: Resource<'_>) -> bool {
+        self.node.access.allows(self.caller, operation, resource)
     }
 }
 

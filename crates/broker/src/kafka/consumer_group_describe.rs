@@ -2,6 +2,7 @@
 
 use super::{authorized_operations, call::Call};
 use crate::node::Node;
+use keyway_access::Resource;
 use keyway_groups::{Assignment, ConsumerDescription, ConsumerMemberDescription, Group, GroupId, GroupKind};
 use keyway_kafka_wire::messages::{
     ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, consumer_group_describe as wire,
@@ -28,11 +29,12 @@ pub(super) async fn handle(
                 error => refused(error, format!("group {group} is not available")),
             },
         };
+        described.authorized_operations = authorized_operations::of(
+            call,
+            request.include_authorized_operations,
+            Resource::group(&group_id),
+        );
         described.group_id = group_id;
-        described.authorized_operations = match request.include_authorized_operations {
-            true => authorized_operations::GROUP,
-            false => authorized_operations::NOT_ASKED,
-        };
         groups.push(described);
     }
     ConsumerGroupDescribeResponse { groups, ..Default::default() }

@@ -87,7 +87,7 @@ fn heartbeat(call: &Call<'_>, request: ConsumerGroupHeartbeatRequest) -> Result<
         instance_id: group_call::instance(request.instance_id),
         rack_id: request.rack_id.map(Into::into),
         client_id: call.client_id.as_deref().unwrap_or_default().into(),
-        client_host: format!("/{}", call.peer.address.ip()).into(),
+        client_host: format!("/{}", call.caller.address.ip()).into(),
         rebalance_timeout_ms: Some(request.rebalance_timeout_ms).filter(|ms| *ms != -1),
         topic_names: request.subscribed_topic_names.map(|names| names.into_iter().map(Into::into).collect()),
         topic_pattern: request.subscribed_topic_regex.map(Into::into),

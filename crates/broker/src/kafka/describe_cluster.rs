@@ -2,6 +2,7 @@
 
 use super::{authorized_operations, call::Call, topic_error};
 use crate::node::NODE_ID;
+use keyway_access::Resource;
 use keyway_kafka_wire::messages::{
     DescribeClusterRequest, DescribeClusterResponse, describe_cluster::DescribeClusterBroker,
 };
@@ -37,11 +38,7 @@ pub(super) async fn handle(call: &Call<'_>, request: &DescribeClusterRequest) ->
         cluster_id,
         controller_id: NODE_ID,
         brokers: vec![broker],
-        cluster_authorized_operations: if asked {
-            authorized_operations::CLUSTER
-        } else {
-            authorized_operations::NOT_ASKED
-        },
+        cluster_authorized_operations: authorized_operations::of(call, asked, Resource::CLUSTER),
         ..Default::default()
     }
 }

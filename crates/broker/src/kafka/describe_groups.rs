@@ -1,6 +1,7 @@
 //! DescribeGroups: state and members of groups.
 
 use super::{authorized_operations, call::Call};
+use keyway_access::Resource;
 use keyway_groups::{Description, Group, GroupId, GroupKind, MemberDescription, State};
 use keyway_kafka_wire::messages::{DescribeGroupsRequest, DescribeGroupsResponse, describe_groups::*};
 use keyway_record::ErrorCode;
@@ -22,11 +23,12 @@ pub(super) async fn handle(call: &Call<'_>, request: DescribeGroupsRequest) -> D
                 error => DescribedGroup { error_code: error.code(), ..Default::default() },
             },
         };
+        described.authorized_operations = authorized_operations::of(
+            call,
+            request.include_authorized_operations,
+            Resource::group(&group_id),
+        );
         described.group_id = group_id;
-        described.authorized_operations = match request.include_authorized_operations {
-            true => authorized_operations::GROUP,
-            false => authorized_operations::NOT_ASKED,
-        };
         groups.push(described);
     }
     DescribeGroupsResponse { groups, ..Default::default() }

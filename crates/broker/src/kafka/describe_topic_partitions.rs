@@ -2,6 +2,7 @@
 
 use super::{authorized_operations, call::Call, topic_error};
 use crate::{node::NODE_ID, partition::Partition, topics::Topic};
+use keyway_access::Resource;
 use keyway_kafka_wire::messages::{
     DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, describe_topic_partitions::*,
 };
@@ -36,7 +37,7 @@ pub(super) fn handle(
                     left -= partitions.len();
                     next += partitions.len();
                     is_cut = next < topic.partitions.len();
-                    described(&topic, &partitions)
+                    described(call, &topic, &partitions)
                 }
             });
         }
@@ -57,12 +58,20 @@ fn missing(name: String) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic { error_code: error.code(), name: Some(name), ..Default::default() }
 }
 
-fn described(topic: &Topic, partitions: &[&Arc<Partition>]) -> DescribeTopicPartitionsResponseTopic {
+fn described(
+    call: &Call<'_>,
+    topic: &Topic,
+    partitions: &[&Arc<Partition>],
+) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic {
         name: Some(topic.name.to_string()),
         topic_id: topic.id,
         partitions: partitions.iter().map(|partition| described_partition(partition)).collect(),
-        topic_authorized_operations: authorized_operations::TOPIC,
+        topic_authorized_operations: authorized_operations::of(
+            call,
+            true,
+            Resource::topic(topic.name.as_str()),
+        ),
         ..Default::default()
     }
 }

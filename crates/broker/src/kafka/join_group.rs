@@ -44,7 +44,7 @@ fn join(call: &Call<'_>, request: JoinGroupRequest) -> Join {
         instance_id: group_call::instance(request.group_instance_id),
         client_id: call.client_id.as_deref().unwrap_or_default().into(),
         // Kafka's tools show it as Java prints an address.
-        client_host: format!("/{}", call.peer.address.ip()).into(),
+        client_host: format!("/{}", call.caller.address.ip()).into(),
         session_timeout_ms: request.session_timeout_ms,
         rebalance_timeout_ms: match call.version() {
             0 => request.session_timeout_ms,

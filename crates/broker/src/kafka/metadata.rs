@@ -6,15 +6,14 @@ use crate::{
     partition::Partition,
     topics::{Topic, TopicError, TopicSettings},
 };
+use keyway_access::Resource;
 use keyway_kafka_wire::messages::{MetadataRequest, MetadataResponse, metadata::*};
 use keyway_record::{ErrorCode, TopicId, TopicName};
 use std::sync::Arc;
 
 pub(super) async fn handle(call: &Call<'_>, request: MetadataRequest) -> MetadataResponse {
     let node = call.node;
-    let topic_operations =
-        operations(request.include_topic_authorized_operations, authorized_operations::TOPIC);
-    let of_topic = |topic: &Arc<Topic>| described(topic, topic_operations);
+    let of_topic = |topic: &Arc<Topic>| described(call, topic, request.include_topic_authorized_operations);
     let topics = match request.topics {
         None => node.topics.all().iter().map(of_topic).collect(),
         Some(asked) if asked.is_empty() && call.version() == 0 => {
@@ -48,16 +47,13 @@ pub(super) async fn handle(call: &Call<'_>, request: MetadataRequest) -> Metadat
         cluster_id: node.cluster_id.get().await.map(str::to_owned).ok(),
         controller_id: NODE_ID,
         topics,
-        cluster_authorized_operations: operations(
+        cluster_authorized_operations: authorized_operations::of(
+            call,
             request.include_cluster_authorized_operations,
-            authorized_operations::CLUSTER,
+            Resource::CLUSTER,
         ),
         ..Default::default()
     }
-}
-
-fn operations(asked: bool, all: i32) -> i32 {
-    if asked { all } else { authorized_operations::NOT_ASKED }
 }
 
 /// The topic of this name, created if it may be; otherwise what is said about it.
@@ -98,12 +94,16 @@ fn by_id(node: &Node, topic_id: TopicId) -> Result<Arc<Topic>, MetadataResponseT
     })
 }
 
-fn described(topic: &Arc<Topic>, topic_authorized_operations: i32) -> MetadataResponseTopic {
+fn described(call: &Call<'_>, topic: &Arc<Topic>, operations_asked: bool) -> MetadataResponseTopic {
     MetadataResponseTopic {
         name: Some(topic.name.to_string()),
         topic_id: topic.id,
         partitions: topic.partitions.iter().map(|partition| described_partition(partition)).collect(),
-        topic_authorized_operations,
+        topic_authorized_operations: authorized_operations::of(
+            call,
+            operations_asked,
+            Resource::topic(topic.name.as_str()),
+        ),
         ..Default::default()
     }
 }

@@ -54,7 +54,7 @@ mod txn_offset_commit;
 mod update_features;
 mod write_txn_markers;
 
-use crate::{connection::Peer, node::Node};
+use crate::{access::Caller, node::Node};
 use bytes::Bytes;
 use call::{Answer, Call};
 use futures_util::{FutureExt, future::BoxFuture};
@@ -81,7 +81,7 @@ pub(crate) enum Reply {
 
 /// Handles one frame. What the request changes has its place in the log when this returns; only waiting is left to
 /// [`Reply::Later`], so the requests of a connection take effect in their order.
-pub(crate) async fn handle(node: &Arc<Node>, peer: &Peer, frame: Bytes) -> Reply {
+pub(crate) async fn handle(node: &Arc<Node>, caller: &Caller, frame: Bytes) -> Reply {
     let (header, body) = match RequestHeader::decode(frame) {
         Ok((header, _)) if header.api.advertised().is_none() => {
             return Reply::Close(format!("{} is not spoken", header.api.name()));
@@ -96,7 +96,7 @@ pub(crate) async fn handle(node: &Arc<Node>, peer: &Peer, frame: Bytes) -> Reply
     };
     node.traffic.kafka_request(header.api);
     let head = Head { api: header.api, version: header.version, correlation_id: header.correlation_id };
-    let call = Call { node, peer, head, client_id: header.client_id };
+    let call = Call { node, caller, head, client_id: header.client_id };
     match head.api {
         ApiKey::Produce => produce::handle(&call, body).await,
         ApiKey::Fetch => fetch::handle(&call, body).await,

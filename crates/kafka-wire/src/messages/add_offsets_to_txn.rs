@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's AddOffsetsToTxnRequest, versions 0-4, flexible 3+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct AddOffsetsToTxnRequest {
     /// `string`, versions 0+.
     pub transactional_id: String,
@@ -56,7 +56,7 @@ impl AddOffsetsToTxnRequest {
 }
 
 /// Kafka's AddOffsetsToTxnResponse, versions 0-4, flexible 3+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct AddOffsetsToTxnResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's AddPartitionsToTxnRequest, versions 0-5, flexible 3+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct AddPartitionsToTxnRequest {
     /// `[]AddPartitionsToTxnTransaction`, versions 4+.
     pub transactions: Vec<AddPartitionsToTxnTransaction>,
@@ -94,7 +94,7 @@ impl AddPartitionsToTxnRequest {
 }
 
 /// Part of [`AddPartitionsToTxnRequest`], versions 4-5.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct AddPartitionsToTxnTransaction {
     /// `string`, versions 4+.
     pub transactional_id: String,
@@ -131,7 +131,7 @@ impl AddPartitionsToTxnTransaction {
 }
 
 /// Part of [`AddPartitionsToTxnRequest`], versions 0-5.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct AddPartitionsToTxnTopic {
     /// `string`, versions 0+.
     pub name: String,
@@ -163,7 +163,7 @@ impl AddPartitionsToTxnTopic {
 }
 
 /// Kafka's AddPartitionsToTxnResponse, versions 0-5, flexible 3+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct AddPartitionsToTxnResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -230,7 +230,7 @@ impl AddPartitionsToTxnResponse {
 }
 
 /// Part of [`AddPartitionsToTxnResponse`], versions 4-5.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct AddPartitionsToTxnResult {
     /// `string`, versions 4+.
     pub transactional_id: String,
@@ -255,7 +255,7 @@ impl AddPartitionsToTxnResult {
 }
 
 /// Part of [`AddPartitionsToTxnResponse`], versions 0-5.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct AddPartitionsToTxnTopicResult {
     /// `string`, versions 0+.
     pub name: String,
@@ -285,7 +285,7 @@ impl AddPartitionsToTxnTopicResult {
 }
 
 /// Part of [`AddPartitionsToTxnResponse`], versions 0-5.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct AddPartitionsToTxnPartitionResult {
     /// `int32`, versions 0+.
     pub partition_index: i32,

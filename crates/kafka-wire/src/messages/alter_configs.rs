@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's AlterConfigsRequest, versions 0-2, flexible 2+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct AlterConfigsRequest {
     /// `[]AlterConfigsResource`, versions 0+.
     pub resources: Vec<AlterConfigsResource>,
@@ -48,7 +48,7 @@ impl AlterConfigsRequest {
 }
 
 /// Part of [`AlterConfigsRequest`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct AlterConfigsResource {
     /// `int8`, versions 0+.
     pub resource_type: i8,
@@ -81,7 +81,7 @@ impl AlterConfigsResource {
 }
 
 /// Part of [`AlterConfigsRequest`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct AlterableConfig {
     /// `string`, versions 0+.
     pub name: String,
@@ -116,7 +116,7 @@ impl AlterableConfig {
 }
 
 /// Kafka's AlterConfigsResponse, versions 0-2, flexible 2+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct AlterConfigsResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -157,7 +157,7 @@ impl AlterConfigsResponse {
 }
 
 /// Part of [`AlterConfigsResponse`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct AlterConfigsResourceResponse {
     /// `int16`, versions 0+.
     pub error_code: i16,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's ApiVersionsRequest, versions 0-4, flexible 3+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ApiVersionsRequest {
     /// `string`, versions 3+.
     pub client_software_name: String,
@@ -52,7 +52,7 @@ impl ApiVersionsRequest {
 }
 
 /// Kafka's ApiVersionsResponse, versions 0-4, flexible 3+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ApiVersionsResponse {
     /// `int16`, versions 0+.
     pub error_code: i16,
@@ -173,7 +173,7 @@ impl ApiVersionsResponse {
 }
 
 /// Part of [`ApiVersionsResponse`], versions 0-4.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ApiVersion {
     /// `int16`, versions 0+.
     pub api_key: i16,
@@ -206,7 +206,7 @@ impl ApiVersion {
 }
 
 /// Part of [`ApiVersionsResponse`], versions 3-4.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct SupportedFeatureKey {
     /// `string`, versions 3+.
     pub name: String,
@@ -235,7 +235,7 @@ impl SupportedFeatureKey {
 }
 
 /// Part of [`ApiVersionsResponse`], versions 3-4.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct FinalizedFeatureKey {
     /// `string`, versions 3+.
     pub name: String,

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use keyway_record::TopicId;
 
 /// Kafka's ConsumerGroupDescribeRequest, versions 0-1, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ConsumerGroupDescribeRequest {
     /// `[]string`, versions 0+.
     pub group_ids: Vec<String>,
@@ -45,7 +45,7 @@ impl ConsumerGroupDescribeRequest {
 }
 
 /// Kafka's ConsumerGroupDescribeResponse, versions 0-1, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ConsumerGroupDescribeResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -82,7 +82,7 @@ impl ConsumerGroupDescribeResponse {
 }
 
 /// Part of [`ConsumerGroupDescribeResponse`], versions 0-1.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DescribedGroup {
     /// `int16`, versions 0+.
     pub error_code: i16,
@@ -161,7 +161,7 @@ impl DescribedGroup {
 }
 
 /// Part of [`ConsumerGroupDescribeResponse`], versions 0-1.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Member {
     /// `string`, versions 0+.
     pub member_id: String,
@@ -254,7 +254,7 @@ impl Member {
 }
 
 /// Part of [`ConsumerGroupDescribeResponse`], versions 0-1.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Assignment {
     /// `[]TopicPartitions`, versions 0+.
     pub topic_partitions: Vec<TopicPartitions>,
@@ -275,7 +275,7 @@ impl Assignment {
 }
 
 /// Part of [`ConsumerGroupDescribeResponse`], versions 0-1.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TopicPartitions {
     /// `uuid`, versions 0+.
     pub topic_id: TopicId,

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use keyway_record::TopicId;
 
 /// Kafka's ConsumerGroupHeartbeatRequest, versions 0-1, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ConsumerGroupHeartbeatRequest {
     /// `string`, versions 0+.
     pub group_id: String,
@@ -109,7 +109,7 @@ impl ConsumerGroupHeartbeatRequest {
 }
 
 /// Part of [`ConsumerGroupHeartbeatRequest`], versions 0-1.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TopicPartitions {
     /// `uuid`, versions 0+.
     pub topic_id: TopicId,
@@ -137,7 +137,7 @@ impl TopicPartitions {
 }
 
 /// Kafka's ConsumerGroupHeartbeatResponse, versions 0-1, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ConsumerGroupHeartbeatResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -202,7 +202,7 @@ impl ConsumerGroupHeartbeatResponse {
 }
 
 /// Part of [`ConsumerGroupHeartbeatResponse`], versions 0-1.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Assignment {
     /// `[]ResponseTopicPartitions`, versions 0+.
     pub topic_partitions: Vec<ResponseTopicPartitions>,
@@ -223,7 +223,7 @@ impl Assignment {
 }
 
 /// Part of [`ConsumerGroupHeartbeatResponse`], versions 0-1.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ResponseTopicPartitions {
     /// `uuid`, versions 0+.
     pub topic_id: TopicId,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's CreatePartitionsRequest, versions 0-3, flexible 2+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct CreatePartitionsRequest {
     /// `[]CreatePartitionsTopic`, versions 0+.
     pub topics: Vec<CreatePartitionsTopic>,
@@ -52,7 +52,7 @@ impl CreatePartitionsRequest {
 }
 
 /// Part of [`CreatePartitionsRequest`], versions 0-3.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct CreatePartitionsTopic {
     /// `string`, versions 0+.
     pub name: String,
@@ -92,7 +92,7 @@ impl CreatePartitionsTopic {
 }
 
 /// Part of [`CreatePartitionsRequest`], versions 0-3.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct CreatePartitionsAssignment {
     /// `[]int32`, versions 0+.
     pub broker_ids: Vec<i32>,
@@ -120,7 +120,7 @@ impl CreatePartitionsAssignment {
 }
 
 /// Kafka's CreatePartitionsResponse, versions 0-3, flexible 2+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct CreatePartitionsResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -161,7 +161,7 @@ impl CreatePartitionsResponse {
 }
 
 /// Part of [`CreatePartitionsResponse`], versions 0-3.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct CreatePartitionsTopicResult {
     /// `string`, versions 0+.
     pub name: String,

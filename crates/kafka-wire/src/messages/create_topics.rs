@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use keyway_record::TopicId;
 
 /// Kafka's CreateTopicsRequest, versions 2-7, flexible 5+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct CreateTopicsRequest {
     /// `[]CreatableTopic`, versions 0+.
     pub topics: Vec<CreatableTopic>,
@@ -59,7 +59,7 @@ impl CreateTopicsRequest {
 }
 
 /// Part of [`CreateTopicsRequest`], versions 2-7.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct CreatableTopic {
     /// `string`, versions 0+.
     pub name: String,
@@ -100,7 +100,7 @@ impl CreatableTopic {
 }
 
 /// Part of [`CreateTopicsRequest`], versions 2-7.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct CreatableReplicaAssignment {
     /// `int32`, versions 0+.
     pub partition_index: i32,
@@ -132,7 +132,7 @@ impl CreatableReplicaAssignment {
 }
 
 /// Part of [`CreateTopicsRequest`], versions 2-7.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct CreatableTopicConfig {
     /// `string`, versions 0+.
     pub name: String,
@@ -167,7 +167,7 @@ impl CreatableTopicConfig {
 }
 
 /// Kafka's CreateTopicsResponse, versions 2-7, flexible 5+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct CreateTopicsResponse {
     /// `int32`, versions 2+.
     pub throttle_time_ms: i32,
@@ -208,7 +208,7 @@ impl CreateTopicsResponse {
 }
 
 /// Part of [`CreateTopicsResponse`], versions 2-7.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct CreatableTopicResult {
     /// `string`, versions 0+.
     pub name: String,
@@ -309,7 +309,7 @@ impl CreatableTopicResult {
 }
 
 /// Part of [`CreateTopicsResponse`], versions 5-7.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct CreatableTopicConfigs {
     /// `string`, versions 5+.
     pub name: String,

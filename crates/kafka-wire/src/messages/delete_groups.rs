@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's DeleteGroupsRequest, versions 0-2, flexible 2+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DeleteGroupsRequest {
     /// `[]string`, versions 0+.
     pub groups_names: Vec<String>,
@@ -44,7 +44,7 @@ impl DeleteGroupsRequest {
 }
 
 /// Kafka's DeleteGroupsResponse, versions 0-2, flexible 2+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DeleteGroupsResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -85,7 +85,7 @@ impl DeleteGroupsResponse {
 }
 
 /// Part of [`DeleteGroupsResponse`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DeletableGroupResult {
     /// `string`, versions 0+.
     pub group_id: String,

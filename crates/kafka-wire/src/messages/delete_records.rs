@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's DeleteRecordsRequest, versions 0-2, flexible 2+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DeleteRecordsRequest {
     /// `[]DeleteRecordsTopic`, versions 0+.
     pub topics: Vec<DeleteRecordsTopic>,
@@ -48,7 +48,7 @@ impl DeleteRecordsRequest {
 }
 
 /// Part of [`DeleteRecordsRequest`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DeleteRecordsTopic {
     /// `string`, versions 0+.
     pub name: String,
@@ -77,7 +77,7 @@ impl DeleteRecordsTopic {
 }
 
 /// Part of [`DeleteRecordsRequest`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DeleteRecordsPartition {
     /// `int32`, versions 0+.
     pub partition_index: i32,
@@ -106,7 +106,7 @@ impl DeleteRecordsPartition {
 }
 
 /// Kafka's DeleteRecordsResponse, versions 0-2, flexible 2+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DeleteRecordsResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -147,7 +147,7 @@ impl DeleteRecordsResponse {
 }
 
 /// Part of [`DeleteRecordsResponse`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DeleteRecordsTopicResult {
     /// `string`, versions 0+.
     pub name: String,
@@ -176,7 +176,7 @@ impl DeleteRecordsTopicResult {
 }
 
 /// Part of [`DeleteRecordsResponse`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DeleteRecordsPartitionResult {
     /// `int32`, versions 0+.
     pub partition_index: i32,

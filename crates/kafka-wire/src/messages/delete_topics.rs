@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use keyway_record::TopicId;
 
 /// Kafka's DeleteTopicsRequest, versions 1-6, flexible 4+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DeleteTopicsRequest {
     /// `[]DeleteTopicState`, versions 6+.
     pub topics: Vec<DeleteTopicState>,
@@ -63,7 +63,7 @@ impl DeleteTopicsRequest {
 }
 
 /// Part of [`DeleteTopicsRequest`], versions 6.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DeleteTopicState {
     /// `string`, versions 6+, nullable 6+, default null.
     pub name: Option<String>,
@@ -88,7 +88,7 @@ impl DeleteTopicState {
 }
 
 /// Kafka's DeleteTopicsResponse, versions 1-6, flexible 4+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DeleteTopicsResponse {
     /// `int32`, versions 1+.
     pub throttle_time_ms: i32,
@@ -129,7 +129,7 @@ impl DeleteTopicsResponse {
 }
 
 /// Part of [`DeleteTopicsResponse`], versions 1-6.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DeletableTopicResult {
     /// `string`, versions 0+, nullable 6+.
     pub name: Option<String>,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's DescribeClusterRequest, versions 0-2, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DescribeClusterRequest {
     /// `bool`, versions 0+.
     pub include_cluster_authorized_operations: bool,
@@ -62,7 +62,7 @@ impl DescribeClusterRequest {
 }
 
 /// Kafka's DescribeClusterResponse, versions 0-2, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DescribeClusterResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -149,7 +149,7 @@ impl DescribeClusterResponse {
 }
 
 /// Part of [`DescribeClusterResponse`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DescribeClusterBroker {
     /// `int32`, versions 0+.
     pub broker_id: i32,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's DescribeConfigsRequest, versions 1-4, flexible 4+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DescribeConfigsRequest {
     /// `[]DescribeConfigsResource`, versions 0+.
     pub resources: Vec<DescribeConfigsResource>,
@@ -56,7 +56,7 @@ impl DescribeConfigsRequest {
 }
 
 /// Part of [`DescribeConfigsRequest`], versions 1-4.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DescribeConfigsResource {
     /// `int8`, versions 0+.
     pub resource_type: i8,
@@ -95,7 +95,7 @@ impl DescribeConfigsResource {
 }
 
 /// Kafka's DescribeConfigsResponse, versions 1-4, flexible 4+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DescribeConfigsResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -136,7 +136,7 @@ impl DescribeConfigsResponse {
 }
 
 /// Part of [`DescribeConfigsResponse`], versions 1-4.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DescribeConfigsResult {
     /// `int16`, versions 0+.
     pub error_code: i16,
@@ -189,7 +189,7 @@ impl DescribeConfigsResult {
 }
 
 /// Part of [`DescribeConfigsResponse`], versions 1-4.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DescribeConfigsResourceResult {
     /// `string`, versions 0+.
     pub name: String,
@@ -261,7 +261,7 @@ impl DescribeConfigsResourceResult {
 }
 
 /// Part of [`DescribeConfigsResponse`], versions 1-4.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DescribeConfigsSynonym {
     /// `string`, versions 1+.
     pub name: String,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 
 /// Kafka's DescribeGroupsRequest, versions 0-6, flexible 5+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DescribeGroupsRequest {
     /// `[]string`, versions 0+.
     pub groups: Vec<String>,
@@ -52,7 +52,7 @@ impl DescribeGroupsRequest {
 }
 
 /// Kafka's DescribeGroupsResponse, versions 0-6, flexible 5+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DescribeGroupsResponse {
     /// `int32`, versions 1+.
     pub throttle_time_ms: i32,
@@ -95,7 +95,7 @@ impl DescribeGroupsResponse {
 }
 
 /// Part of [`DescribeGroupsResponse`], versions 0-6.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DescribedGroup {
     /// `int16`, versions 0+.
     pub error_code: i16,
@@ -176,7 +176,7 @@ impl DescribedGroup {
 }
 
 /// Part of [`DescribeGroupsResponse`], versions 0-6.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DescribedGroupMember {
     /// `string`, versions 0+.
     pub member_id: String,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's DescribeLogDirsRequest, versions 1-5, flexible 2+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DescribeLogDirsRequest {
     /// `[]DescribableLogDirTopic`, versions 0+, nullable 0+.
     pub topics: Option<Vec<DescribableLogDirTopic>>,
@@ -50,7 +50,7 @@ impl DescribeLogDirsRequest {
 }
 
 /// Part of [`DescribeLogDirsRequest`], versions 1-5.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DescribableLogDirTopic {
     /// `string`, versions 0+.
     pub topic: String,
@@ -82,7 +82,7 @@ impl DescribableLogDirTopic {
 }
 
 /// Kafka's DescribeLogDirsResponse, versions 1-5, flexible 2+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DescribeLogDirsResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -129,7 +129,7 @@ impl DescribeLogDirsResponse {
 }
 
 /// Part of [`DescribeLogDirsResponse`], versions 1-5.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DescribeLogDirsResult {
     /// `int16`, versions 0+.
     pub error_code: i16,
@@ -193,7 +193,7 @@ impl DescribeLogDirsResult {
 }
 
 /// Part of [`DescribeLogDirsResponse`], versions 1-5.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DescribeLogDirsTopic {
     /// `string`, versions 0+.
     pub name: String,
@@ -222,7 +222,7 @@ impl DescribeLogDirsTopic {
 }
 
 /// Part of [`DescribeLogDirsResponse`], versions 1-5.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DescribeLogDirsPartition {
     /// `int32`, versions 0+.
     pub partition_index: i32,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's DescribeProducersRequest, versions 0, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DescribeProducersRequest {
     /// `[]TopicRequest`, versions 0+.
     pub topics: Vec<TopicRequest>,
@@ -40,7 +40,7 @@ impl DescribeProducersRequest {
 }
 
 /// Part of [`DescribeProducersRequest`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TopicRequest {
     /// `string`, versions 0+.
     pub name: String,
@@ -68,7 +68,7 @@ impl TopicRequest {
 }
 
 /// Kafka's DescribeProducersResponse, versions 0, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DescribeProducersResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -105,7 +105,7 @@ impl DescribeProducersResponse {
 }
 
 /// Part of [`DescribeProducersResponse`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TopicResponse {
     /// `string`, versions 0+.
     pub name: String,
@@ -130,7 +130,7 @@ impl TopicResponse {
 }
 
 /// Part of [`DescribeProducersResponse`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct PartitionResponse {
     /// `int32`, versions 0+.
     pub partition_index: i32,
@@ -163,7 +163,7 @@ impl PartitionResponse {
 }
 
 /// Part of [`DescribeProducersResponse`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ProducerState {
     /// `int64`, versions 0+.
     pub producer_id: i64,

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use keyway_record::TopicId;
 
 /// Kafka's DescribeQuorumRequest, versions 0-2, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DescribeQuorumRequest {
     /// `[]TopicData`, versions 0+.
     pub topics: Vec<TopicData>,
@@ -41,7 +41,7 @@ impl DescribeQuorumRequest {
 }
 
 /// Part of [`DescribeQuorumRequest`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TopicData {
     /// `string`, versions 0+.
     pub topic_name: String,
@@ -66,7 +66,7 @@ impl TopicData {
 }
 
 /// Part of [`DescribeQuorumRequest`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct PartitionData {
     /// `int32`, versions 0+.
     pub partition_index: i32,
@@ -87,7 +87,7 @@ impl PartitionData {
 }
 
 /// Kafka's DescribeQuorumResponse, versions 0-2, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DescribeQuorumResponse {
     /// `int16`, versions 0+.
     pub error_code: i16,
@@ -145,7 +145,7 @@ impl DescribeQuorumResponse {
 }
 
 /// Part of [`DescribeQuorumResponse`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ResponseTopicData {
     /// `string`, versions 0+.
     pub topic_name: String,
@@ -170,7 +170,7 @@ impl ResponseTopicData {
 }
 
 /// Part of [`DescribeQuorumResponse`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ResponsePartitionData {
     /// `int32`, versions 0+.
     pub partition_index: i32,
@@ -245,7 +245,7 @@ impl ResponsePartitionData {
 }
 
 /// Part of [`DescribeQuorumResponse`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ReplicaState {
     /// `int32`, versions 0+.
     pub replica_id: i32,
@@ -306,7 +306,7 @@ impl ReplicaState {
 }
 
 /// Part of [`DescribeQuorumResponse`], versions 2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Node {
     /// `int32`, versions 2+.
     pub node_id: i32,
@@ -331,7 +331,7 @@ impl Node {
 }
 
 /// Part of [`DescribeQuorumResponse`], versions 2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Listener {
     /// `string`, versions 2+.
     pub name: String,

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use keyway_record::TopicId;
 
 /// Kafka's DescribeTopicPartitionsRequest, versions 0, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DescribeTopicPartitionsRequest {
     /// `[]TopicRequest`, versions 0+.
     pub topics: Vec<TopicRequest>,
@@ -55,7 +55,7 @@ impl DescribeTopicPartitionsRequest {
 }
 
 /// Part of [`DescribeTopicPartitionsRequest`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TopicRequest {
     /// `string`, versions 0+.
     pub name: String,
@@ -76,7 +76,7 @@ impl TopicRequest {
 }
 
 /// Part of [`DescribeTopicPartitionsRequest`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Cursor {
     /// `string`, versions 0+.
     pub topic_name: String,
@@ -101,7 +101,7 @@ impl Cursor {
 }
 
 /// Kafka's DescribeTopicPartitionsResponse, versions 0, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DescribeTopicPartitionsResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -142,7 +142,7 @@ impl DescribeTopicPartitionsResponse {
 }
 
 /// Part of [`DescribeTopicPartitionsResponse`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DescribeTopicPartitionsResponseTopic {
     /// `int16`, versions 0+.
     pub error_code: i16,
@@ -197,7 +197,7 @@ impl DescribeTopicPartitionsResponseTopic {
 }
 
 /// Part of [`DescribeTopicPartitionsResponse`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DescribeTopicPartitionsResponsePartition {
     /// `int16`, versions 0+.
     pub error_code: i16,
@@ -291,7 +291,7 @@ impl DescribeTopicPartitionsResponsePartition {
 }
 
 /// Part of [`DescribeTopicPartitionsResponse`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ResponseCursor {
     /// `string`, versions 0+.
     pub topic_name: String,

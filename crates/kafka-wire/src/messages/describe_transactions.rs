@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's DescribeTransactionsRequest, versions 0, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DescribeTransactionsRequest {
     /// `[]string`, versions 0+.
     pub transactional_ids: Vec<String>,
@@ -40,7 +40,7 @@ impl DescribeTransactionsRequest {
 }
 
 /// Kafka's DescribeTransactionsResponse, versions 0, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct DescribeTransactionsResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -77,7 +77,7 @@ impl DescribeTransactionsResponse {
 }
 
 /// Part of [`DescribeTransactionsResponse`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TransactionState {
     /// `int16`, versions 0+.
     pub error_code: i16,
@@ -135,7 +135,7 @@ impl TransactionState {
 }
 
 /// Part of [`DescribeTransactionsResponse`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TopicData {
     /// `string`, versions 0+.
     pub topic: String,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's ElectLeadersRequest, versions 0-2, flexible 2+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ElectLeadersRequest {
     /// `int8`, versions 1+.
     pub election_type: i8,
@@ -62,7 +62,7 @@ impl ElectLeadersRequest {
 }
 
 /// Part of [`ElectLeadersRequest`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TopicPartitions {
     /// `string`, versions 0+.
     pub topic: String,
@@ -94,7 +94,7 @@ impl TopicPartitions {
 }
 
 /// Kafka's ElectLeadersResponse, versions 0-2, flexible 2+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ElectLeadersResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -141,7 +141,7 @@ impl ElectLeadersResponse {
 }
 
 /// Part of [`ElectLeadersResponse`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ReplicaElectionResult {
     /// `string`, versions 0+.
     pub topic: String,
@@ -170,7 +170,7 @@ impl ReplicaElectionResult {
 }
 
 /// Part of [`ElectLeadersResponse`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct PartitionResult {
     /// `int32`, versions 0+.
     pub partition_id: i32,

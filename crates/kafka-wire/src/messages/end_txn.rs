@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's EndTxnRequest, versions 0-5, flexible 3+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct EndTxnRequest {
     /// `string`, versions 0+.
     pub transactional_id: String,
@@ -56,7 +56,7 @@ impl EndTxnRequest {
 }
 
 /// Kafka's EndTxnResponse, versions 0-5, flexible 3+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct EndTxnResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,

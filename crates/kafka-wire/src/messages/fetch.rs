@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use keyway_record::TopicId;
 
 /// Kafka's FetchRequest, versions 4-18, flexible 12+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct FetchRequest {
     /// `string`, versions 12+, nullable 12+, tag 0, default null.
     pub cluster_id: Option<String>,
@@ -165,7 +165,7 @@ impl FetchRequest {
 }
 
 /// Part of [`FetchRequest`], versions 15-18.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ReplicaState {
     /// `int32`, versions 15+, default -1.
     pub replica_id: i32,
@@ -196,7 +196,7 @@ impl ReplicaState {
 }
 
 /// Part of [`FetchRequest`], versions 4-18.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct FetchTopic {
     /// `string`, versions 0-12.
     pub topic: String,
@@ -233,7 +233,7 @@ impl FetchTopic {
 }
 
 /// Part of [`FetchRequest`], versions 4-18.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct FetchPartition {
     /// `int32`, versions 0+.
     pub partition: i32,
@@ -336,7 +336,7 @@ impl FetchPartition {
 }
 
 /// Part of [`FetchRequest`], versions 7-18.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ForgottenTopic {
     /// `string`, versions 7-12.
     pub topic: String,
@@ -376,7 +376,7 @@ impl ForgottenTopic {
 }
 
 /// Kafka's FetchResponse, versions 4-18, flexible 12+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct FetchResponse {
     /// `int32`, versions 1+.
     pub throttle_time_ms: i32,
@@ -447,7 +447,7 @@ impl FetchResponse {
 }
 
 /// Part of [`FetchResponse`], versions 4-18.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct FetchableTopicResponse {
     /// `string`, versions 0-12.
     pub topic: String,
@@ -484,7 +484,7 @@ impl FetchableTopicResponse {
 }
 
 /// Part of [`FetchResponse`], versions 4-18.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct PartitionData {
     /// `int32`, versions 0+.
     pub partition_index: i32,
@@ -608,7 +608,7 @@ impl PartitionData {
 }
 
 /// Part of [`FetchResponse`], versions 12-18.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct EpochEndOffset {
     /// `int32`, versions 12+, default -1.
     pub epoch: i32,
@@ -639,7 +639,7 @@ impl EpochEndOffset {
 }
 
 /// Part of [`FetchResponse`], versions 12-18.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct LeaderIdAndEpoch {
     /// `int32`, versions 12+, default -1.
     pub leader_id: i32,
@@ -670,7 +670,7 @@ impl LeaderIdAndEpoch {
 }
 
 /// Part of [`FetchResponse`], versions 12-18.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct SnapshotId {
     /// `int64`, versions 0+, default -1.
     pub end_offset: i64,
@@ -701,7 +701,7 @@ impl SnapshotId {
 }
 
 /// Part of [`FetchResponse`], versions 4-18.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct AbortedTransaction {
     /// `int64`, versions 4+.
     pub producer_id: i64,
@@ -730,7 +730,7 @@ impl AbortedTransaction {
 }
 
 /// Part of [`FetchResponse`], versions 16-18.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct NodeEndpoint {
     /// `int32`, versions 16+.
     pub node_id: i32,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's FindCoordinatorRequest, versions 0-6, flexible 3+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct FindCoordinatorRequest {
     /// `string`, versions 0-3.
     pub key: String,
@@ -64,7 +64,7 @@ impl FindCoordinatorRequest {
 }
 
 /// Kafka's FindCoordinatorResponse, versions 0-6, flexible 3+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct FindCoordinatorResponse {
     /// `int32`, versions 1+.
     pub throttle_time_ms: i32,
@@ -160,7 +160,7 @@ impl FindCoordinatorResponse {
 }
 
 /// Part of [`FindCoordinatorResponse`], versions 4-6.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Coordinator {
     /// `string`, versions 4+.
     pub key: String,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's RequestHeader, versions 1-2, flexible 2+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct RequestHeader {
     /// `int16`, versions 0+.
     pub request_api_key: i16,
@@ -62,7 +62,7 @@ impl RequestHeader {
 }
 
 /// Kafka's ResponseHeader, versions 0-1, flexible 1+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ResponseHeader {
     /// `int32`, versions 0+.
     pub correlation_id: i32,

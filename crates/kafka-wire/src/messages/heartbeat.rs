@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's HeartbeatRequest, versions 0-4, flexible 4+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct HeartbeatRequest {
     /// `string`, versions 0+.
     pub group_id: String,
@@ -60,7 +60,7 @@ impl HeartbeatRequest {
 }
 
 /// Kafka's HeartbeatResponse, versions 0-4, flexible 4+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct HeartbeatResponse {
     /// `int32`, versions 1+.
     pub throttle_time_ms: i32,

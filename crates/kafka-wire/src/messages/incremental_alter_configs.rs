@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's IncrementalAlterConfigsRequest, versions 0-1, flexible 1+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct IncrementalAlterConfigsRequest {
     /// `[]AlterConfigsResource`, versions 0+.
     pub resources: Vec<AlterConfigsResource>,
@@ -48,7 +48,7 @@ impl IncrementalAlterConfigsRequest {
 }
 
 /// Part of [`IncrementalAlterConfigsRequest`], versions 0-1.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct AlterConfigsResource {
     /// `int8`, versions 0+.
     pub resource_type: i8,
@@ -81,7 +81,7 @@ impl AlterConfigsResource {
 }
 
 /// Part of [`IncrementalAlterConfigsRequest`], versions 0-1.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct AlterableConfig {
     /// `string`, versions 0+.
     pub name: String,
@@ -120,7 +120,7 @@ impl AlterableConfig {
 }
 
 /// Kafka's IncrementalAlterConfigsResponse, versions 0-1, flexible 1+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct IncrementalAlterConfigsResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -161,7 +161,7 @@ impl IncrementalAlterConfigsResponse {
 }
 
 /// Part of [`IncrementalAlterConfigsResponse`], versions 0-1.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct AlterConfigsResourceResponse {
     /// `int16`, versions 0+.
     pub error_code: i16,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's InitProducerIdRequest, versions 0-5, flexible 2+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct InitProducerIdRequest {
     /// `string`, versions 0+, nullable 0+.
     pub transactional_id: Option<String>,
@@ -75,7 +75,7 @@ impl InitProducerIdRequest {
 }
 
 /// Kafka's InitProducerIdResponse, versions 0-5, flexible 2+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct InitProducerIdResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 
 /// Kafka's JoinGroupRequest, versions 0-9, flexible 6+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct JoinGroupRequest {
     /// `string`, versions 0+.
     pub group_id: String,
@@ -104,7 +104,7 @@ impl JoinGroupRequest {
 }
 
 /// Part of [`JoinGroupRequest`], versions 0-9.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct JoinGroupRequestProtocol {
     /// `string`, versions 0+.
     pub name: String,
@@ -133,7 +133,7 @@ impl JoinGroupRequestProtocol {
 }
 
 /// Kafka's JoinGroupResponse, versions 0-9, flexible 6+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct JoinGroupResponse {
     /// `int32`, versions 2+.
     pub throttle_time_ms: i32,
@@ -238,7 +238,7 @@ impl JoinGroupResponse {
 }
 
 /// Part of [`JoinGroupResponse`], versions 0-9.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct JoinGroupResponseMember {
     /// `string`, versions 0+.
     pub member_id: String,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's LeaveGroupRequest, versions 0-5, flexible 4+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct LeaveGroupRequest {
     /// `string`, versions 0+.
     pub group_id: String,
@@ -64,7 +64,7 @@ impl LeaveGroupRequest {
 }
 
 /// Part of [`LeaveGroupRequest`], versions 3-5.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct MemberIdentity {
     /// `string`, versions 3+.
     pub member_id: String,
@@ -99,7 +99,7 @@ impl MemberIdentity {
 }
 
 /// Kafka's LeaveGroupResponse, versions 0-5, flexible 4+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct LeaveGroupResponse {
     /// `int32`, versions 1+.
     pub throttle_time_ms: i32,
@@ -154,7 +154,7 @@ impl LeaveGroupResponse {
 }
 
 /// Part of [`LeaveGroupResponse`], versions 3-5.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct MemberResponse {
     /// `string`, versions 3+.
     pub member_id: String,

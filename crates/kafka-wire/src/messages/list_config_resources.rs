@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's ListConfigResourcesRequest, versions 0-1, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ListConfigResourcesRequest {
     /// `[]int8`, versions 1+.
     pub resource_types: Vec<i8>,
@@ -47,7 +47,7 @@ impl ListConfigResourcesRequest {
 }
 
 /// Kafka's ListConfigResourcesResponse, versions 0-1, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ListConfigResourcesResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -88,7 +88,7 @@ impl ListConfigResourcesResponse {
 }
 
 /// Part of [`ListConfigResourcesResponse`], versions 0-1.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ConfigResource {
     /// `string`, versions 0+.
     pub resource_name: String,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's ListGroupsRequest, versions 0-5, flexible 3+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ListGroupsRequest {
     /// `[]string`, versions 4+.
     pub states_filter: Vec<String>,
@@ -56,7 +56,7 @@ impl ListGroupsRequest {
 }
 
 /// Kafka's ListGroupsResponse, versions 0-5, flexible 3+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ListGroupsResponse {
     /// `int32`, versions 1+.
     pub throttle_time_ms: i32,
@@ -103,7 +103,7 @@ impl ListGroupsResponse {
 }
 
 /// Part of [`ListGroupsResponse`], versions 0-5.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ListedGroup {
     /// `string`, versions 0+.
     pub group_id: String,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's ListOffsetsRequest, versions 1-11, flexible 6+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ListOffsetsRequest {
     /// `int32`, versions 0+.
     pub replica_id: i32,
@@ -62,7 +62,7 @@ impl ListOffsetsRequest {
 }
 
 /// Part of [`ListOffsetsRequest`], versions 1-11.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ListOffsetsTopic {
     /// `string`, versions 0+.
     pub name: String,
@@ -91,7 +91,7 @@ impl ListOffsetsTopic {
 }
 
 /// Part of [`ListOffsetsRequest`], versions 1-11.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ListOffsetsPartition {
     /// `int32`, versions 0+.
     pub partition_index: i32,
@@ -132,7 +132,7 @@ impl ListOffsetsPartition {
 }
 
 /// Kafka's ListOffsetsResponse, versions 1-11, flexible 6+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ListOffsetsResponse {
     /// `int32`, versions 2+.
     pub throttle_time_ms: i32,
@@ -175,7 +175,7 @@ impl ListOffsetsResponse {
 }
 
 /// Part of [`ListOffsetsResponse`], versions 1-11.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ListOffsetsTopicResponse {
     /// `string`, versions 0+.
     pub name: String,
@@ -204,7 +204,7 @@ impl ListOffsetsTopicResponse {
 }
 
 /// Part of [`ListOffsetsResponse`], versions 1-11.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ListOffsetsPartitionResponse {
     /// `int32`, versions 0+.
     pub partition_index: i32,

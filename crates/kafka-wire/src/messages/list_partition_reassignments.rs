@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's ListPartitionReassignmentsRequest, versions 0, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ListPartitionReassignmentsRequest {
     /// `int32`, versions 0+, default 60000.
     pub timeout_ms: i32,
@@ -51,7 +51,7 @@ impl ListPartitionReassignmentsRequest {
 }
 
 /// Part of [`ListPartitionReassignmentsRequest`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ListPartitionReassignmentsTopics {
     /// `string`, versions 0+.
     pub name: String,
@@ -79,7 +79,7 @@ impl ListPartitionReassignmentsTopics {
 }
 
 /// Kafka's ListPartitionReassignmentsResponse, versions 0, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ListPartitionReassignmentsResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -130,7 +130,7 @@ impl ListPartitionReassignmentsResponse {
 }
 
 /// Part of [`ListPartitionReassignmentsResponse`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OngoingTopicReassignment {
     /// `string`, versions 0+.
     pub name: String,
@@ -155,7 +155,7 @@ impl OngoingTopicReassignment {
 }
 
 /// Part of [`ListPartitionReassignmentsResponse`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OngoingPartitionReassignment {
     /// `int32`, versions 0+.
     pub partition_index: i32,

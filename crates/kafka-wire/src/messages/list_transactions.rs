@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's ListTransactionsRequest, versions 0-2, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ListTransactionsRequest {
     /// `[]string`, versions 0+.
     pub state_filters: Vec<String>,
@@ -74,7 +74,7 @@ impl ListTransactionsRequest {
 }
 
 /// Kafka's ListTransactionsResponse, versions 0-2, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ListTransactionsResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -119,7 +119,7 @@ impl ListTransactionsResponse {
 }
 
 /// Part of [`ListTransactionsResponse`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TransactionState {
     /// `string`, versions 0+.
     pub transactional_id: String,

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use keyway_record::TopicId;
 
 /// Kafka's MetadataRequest, versions 0-13, flexible 9+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct MetadataRequest {
     /// `[]MetadataRequestTopic`, versions 0+, nullable 1+.
     pub topics: Option<Vec<MetadataRequestTopic>>,
@@ -96,7 +96,7 @@ impl MetadataRequest {
 }
 
 /// Part of [`MetadataRequest`], versions 0-13.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct MetadataRequestTopic {
     /// `uuid`, versions 10+.
     pub topic_id: TopicId,
@@ -137,7 +137,7 @@ impl MetadataRequestTopic {
 }
 
 /// Kafka's MetadataResponse, versions 0-13, flexible 9+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct MetadataResponse {
     /// `int32`, versions 3+.
     pub throttle_time_ms: i32,
@@ -231,7 +231,7 @@ impl MetadataResponse {
 }
 
 /// Part of [`MetadataResponse`], versions 0-13.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct MetadataResponseBroker {
     /// `int32`, versions 0+.
     pub node_id: i32,
@@ -270,7 +270,7 @@ impl MetadataResponseBroker {
 }
 
 /// Part of [`MetadataResponse`], versions 0-13.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct MetadataResponseTopic {
     /// `int16`, versions 0+.
     pub error_code: i16,
@@ -338,7 +338,7 @@ impl MetadataResponseTopic {
 }
 
 /// Part of [`MetadataResponse`], versions 0-13.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct MetadataResponsePartition {
     /// `int16`, versions 0+.
     pub error_code: i16,

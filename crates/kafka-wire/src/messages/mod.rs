@@ -58,12 +58,20 @@ pub mod write_txn_markers;
 pub use write_txn_markers::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
 pub mod txn_offset_commit;
 pub use txn_offset_commit::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
+pub mod describe_acls;
+pub use describe_acls::{DescribeAclsRequest, DescribeAclsResponse};
+pub mod create_acls;
+pub use create_acls::{CreateAclsRequest, CreateAclsResponse};
+pub mod delete_acls;
+pub use delete_acls::{DeleteAclsRequest, DeleteAclsResponse};
 pub mod describe_configs;
 pub use describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse};
 pub mod alter_configs;
 pub use alter_configs::{AlterConfigsRequest, AlterConfigsResponse};
 pub mod describe_log_dirs;
 pub use describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+pub mod sasl_authenticate;
+pub use sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse};
 pub mod create_partitions;
 pub use create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
 pub mod delete_groups;
@@ -78,6 +86,16 @@ pub use list_partition_reassignments::{
 };
 pub mod offset_delete;
 pub use offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
+pub mod describe_client_quotas;
+pub use describe_client_quotas::{DescribeClientQuotasRequest, DescribeClientQuotasResponse};
+pub mod alter_client_quotas;
+pub use alter_client_quotas::{AlterClientQuotasRequest, AlterClientQuotasResponse};
+pub mod describe_user_scram_credentials;
+pub use describe_user_scram_credentials::{
+    DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse,
+};
+pub mod alter_user_scram_credentials;
+pub use alter_user_scram_credentials::{AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse};
 pub mod describe_quorum;
 pub use describe_quorum::{DescribeQuorumRequest, DescribeQuorumResponse};
 pub mod update_features;
@@ -102,7 +120,7 @@ pub mod headers;
 pub use headers::{RequestHeader, ResponseHeader};
 
 /// Any request whose messages are here.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 #[allow(clippy::large_enum_variant)]
 pub enum Request {
     /// Produce.
@@ -155,12 +173,20 @@ pub enum Request {
     WriteTxnMarkers(WriteTxnMarkersRequest),
     /// TxnOffsetCommit.
     TxnOffsetCommit(TxnOffsetCommitRequest),
+    /// DescribeAcls.
+    DescribeAcls(DescribeAclsRequest),
+    /// CreateAcls.
+    CreateAcls(CreateAclsRequest),
+    /// DeleteAcls.
+    DeleteAcls(DeleteAclsRequest),
     /// DescribeConfigs.
     DescribeConfigs(DescribeConfigsRequest),
     /// AlterConfigs.
     AlterConfigs(AlterConfigsRequest),
     /// DescribeLogDirs.
     DescribeLogDirs(DescribeLogDirsRequest),
+    /// SaslAuthenticate.
+    SaslAuthenticate(SaslAuthenticateRequest),
     /// CreatePartitions.
     CreatePartitions(CreatePartitionsRequest),
     /// DeleteGroups.
@@ -173,6 +199,14 @@ pub enum Request {
     ListPartitionReassignments(ListPartitionReassignmentsRequest),
     /// OffsetDelete.
     OffsetDelete(OffsetDeleteRequest),
+    /// DescribeClientQuotas.
+    DescribeClientQuotas(DescribeClientQuotasRequest),
+    /// AlterClientQuotas.
+    AlterClientQuotas(AlterClientQuotasRequest),
+    /// DescribeUserScramCredentials.
+    DescribeUserScramCredentials(DescribeUserScramCredentialsRequest),
+    /// AlterUserScramCredentials.
+    AlterUserScramCredentials(AlterUserScramCredentialsRequest),
     /// DescribeQuorum.
     DescribeQuorum(DescribeQuorumRequest),
     /// UpdateFeatures.
@@ -236,12 +270,18 @@ impl Request {
             ApiKey::TxnOffsetCommit => {
                 TxnOffsetCommitRequest::decode(body, version).map(Self::TxnOffsetCommit)
             }
+            ApiKey::DescribeAcls => DescribeAclsRequest::decode(body, version).map(Self::DescribeAcls),
+            ApiKey::CreateAcls => CreateAclsRequest::decode(body, version).map(Self::CreateAcls),
+            ApiKey::DeleteAcls => DeleteAclsRequest::decode(body, version).map(Self::DeleteAcls),
             ApiKey::DescribeConfigs => {
                 DescribeConfigsRequest::decode(body, version).map(Self::DescribeConfigs)
             }
             ApiKey::AlterConfigs => AlterConfigsRequest::decode(body, version).map(Self::AlterConfigs),
             ApiKey::DescribeLogDirs => {
                 DescribeLogDirsRequest::decode(body, version).map(Self::DescribeLogDirs)
+            }
+            ApiKey::SaslAuthenticate => {
+                SaslAuthenticateRequest::decode(body, version).map(Self::SaslAuthenticate)
             }
             ApiKey::CreatePartitions => {
                 CreatePartitionsRequest::decode(body, version).map(Self::CreatePartitions)
@@ -255,6 +295,19 @@ impl Request {
                 ListPartitionReassignmentsRequest::decode(body, version).map(Self::ListPartitionReassignments)
             }
             ApiKey::OffsetDelete => OffsetDeleteRequest::decode(body, version).map(Self::OffsetDelete),
+            ApiKey::DescribeClientQuotas => {
+                DescribeClientQuotasRequest::decode(body, version).map(Self::DescribeClientQuotas)
+            }
+            ApiKey::AlterClientQuotas => {
+                AlterClientQuotasRequest::decode(body, version).map(Self::AlterClientQuotas)
+            }
+            ApiKey::DescribeUserScramCredentials => {
+                DescribeUserScramCredentialsRequest::decode(body, version)
+                    .map(Self::DescribeUserScramCredentials)
+            }
+            ApiKey::AlterUserScramCredentials => {
+                AlterUserScramCredentialsRequest::decode(body, version).map(Self::AlterUserScramCredentials)
+            }
             ApiKey::DescribeQuorum => DescribeQuorumRequest::decode(body, version).map(Self::DescribeQuorum),
             ApiKey::UpdateFeatures => UpdateFeaturesRequest::decode(body, version).map(Self::UpdateFeatures),
             ApiKey::DescribeCluster => {
@@ -313,15 +366,23 @@ impl Request {
             Self::EndTxn(message) => message.encode(out, version),
             Self::WriteTxnMarkers(message) => message.encode(out, version),
             Self::TxnOffsetCommit(message) => message.encode(out, version),
+            Self::DescribeAcls(message) => message.encode(out, version),
+            Self::CreateAcls(message) => message.encode(out, version),
+            Self::DeleteAcls(message) => message.encode(out, version),
             Self::DescribeConfigs(message) => message.encode(out, version),
             Self::AlterConfigs(message) => message.encode(out, version),
             Self::DescribeLogDirs(message) => message.encode(out, version),
+            Self::SaslAuthenticate(message) => message.encode(out, version),
             Self::CreatePartitions(message) => message.encode(out, version),
             Self::DeleteGroups(message) => message.encode(out, version),
             Self::ElectLeaders(message) => message.encode(out, version),
             Self::IncrementalAlterConfigs(message) => message.encode(out, version),
             Self::ListPartitionReassignments(message) => message.encode(out, version),
             Self::OffsetDelete(message) => message.encode(out, version),
+            Self::DescribeClientQuotas(message) => message.encode(out, version),
+            Self::AlterClientQuotas(message) => message.encode(out, version),
+            Self::DescribeUserScramCredentials(message) => message.encode(out, version),
+            Self::AlterUserScramCredentials(message) => message.encode(out, version),
             Self::DescribeQuorum(message) => message.encode(out, version),
             Self::UpdateFeatures(message) => message.encode(out, version),
             Self::DescribeCluster(message) => message.encode(out, version),
@@ -364,15 +425,23 @@ impl Request {
             Self::EndTxn(_) => ApiKey::EndTxn,
             Self::WriteTxnMarkers(_) => ApiKey::WriteTxnMarkers,
             Self::TxnOffsetCommit(_) => ApiKey::TxnOffsetCommit,
+            Self::DescribeAcls(_) => ApiKey::DescribeAcls,
+            Self::CreateAcls(_) => ApiKey::CreateAcls,
+            Self::DeleteAcls(_) => ApiKey::DeleteAcls,
             Self::DescribeConfigs(_) => ApiKey::DescribeConfigs,
             Self::AlterConfigs(_) => ApiKey::AlterConfigs,
             Self::DescribeLogDirs(_) => ApiKey::DescribeLogDirs,
+            Self::SaslAuthenticate(_) => ApiKey::SaslAuthenticate,
             Self::CreatePartitions(_) => ApiKey::CreatePartitions,
             Self::DeleteGroups(_) => ApiKey::DeleteGroups,
             Self::ElectLeaders(_) => ApiKey::ElectLeaders,
             Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
             Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
             Self::OffsetDelete(_) => ApiKey::OffsetDelete,
+            Self::DescribeClientQuotas(_) => ApiKey::DescribeClientQuotas,
+            Self::AlterClientQuotas(_) => ApiKey::AlterClientQuotas,
+            Self::DescribeUserScramCredentials(_) => ApiKey::DescribeUserScramCredentials,
+            Self::AlterUserScramCredentials(_) => ApiKey::AlterUserScramCredentials,
             Self::DescribeQuorum(_) => ApiKey::DescribeQuorum,
             Self::UpdateFeatures(_) => ApiKey::UpdateFeatures,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
@@ -388,7 +457,7 @@ impl Request {
 }
 
 /// Any response whose messages are here.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 #[allow(clippy::large_enum_variant)]
 pub enum Response {
     /// Produce.
@@ -441,12 +510,20 @@ pub enum Response {
     WriteTxnMarkers(WriteTxnMarkersResponse),
     /// TxnOffsetCommit.
     TxnOffsetCommit(TxnOffsetCommitResponse),
+    /// DescribeAcls.
+    DescribeAcls(DescribeAclsResponse),
+    /// CreateAcls.
+    CreateAcls(CreateAclsResponse),
+    /// DeleteAcls.
+    DeleteAcls(DeleteAclsResponse),
     /// DescribeConfigs.
     DescribeConfigs(DescribeConfigsResponse),
     /// AlterConfigs.
     AlterConfigs(AlterConfigsResponse),
     /// DescribeLogDirs.
     DescribeLogDirs(DescribeLogDirsResponse),
+    /// SaslAuthenticate.
+    SaslAuthenticate(SaslAuthenticateResponse),
     /// CreatePartitions.
     CreatePartitions(CreatePartitionsResponse),
     /// DeleteGroups.
@@ -459,6 +536,14 @@ pub enum Response {
     ListPartitionReassignments(ListPartitionReassignmentsResponse),
     /// OffsetDelete.
     OffsetDelete(OffsetDeleteResponse),
+    /// DescribeClientQuotas.
+    DescribeClientQuotas(DescribeClientQuotasResponse),
+    /// AlterClientQuotas.
+    AlterClientQuotas(AlterClientQuotasResponse),
+    /// DescribeUserScramCredentials.
+    DescribeUserScramCredentials(DescribeUserScramCredentialsResponse),
+    /// AlterUserScramCredentials.
+    AlterUserScramCredentials(AlterUserScramCredentialsResponse),
     /// DescribeQuorum.
     DescribeQuorum(DescribeQuorumResponse),
     /// UpdateFeatures.
@@ -522,12 +607,18 @@ impl Response {
             ApiKey::TxnOffsetCommit => {
                 TxnOffsetCommitResponse::decode(body, version).map(Self::TxnOffsetCommit)
             }
+            ApiKey::DescribeAcls => DescribeAclsResponse::decode(body, version).map(Self::DescribeAcls),
+            ApiKey::CreateAcls => CreateAclsResponse::decode(body, version).map(Self::CreateAcls),
+            ApiKey::DeleteAcls => DeleteAclsResponse::decode(body, version).map(Self::DeleteAcls),
             ApiKey::DescribeConfigs => {
                 DescribeConfigsResponse::decode(body, version).map(Self::DescribeConfigs)
             }
             ApiKey::AlterConfigs => AlterConfigsResponse::decode(body, version).map(Self::AlterConfigs),
             ApiKey::DescribeLogDirs => {
                 DescribeLogDirsResponse::decode(body, version).map(Self::DescribeLogDirs)
+            }
+            ApiKey::SaslAuthenticate => {
+                SaslAuthenticateResponse::decode(body, version).map(Self::SaslAuthenticate)
             }
             ApiKey::CreatePartitions => {
                 CreatePartitionsResponse::decode(body, version).map(Self::CreatePartitions)
@@ -540,6 +631,19 @@ impl Response {
             ApiKey::ListPartitionReassignments => ListPartitionReassignmentsResponse::decode(body, version)
                 .map(Self::ListPartitionReassignments),
             ApiKey::OffsetDelete => OffsetDeleteResponse::decode(body, version).map(Self::OffsetDelete),
+            ApiKey::DescribeClientQuotas => {
+                DescribeClientQuotasResponse::decode(body, version).map(Self::DescribeClientQuotas)
+            }
+            ApiKey::AlterClientQuotas => {
+                AlterClientQuotasResponse::decode(body, version).map(Self::AlterClientQuotas)
+            }
+            ApiKey::DescribeUserScramCredentials => {
+                DescribeUserScramCredentialsResponse::decode(body, version)
+                    .map(Self::DescribeUserScramCredentials)
+            }
+            ApiKey::AlterUserScramCredentials => {
+                AlterUserScramCredentialsResponse::decode(body, version).map(Self::AlterUserScramCredentials)
+            }
             ApiKey::DescribeQuorum => DescribeQuorumResponse::decode(body, version).map(Self::DescribeQuorum),
             ApiKey::UpdateFeatures => UpdateFeaturesResponse::decode(body, version).map(Self::UpdateFeatures),
             ApiKey::DescribeCluster => {
@@ -598,15 +702,23 @@ impl Response {
             Self::EndTxn(message) => message.encode(out, version),
             Self::WriteTxnMarkers(message) => message.encode(out, version),
             Self::TxnOffsetCommit(message) => message.encode(out, version),
+            Self::DescribeAcls(message) => message.encode(out, version),
+            Self::CreateAcls(message) => message.encode(out, version),
+            Self::DeleteAcls(message) => message.encode(out, version),
             Self::DescribeConfigs(message) => message.encode(out, version),
             Self::AlterConfigs(message) => message.encode(out, version),
             Self::DescribeLogDirs(message) => message.encode(out, version),
+            Self::SaslAuthenticate(message) => message.encode(out, version),
             Self::CreatePartitions(message) => message.encode(out, version),
             Self::DeleteGroups(message) => message.encode(out, version),
             Self::ElectLeaders(message) => message.encode(out, version),
             Self::IncrementalAlterConfigs(message) => message.encode(out, version),
             Self::ListPartitionReassignments(message) => message.encode(out, version),
             Self::OffsetDelete(message) => message.encode(out, version),
+            Self::DescribeClientQuotas(message) => message.encode(out, version),
+            Self::AlterClientQuotas(message) => message.encode(out, version),
+            Self::DescribeUserScramCredentials(message) => message.encode(out, version),
+            Self::AlterUserScramCredentials(message) => message.encode(out, version),
             Self::DescribeQuorum(message) => message.encode(out, version),
             Self::UpdateFeatures(message) => message.encode(out, version),
             Self::DescribeCluster(message) => message.encode(out, version),
@@ -649,15 +761,23 @@ impl Response {
             Self::EndTxn(_) => ApiKey::EndTxn,
             Self::WriteTxnMarkers(_) => ApiKey::WriteTxnMarkers,
             Self::TxnOffsetCommit(_) => ApiKey::TxnOffsetCommit,
+            Self::DescribeAcls(_) => ApiKey::DescribeAcls,
+            Self::CreateAcls(_) => ApiKey::CreateAcls,
+            Self::DeleteAcls(_) => ApiKey::DeleteAcls,
             Self::DescribeConfigs(_) => ApiKey::DescribeConfigs,
             Self::AlterConfigs(_) => ApiKey::AlterConfigs,
             Self::DescribeLogDirs(_) => ApiKey::DescribeLogDirs,
+            Self::SaslAuthenticate(_) => ApiKey::SaslAuthenticate,
             Self::CreatePartitions(_) => ApiKey::CreatePartitions,
             Self::DeleteGroups(_) => ApiKey::DeleteGroups,
             Self::ElectLeaders(_) => ApiKey::ElectLeaders,
             Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
             Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
             Self::OffsetDelete(_) => ApiKey::OffsetDelete,
+            Self::DescribeClientQuotas(_) => ApiKey::DescribeClientQuotas,
+            Self::AlterClientQuotas(_) => ApiKey::AlterClientQuotas,
+            Self::DescribeUserScramCredentials(_) => ApiKey::DescribeUserScramCredentials,
+            Self::AlterUserScramCredentials(_) => ApiKey::AlterUserScramCredentials,
             Self::DescribeQuorum(_) => ApiKey::DescribeQuorum,
             Self::UpdateFeatures(_) => ApiKey::UpdateFeatures,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use keyway_record::TopicId;
 
 /// Kafka's OffsetCommitRequest, versions 2-10, flexible 8+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct OffsetCommitRequest {
     /// `string`, versions 0+.
     pub group_id: String,
@@ -91,7 +91,7 @@ impl OffsetCommitRequest {
 }
 
 /// Part of [`OffsetCommitRequest`], versions 2-10.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetCommitRequestTopic {
     /// `string`, versions 0-9.
     pub name: String,
@@ -128,7 +128,7 @@ impl OffsetCommitRequestTopic {
 }
 
 /// Part of [`OffsetCommitRequest`], versions 2-10.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct OffsetCommitRequestPartition {
     /// `int32`, versions 0+.
     pub partition_index: i32,
@@ -178,7 +178,7 @@ impl OffsetCommitRequestPartition {
 }
 
 /// Kafka's OffsetCommitResponse, versions 2-10, flexible 8+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetCommitResponse {
     /// `int32`, versions 3+.
     pub throttle_time_ms: i32,
@@ -221,7 +221,7 @@ impl OffsetCommitResponse {
 }
 
 /// Part of [`OffsetCommitResponse`], versions 2-10.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetCommitResponseTopic {
     /// `string`, versions 0-9.
     pub name: String,
@@ -258,7 +258,7 @@ impl OffsetCommitResponseTopic {
 }
 
 /// Part of [`OffsetCommitResponse`], versions 2-10.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetCommitResponsePartition {
     /// `int32`, versions 0+.
     pub partition_index: i32,

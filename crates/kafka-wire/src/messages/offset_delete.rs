@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's OffsetDeleteRequest, versions 0, flexible none.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetDeleteRequest {
     /// `string`, versions 0+.
     pub group_id: String,
@@ -42,7 +42,7 @@ impl OffsetDeleteRequest {
 }
 
 /// Part of [`OffsetDeleteRequest`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetDeleteRequestTopic {
     /// `string`, versions 0+.
     pub name: String,
@@ -65,7 +65,7 @@ impl OffsetDeleteRequestTopic {
 }
 
 /// Part of [`OffsetDeleteRequest`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetDeleteRequestPartition {
     /// `int32`, versions 0+.
     pub partition_index: i32,
@@ -84,7 +84,7 @@ impl OffsetDeleteRequestPartition {
 }
 
 /// Kafka's OffsetDeleteResponse, versions 0, flexible none.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetDeleteResponse {
     /// `int16`, versions 0+.
     pub error_code: i16,
@@ -123,7 +123,7 @@ impl OffsetDeleteResponse {
 }
 
 /// Part of [`OffsetDeleteResponse`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetDeleteResponseTopic {
     /// `string`, versions 0+.
     pub name: String,
@@ -146,7 +146,7 @@ impl OffsetDeleteResponseTopic {
 }
 
 /// Part of [`OffsetDeleteResponse`], versions 0.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetDeleteResponsePartition {
     /// `int32`, versions 0+.
     pub partition_index: i32,

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use keyway_record::TopicId;
 
 /// Kafka's OffsetFetchRequest, versions 1-10, flexible 6+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct OffsetFetchRequest {
     /// `string`, versions 0-7.
     pub group_id: String,
@@ -97,7 +97,7 @@ impl OffsetFetchRequest {
 }
 
 /// Part of [`OffsetFetchRequest`], versions 1-7.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetFetchRequestTopic {
     /// `string`, versions 0-7.
     pub name: String,
@@ -129,7 +129,7 @@ impl OffsetFetchRequestTopic {
 }
 
 /// Part of [`OffsetFetchRequest`], versions 8-10.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct OffsetFetchRequestGroup {
     /// `string`, versions 8+.
     pub group_id: String,
@@ -172,7 +172,7 @@ impl OffsetFetchRequestGroup {
 }
 
 /// Part of [`OffsetFetchRequest`], versions 8-10.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetFetchRequestTopics {
     /// `string`, versions 8-9.
     pub name: String,
@@ -208,7 +208,7 @@ impl OffsetFetchRequestTopics {
 }
 
 /// Kafka's OffsetFetchResponse, versions 1-10, flexible 6+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetFetchResponse {
     /// `int32`, versions 3+.
     pub throttle_time_ms: i32,
@@ -277,7 +277,7 @@ impl OffsetFetchResponse {
 }
 
 /// Part of [`OffsetFetchResponse`], versions 1-7.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetFetchResponseTopic {
     /// `string`, versions 0-7.
     pub name: String,
@@ -306,7 +306,7 @@ impl OffsetFetchResponseTopic {
 }
 
 /// Part of [`OffsetFetchResponse`], versions 1-7.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct OffsetFetchResponsePartition {
     /// `int32`, versions 0-7.
     pub partition_index: i32,
@@ -361,7 +361,7 @@ impl OffsetFetchResponsePartition {
 }
 
 /// Part of [`OffsetFetchResponse`], versions 8-10.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetFetchResponseGroup {
     /// `string`, versions 8+.
     pub group_id: String,
@@ -390,7 +390,7 @@ impl OffsetFetchResponseGroup {
 }
 
 /// Part of [`OffsetFetchResponse`], versions 8-10.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetFetchResponseTopics {
     /// `string`, versions 8-9.
     pub name: String,
@@ -423,7 +423,7 @@ impl OffsetFetchResponseTopics {
 }
 
 /// Part of [`OffsetFetchResponse`], versions 8-10.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct OffsetFetchResponsePartitions {
     /// `int32`, versions 8+.
     pub partition_index: i32,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's OffsetForLeaderEpochRequest, versions 2-4, flexible 4+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct OffsetForLeaderEpochRequest {
     /// `int32`, versions 3+, default -2.
     pub replica_id: i32,
@@ -56,7 +56,7 @@ impl OffsetForLeaderEpochRequest {
 }
 
 /// Part of [`OffsetForLeaderEpochRequest`], versions 2-4.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetForLeaderTopic {
     /// `string`, versions 0+.
     pub topic: String,
@@ -85,7 +85,7 @@ impl OffsetForLeaderTopic {
 }
 
 /// Part of [`OffsetForLeaderEpochRequest`], versions 2-4.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct OffsetForLeaderPartition {
     /// `int32`, versions 0+.
     pub partition: i32,
@@ -124,7 +124,7 @@ impl OffsetForLeaderPartition {
 }
 
 /// Kafka's OffsetForLeaderEpochResponse, versions 2-4, flexible 4+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetForLeaderEpochResponse {
     /// `int32`, versions 2+.
     pub throttle_time_ms: i32,
@@ -165,7 +165,7 @@ impl OffsetForLeaderEpochResponse {
 }
 
 /// Part of [`OffsetForLeaderEpochResponse`], versions 2-4.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OffsetForLeaderTopicResult {
     /// `string`, versions 0+.
     pub topic: String,
@@ -194,7 +194,7 @@ impl OffsetForLeaderTopicResult {
 }
 
 /// Part of [`OffsetForLeaderEpochResponse`], versions 2-4.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct EpochEndOffset {
     /// `int16`, versions 0+.
     pub error_code: i16,

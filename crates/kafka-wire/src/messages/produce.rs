@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use keyway_record::TopicId;
 
 /// Kafka's ProduceRequest, versions 3-13, flexible 9+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ProduceRequest {
     /// `string`, versions 3+, nullable 3+, default null.
     pub transactional_id: Option<String>,
@@ -57,7 +57,7 @@ impl ProduceRequest {
 }
 
 /// Part of [`ProduceRequest`], versions 3-13.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TopicProduceData {
     /// `string`, versions 0-12.
     pub name: String,
@@ -94,7 +94,7 @@ impl TopicProduceData {
 }
 
 /// Part of [`ProduceRequest`], versions 3-13.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct PartitionProduceData {
     /// `int32`, versions 0+.
     pub index: i32,
@@ -123,7 +123,7 @@ impl PartitionProduceData {
 }
 
 /// Kafka's ProduceResponse, versions 3-13, flexible 9+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct ProduceResponse {
     /// `[]TopicProduceResponse`, versions 0+.
     pub responses: Vec<TopicProduceResponse>,
@@ -182,7 +182,7 @@ impl ProduceResponse {
 }
 
 /// Part of [`ProduceResponse`], versions 3-13.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TopicProduceResponse {
     /// `string`, versions 0-12.
     pub name: String,
@@ -219,7 +219,7 @@ impl TopicProduceResponse {
 }
 
 /// Part of [`ProduceResponse`], versions 3-13.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct PartitionProduceResponse {
     /// `int32`, versions 0+.
     pub index: i32,
@@ -318,7 +318,7 @@ impl PartitionProduceResponse {
 }
 
 /// Part of [`ProduceResponse`], versions 8-13.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct BatchIndexAndErrorMessage {
     /// `int32`, versions 8+.
     pub batch_index: i32,
@@ -347,7 +347,7 @@ impl BatchIndexAndErrorMessage {
 }
 
 /// Part of [`ProduceResponse`], versions 10-13.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct LeaderIdAndEpoch {
     /// `int32`, versions 10+, default -1.
     pub leader_id: i32,
@@ -378,7 +378,7 @@ impl LeaderIdAndEpoch {
 }
 
 /// Part of [`ProduceResponse`], versions 10-13.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct NodeEndpoint {
     /// `int32`, versions 10+.
     pub node_id: i32,

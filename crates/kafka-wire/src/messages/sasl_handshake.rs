@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's SaslHandshakeRequest, versions 0-1, flexible none.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct SaslHandshakeRequest {
     /// `string`, versions 0+.
     pub mechanism: String,
@@ -38,7 +38,7 @@ impl SaslHandshakeRequest {
 }
 
 /// Kafka's SaslHandshakeResponse, versions 0-1, flexible none.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct SaslHandshakeResponse {
     /// `int16`, versions 0+.
     pub error_code: i16,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 
 /// Kafka's SyncGroupRequest, versions 0-5, flexible 4+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct SyncGroupRequest {
     /// `string`, versions 0+.
     pub group_id: String,
@@ -84,7 +84,7 @@ impl SyncGroupRequest {
 }
 
 /// Part of [`SyncGroupRequest`], versions 0-5.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct SyncGroupRequestAssignment {
     /// `string`, versions 0+.
     pub member_id: String,
@@ -113,7 +113,7 @@ impl SyncGroupRequestAssignment {
 }
 
 /// Kafka's SyncGroupResponse, versions 0-5, flexible 4+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct SyncGroupResponse {
     /// `int32`, versions 1+.
     pub throttle_time_ms: i32,

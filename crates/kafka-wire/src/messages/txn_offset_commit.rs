@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's TxnOffsetCommitRequest, versions 0-5, flexible 3+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct TxnOffsetCommitRequest {
     /// `string`, versions 0+.
     pub transactional_id: String,
@@ -108,7 +108,7 @@ impl TxnOffsetCommitRequest {
 }
 
 /// Part of [`TxnOffsetCommitRequest`], versions 0-5.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TxnOffsetCommitRequestTopic {
     /// `string`, versions 0+.
     pub name: String,
@@ -137,7 +137,7 @@ impl TxnOffsetCommitRequestTopic {
 }
 
 /// Part of [`TxnOffsetCommitRequest`], versions 0-5.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct TxnOffsetCommitRequestPartition {
     /// `int32`, versions 0+.
     pub partition_index: i32,
@@ -187,7 +187,7 @@ impl TxnOffsetCommitRequestPartition {
 }
 
 /// Kafka's TxnOffsetCommitResponse, versions 0-5, flexible 3+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TxnOffsetCommitResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -228,7 +228,7 @@ impl TxnOffsetCommitResponse {
 }
 
 /// Part of [`TxnOffsetCommitResponse`], versions 0-5.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TxnOffsetCommitResponseTopic {
     /// `string`, versions 0+.
     pub name: String,
@@ -257,7 +257,7 @@ impl TxnOffsetCommitResponseTopic {
 }
 
 /// Part of [`TxnOffsetCommitResponse`], versions 0-5.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct TxnOffsetCommitResponsePartition {
     /// `int32`, versions 0+.
     pub partition_index: i32,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's UpdateFeaturesRequest, versions 0-2, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct UpdateFeaturesRequest {
     /// `int32`, versions 0+, default 60000.
     pub timeout_ms: i32,
@@ -58,7 +58,7 @@ impl UpdateFeaturesRequest {
 }
 
 /// Part of [`UpdateFeaturesRequest`], versions 0-2.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct FeatureUpdateKey {
     /// `string`, versions 0+.
     pub feature: String,
@@ -105,7 +105,7 @@ impl FeatureUpdateKey {
 }
 
 /// Kafka's UpdateFeaturesResponse, versions 0-2, flexible 0+.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct UpdateFeaturesResponse {
     /// `int32`, versions 0+.
     pub throttle_time_ms: i32,
@@ -162,7 +162,7 @@ impl UpdateFeaturesResponse {
 }
 
 /// Part of [`UpdateFeaturesResponse`], versions 0-1.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct UpdatableFeatureResult {
     /// `string`, versions 0+.
     pub feature: String,

@@ -7,7 +7,7 @@ use crate::{
 use bytes::BytesMut;
 
 /// Kafka's WriteTxnMarkersRequest, versions 1-2, flexible 1+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct WriteTxnMarkersRequest {
     /// `[]WritableTxnMarker`, versions 0+.
     pub markers: Vec<WritableTxnMarker>,
@@ -40,7 +40,7 @@ impl WriteTxnMarkersRequest {
 }
 
 /// Part of [`WriteTxnMarkersRequest`], versions 1-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct WritableTxnMarker {
     /// `int64`, versions 0+.
     pub producer_id: i64,
@@ -90,7 +90,7 @@ impl WritableTxnMarker {
 }
 
 /// Part of [`WriteTxnMarkersRequest`], versions 1-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct WritableTxnMarkerTopic {
     /// `string`, versions 0+.
     pub name: String,
@@ -118,7 +118,7 @@ impl WritableTxnMarkerTopic {
 }
 
 /// Kafka's WriteTxnMarkersResponse, versions 1-2, flexible 1+.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct WriteTxnMarkersResponse {
     /// `[]WritableTxnMarkerResult`, versions 0+.
     pub markers: Vec<WritableTxnMarkerResult>,
@@ -151,7 +151,7 @@ impl WriteTxnMarkersResponse {
 }
 
 /// Part of [`WriteTxnMarkersResponse`], versions 1-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct WritableTxnMarkerResult {
     /// `int64`, versions 0+.
     pub producer_id: i64,
@@ -176,7 +176,7 @@ impl WritableTxnMarkerResult {
 }
 
 /// Part of [`WriteTxnMarkersResponse`], versions 1-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct WritableTxnMarkerTopicResult {
     /// `string`, versions 0+.
     pub name: String,
@@ -201,7 +201,7 @@ impl WritableTxnMarkerTopicResult {
 }
 
 /// Part of [`WriteTxnMarkersResponse`], versions 1-2.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct WritableTxnMarkerPartitionResult {
     /// `int32`, versions 0+.
     pub partition_index: i32,

@@ -82,7 +82,7 @@ fn index(apis: &[(String, Api)]) -> String {
             code,
             "
 /// Any {lower} whose messages are here.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 #[allow(clippy::large_enum_variant)]
 pub enum {side} {{ {} }}
 

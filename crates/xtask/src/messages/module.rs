@@ -160,7 +160,7 @@ impl Structs<'_> {
             code,
             "
 /// {doc}
-#[derive(Clone, PartialEq, Eq, Debug{derived})]
+#[derive(Clone, PartialEq, Debug{derived})]
 pub struct {name} {{ {declared} }}
 {default}
 

@@ -1,0 +1,11 @@
+//! Who a client is, what it may do, and how much of it, as pure functions and state machines.
+//!
+//! Kafka's model: a [`Principal`] wants to do an [`Operation`] on a [`Resource`].
+
+mod operation;
+mod principal;
+mod resource;
+
+pub use operation::Operation;
+pub use principal::{Principal, PrincipalError};
+pub use resource::{Resource, ResourceType};
