@@ -4,6 +4,7 @@
 
 mod operation;
 mod principal;
+pub mod quota;
 mod resource;
 
 pub use operation::Operation;
