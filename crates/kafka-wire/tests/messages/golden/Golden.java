@@ -22,7 +22,9 @@ public class Golden {
         "DescribeCluster", "AddPartitionsToTxn", "AddOffsetsToTxn", "EndTxn", "WriteTxnMarkers", "TxnOffsetCommit",
         "AlterConfigs", "DescribeLogDirs", "ElectLeaders", "ListPartitionReassignments", "OffsetDelete",
         "DescribeQuorum", "UpdateFeatures", "DescribeProducers", "DescribeTransactions", "ListTransactions",
-        "ConsumerGroupHeartbeat", "ConsumerGroupDescribe", "ListConfigResources", "DescribeTopicPartitions");
+        "ConsumerGroupHeartbeat", "ConsumerGroupDescribe", "ListConfigResources", "DescribeTopicPartitions",
+        "DescribeAcls", "CreateAcls", "DeleteAcls", "SaslAuthenticate", "DescribeClientQuotas", "AlterClientQuotas",
+        "DescribeUserScramCredentials", "AlterUserScramCredentials");
     // Links between elements of a collection, unknown tags, and fields of an unstable version.
     static final Set<String> HIDDEN = Set.of("prev", "next", "_unknownTaggedFields", "enable2Pc", "keepPreparedTxn",
         "ongoingTxnProducerId", "ongoingTxnProducerEpoch");
@@ -87,6 +89,7 @@ public class Golden {
             case "INT32" -> (int) number();
             case "UINT32" -> number() & 0xffffffffL;
             case "INT64" -> number();
+            case "FLOAT64" -> (double) (int) number();
             case "UUID" -> new Uuid(random.nextLong(), random.nextLong());
             default -> throw new IllegalStateException(name);
         };
@@ -105,6 +108,7 @@ public class Golden {
     static String debug(Object value) throws Exception {
         if (value == null) return "None";
         if (value instanceof String) return "\"" + value + "\"";
+        if (value instanceof Double whole) return whole.longValue() + ".0";
         if (value instanceof Number || value instanceof Boolean) return value.toString();
         if (value instanceof Uuid uuid) return "%016x%016x".formatted(uuid.getMostSignificantBits(), uuid.getLeastSignificantBits());
         if (value instanceof byte[] bytes) return "b\"" + new String(bytes) + "\"";
