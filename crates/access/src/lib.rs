@@ -2,6 +2,7 @@
 //!
 //! Kafka's model: a [`Principal`] wants to do an [`Operation`] on a [`Resource`].
 
+pub mod acl;
 mod operation;
 mod principal;
 pub mod quota;
