@@ -42,6 +42,28 @@ fn is_older(time: Timestamp, now: Timestamp, age_ms_max: Option<i64>) -> bool {
     time > Timestamp::NONE && age_ms_max.is_some_and(|max_ms| age_ms > max_ms)
 }
 
+/// When a store looks for what its partitions' configs no longer keep. The default is Kafka's, but for the last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoreConfig {
+    /// `log.retention.check.interval.ms`: time between two looks for what is too old or too much, ms.
+    pub retention_interval_ms: u64,
+    /// `log.cleaner.backoff.ms`: time between two looks for what is worth compacting, ms; `None` for no compaction at all.
+    pub compaction_interval_ms: Option<u64>,
+    /// `log.cleaner.io.max.bytes.per.second`: bytes that compaction reads and writes in a second at most. Kafka has no
+    /// bound; 64 MiB leave the disk to others.
+    pub compaction_bytes_per_s: u64,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            retention_interval_ms: 300_000,
+            compaction_interval_ms: Some(15_000),
+            compaction_bytes_per_s: 64 << 20,
+        }
+    }
+}
+
 /// How a compacted partition is compacted.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Compaction {

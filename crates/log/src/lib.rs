@@ -23,7 +23,7 @@ pub mod waiters;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
-pub use config::{Compaction, LogConfig};
+pub use config::{Compaction, LogConfig, StoreConfig};
 pub use memory::MemoryStore;
 pub use partition::{AppendError, Appended, Bounds, Isolation, PartitionLog, ReadError, ReadLimit, Slice};
 pub use store::{Cleaned, DamagedRange, Durability, LogFigures, LogStore, StoreError, Ticket, Volume};

@@ -1,6 +1,6 @@
 //! A store of partitions that become durable together.
 
-use crate::{BoxFuture, PartitionLog};
+use crate::{BoxFuture, PartitionLog, StoreConfig};
 use keyway_record::{Offset, Timestamp, TopicPartition};
 use std::{path::PathBuf, sync::Arc};
 
@@ -34,6 +34,9 @@ pub trait LogStore: Send + Sync {
     /// batches are all older ends up empty. By size, at least [`crate::LogConfig::retention_bytes`] stay, and at most
     /// one segment more. A start that moved is as durable as any later ticket.
     fn clean(&self, now: Timestamp) -> Result<Cleaned, StoreError>;
+
+    /// When an engine with a thread of its own does so, from now on.
+    fn configure(&self, _config: StoreConfig) {}
 
     /// Where the records lie, for people; `None` for a store without a folder.
     fn volume(&self) -> Option<Volume> {

@@ -8,12 +8,12 @@
 
 use crate::{
     engine::{Engine, Failed},
-    partition::{Log, SegmentEntry},
+    partition::{Log, SegmentEntry, State},
     segment::{Segment, Span},
 };
 use bytes::BufMut;
 use keyway_log::{
-    Compaction, Isolation, ReadError, Slice,
+    Cleaned, Compaction, Isolation, ReadError, Slice,
     compaction::{KEYS_MAX, Kept, KeyOffsets, Tombstones},
 };
 use keyway_record::{Offset, RecordBatch, Timestamp};
@@ -22,6 +22,9 @@ use std::{io, sync::Arc};
 
 /// Bytes read and written at a time.
 const CHUNK_LEN: usize = 1 << 20;
+
+/// How long a log is left alone in which compaction met a batch that it could not read, ms: the next one meets it too.
+const UNREADABLE_PAUSE_MS: i64 = 60 * 60 * 1000;
 
 /// What one compaction works on.
 struct Plan {
@@ -54,13 +57,38 @@ pub(crate) enum CompactError {
 
 impl Log {
     /// Share of bytes that were never compacted, if compacting is due.
-    pub(crate) fn dirtiness(&self, now: Timestamp) -> Option<f64> {
-        let plan = self.plan(now)?;
-        let bytes = |segments: &[SegmentEntry]| segments.iter().map(|entry| entry.len).sum::<u64>();
-        let (clean, dirty) = plan.segments.split_at(plan.clean);
-        let oldest = dirty.first()?.first_timestamp;
-        let due = plan.compaction.is_due(bytes(clean), bytes(dirty), oldest, now);
-        due.then(|| bytes(dirty) as f64 / bytes(&plan.segments).max(1) as f64)
+    fn dirtiness(&self, now: Timestamp) -> Option<f64> {
+        let state = self.state();
+        let compaction = state.compaction(now)?;
+        let (mut clean, mut dirty, mut oldest) = (0, 0, None);
+        for entry in state.compactable(compaction, now) {
+            if entry.next <= state.compacted {
+                clean += entry.len;
+            } else {
+                dirty += entry.len;
+                oldest = oldest.or(Some(entry.first_timestamp));
+            }
+        }
+        let due = compaction.is_due(clean, dirty, oldest?, now);
+        due.then(|| dirty as f64 / (clean + dirty).max(1) as f64)
+    }
+
+    /// Has what may be compacted in sealed segments: writes what would close the newest one, and closes that if it is too
+    /// old. Leaves memory as it is where no more could be compacted then. `unwritten_max`: bytes that no segment has yet.
+    fn close_for_compaction(self: &Arc<Self>, unwritten_max: u64, now: Timestamp) -> Result<(), Failed> {
+        {
+            let state = self.state();
+            let can = state.compaction(now).is_some() && state.offline.is_none();
+            if !can || !state.closes_with_memory(self.segment_bytes(&state), unwritten_max, now) {
+                return Ok(());
+            }
+        }
+        let mut checkpointer = self.engine.checkpointer();
+        checkpointer.write_log(self).map_err(Failed::Retry)?;
+        if let Some(sealed) = self.roll(now) {
+            checkpointer.note_sidecar(&sealed.segment);
+        }
+        Ok(())
     }
 
     /// Compacts what is sealed; the bytes that went. `pace` is called after so many bytes were read or written.
@@ -103,16 +131,10 @@ impl Log {
 
     fn plan(&self, now: Timestamp) -> Option<Plan> {
         let state = self.state();
-        let compaction = state.config.compaction.filter(|_| !state.deleted)?;
-        let stable_end = state.readable_end(Isolation::ReadCommitted);
-        let stable = |entry: &&SegmentEntry| entry.next <= stable_end;
-        let sealed = state.segments.iter().filter(|entry| entry.segment.is_sealed()).take_while(stable);
-        let old = sealed.take_while(|entry| {
-            entry.segment.base < state.compacted || compaction.allows(entry.max_timestamp, now)
-        });
-        let segments: Vec<_> = old.cloned().collect();
+        let compaction = state.compaction(now)?;
+        let segments: Vec<_> = state.compactable(compaction, now).cloned().collect();
         let clean = segments.iter().take_while(|entry| entry.next <= state.compacted).count();
-        let segment_bytes = state.config.segment_bytes.unwrap_or(self.engine.options.segment_bytes);
+        let segment_bytes = self.segment_bytes(&state);
         (clean < segments.len()).then_some(Plan { compaction, segments, clean, segment_bytes })
     }
 
@@ -284,36 +306,71 @@ fn failed(batch: &RecordBatch, source: keyway_log::compaction::CompactError) -> 
     CompactError::Batch { offset: batch.base_offset(), source }
 }
 
+impl State {
+    /// How the log is compacted, if it is and may be at the moment.
+    fn compaction(&self, now: Timestamp) -> Option<Compaction> {
+        self.config.compaction.filter(|_| !self.deleted && now >= self.uncompacted_until)
+    }
+
+    /// Segments that may be compacted, oldest first; none if all of them were.
+    fn compactable(&self, compaction: Compaction, now: Timestamp) -> impl Iterator<Item = &SegmentEntry> {
+        let stable_end = self.readable_end(Isolation::ReadCommitted);
+        let clean = self.segments.partition_point(|entry| entry.next <= self.compacted);
+        let is_dirty = self.segments[clean..].iter().any(|entry| entry.segment.is_sealed());
+        let segments = if is_dirty { &self.segments[..] } else { &[] };
+        let sealed = segments.iter().filter(|entry| entry.segment.is_sealed());
+        sealed.take_while(move |entry| {
+            let is_old = entry.segment.base < self.compacted || compaction.allows(entry.max_timestamp, now);
+            entry.next <= stable_end && is_old
+        })
+    }
+
+    /// Whether the newest segment may hold more than `segment_bytes` or is too old, once it has what is in memory: at most
+    /// `unwritten_max` bytes.
+    fn closes_with_memory(&self, segment_bytes: u64, unwritten_max: u64, now: Timestamp) -> bool {
+        let open = self.segments.last().filter(|last| !last.segment.is_sealed());
+        let mut unwritten = self.unwritten();
+        let first = open.map(|open| open.first_timestamp);
+        let first = first.or_else(|| unwritten.clone().next().map(RecordBatch::max_timestamp));
+        if first.is_some_and(|first| self.config.closes(first, now)) {
+            return true;
+        }
+        let mut len = open.map_or(0, |open| open.len);
+        len + unwritten_max > segment_bytes
+            && unwritten.any(|batch| {
+                len += batch.bytes().len() as u64;
+                len > segment_bytes
+            })
+    }
+}
+
 impl Engine {
-    /// Compacts the logs for which it is due, the dirtiest first: how many, and the bytes that went.
-    pub(crate) fn compact_logs(
-        &self,
-        now: Timestamp,
-        pace: &dyn Fn(usize) -> bool,
-    ) -> Result<(u64, u64), Failed> {
+    /// Compacts the logs for which it is due, the dirtiest first.
+    pub(crate) fn compact(&self, now: Timestamp, pace: &dyn Fn(usize) -> bool) -> Result<Cleaned, Failed> {
+        let _alone = self.cleaning.lock().expect("no panic under the lock");
         let mut due: Vec<(f64, Arc<Log>)> = Vec::new();
+        let unwritten_max = self.staging.levels().unwritten as u64;
         for log in self.logs() {
-            if log.state().config.compaction.is_some() {
-                let mut checkpointer = self.checkpointer();
-                checkpointer.write_log(&log).map_err(Failed::Retry)?;
-                drop(checkpointer);
-                due.extend(log.dirtiness(now).map(|dirtiness| (dirtiness, log)));
-            }
+            log.close_for_compaction(unwritten_max, now)?;
+            due.extend(log.dirtiness(now).map(|dirtiness| (dirtiness, log)));
         }
         due.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let (mut logs, mut bytes) = (0, 0);
+        let mut cleaned = Cleaned::default();
         for (_, log) in due {
             match log.compact(now, pace) {
                 Ok(freed) => {
-                    logs += 1;
-                    bytes += freed;
+                    cleaned.compacted_partitions += 1;
+                    cleaned.compacted_bytes += freed;
                 }
                 Err(CompactError::Closed) => break,
                 Err(error) => {
+                    if matches!(error, CompactError::Batch { .. }) {
+                        log.state().uncompacted_until = Timestamp(now.0.saturating_add(UNREADABLE_PAUSE_MS));
+                    }
                     tracing::error!(partition = %log.partition, %error, "a partition is not compacted; it stays as it is");
                 }
             }
         }
-        Ok((logs, bytes))
+        Ok(cleaned)
     }
 }

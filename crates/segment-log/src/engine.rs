@@ -19,7 +19,7 @@ use crate::{
     wal::entry::LogId,
     wall_time::WallTime,
 };
-use keyway_log::{ReadError, StoreError};
+use keyway_log::{ReadError, StoreConfig, StoreError};
 use keyway_record::{LeaderEpoch, Offset, RecordBatch, TopicPartition};
 use keyway_runtime::{Clock, Disk, OpenMode};
 use std::{
@@ -60,6 +60,7 @@ pub(crate) struct Engine {
     arena: Mutex<Arena>,
     duties: Mutex<Duties>,
     writer: Condvar,
+    config: Mutex<StoreConfig>,
     ended: AtomicBool,
 }
 
@@ -141,6 +142,7 @@ impl Engine {
             arena: Mutex::default(),
             duties: Mutex::default(),
             writer: Condvar::new(),
+            config: Mutex::default(),
             ended: AtomicBool::new(false),
         }
     }

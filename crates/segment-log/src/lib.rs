@@ -47,6 +47,7 @@ mod recover;
 mod removal;
 mod reserve;
 mod retention;
+mod schedule;
 mod segment;
 mod slabs;
 mod space;

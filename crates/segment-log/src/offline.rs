@@ -138,9 +138,7 @@ impl Log {
     /// What no segment has, of what is durable.
     fn kept(&self) -> Vec<RecordBatch> {
         let state = self.state();
-        let first = state.tail.partition_point(|batch| batch.base_offset() < state.written);
-        let durable = state.tail.iter().skip(first);
-        durable.take_while(|batch| batch.next_offset() <= state.high_watermark).cloned().collect()
+        state.unwritten().take_while(|batch| batch.next_offset() <= state.high_watermark).cloned().collect()
     }
 }
 

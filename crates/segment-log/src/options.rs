@@ -35,13 +35,8 @@ pub struct Options {
     pub durable_by: DurableBy,
     /// What opening does with a write-ahead log that is damaged before its end. Default [`OnDamage::Refuse`].
     pub on_damage: OnDamage,
-    /// Time between two passes that give up what partitions' configs no longer keep, ms. Default 5 minutes, as Kafka's
-    /// `log.retention.check.interval.ms`. With [`Drive::Steps`] there is none but [`keyway_log::LogStore::clean`].
-    pub clean_interval_ms: u64,
     /// Who commits, with [`Drive::Threads`]. Default [`CommitBy::Waiters`].
     pub commit_by: CommitBy,
-    /// Bytes that compaction reads and writes in a second at most, so that it leaves the disk to others. Default 64 MiB.
-    pub compaction_bytes_per_s: u64,
     /// Who does the work. Default [`Drive::Threads`].
     pub drive: Drive,
 }
@@ -89,7 +84,7 @@ pub enum CommitBy {
 /// Who commits and writes behind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Drive {
-    /// Two threads of the store's own.
+    /// Two threads of the store's own, which also look for what is no longer kept as [`keyway_log::StoreConfig`] says.
     Threads,
     /// The caller, by [`crate::SegmentStore::step`]: the same operations in the same order on every run.
     Steps,
@@ -111,8 +106,6 @@ impl Default for Options {
             producer_expiration_ms: keyway_log::producers::EXPIRATION_MS_DEFAULT,
             durable_by: DurableBy::Fsync,
             on_damage: OnDamage::Refuse,
-            clean_interval_ms: 300_000,
-            compaction_bytes_per_s: 64 << 20,
             commit_by: CommitBy::Waiters,
             drive: Drive::Threads,
         }

@@ -64,6 +64,8 @@ pub(crate) struct State {
     pub(crate) config: LogConfig,
     /// Everything before it was compacted, so offsets may be missing.
     pub(crate) compacted: Offset,
+    /// No compaction is tried before this time: the last one met a batch that it could not read.
+    pub(crate) uncompacted_until: Timestamp,
     /// The log is in the list of those to be written behind.
     pub(crate) dirty: bool,
     waiters: Waiters<Offset>,
@@ -124,6 +126,7 @@ impl Log {
             offline: None,
             config: LogConfig::default(),
             compacted: Offset::ZERO,
+            uncompacted_until: Timestamp::NONE,
             dirty: false,
             waiters: Waiters::new(),
         };
@@ -132,6 +135,11 @@ impl Log {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no panic under the lock")
+    }
+
+    /// How large a segment of this log may be.
+    pub(crate) fn segment_bytes(&self, state: &State) -> u64 {
+        state.config.segment_bytes.unwrap_or(self.engine.options.segment_bytes)
     }
 
     /// The partition's folder.
@@ -289,10 +297,15 @@ impl State {
         Freed { memory, unwritten }
     }
 
+    /// Batches in memory from `written` on.
+    pub(crate) fn unwritten(&self) -> impl Iterator<Item = &RecordBatch> + Clone {
+        let first = self.tail.partition_point(|batch| batch.base_offset() < self.written);
+        self.tail.range(first..)
+    }
+
     /// Bytes in memory from `written` on and before `until`.
     pub(crate) fn unwritten_bytes(&self, until: Offset) -> usize {
-        let first = self.tail.partition_point(|batch| batch.base_offset() < self.written);
-        let unwritten = self.tail.iter().skip(first).take_while(|batch| batch.next_offset() <= until);
+        let unwritten = self.unwritten().take_while(|batch| batch.next_offset() <= until);
         unwritten.map(|batch| batch.bytes().len()).sum()
     }
 
@@ -320,9 +333,8 @@ impl State {
 
     /// Whether memory has everything that segments do not.
     pub(crate) fn is_whole(&self) -> bool {
-        let first = self.tail.partition_point(|batch| batch.base_offset() < self.written);
         let mut next = self.written;
-        let dense = self.tail.iter().skip(first).all(|batch| {
+        let dense = self.unwritten().all(|batch| {
             let follows = batch.base_offset() == next;
             next = batch.next_offset();
             follows

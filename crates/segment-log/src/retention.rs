@@ -23,9 +23,9 @@ impl Log {
     /// Whether batches in memory would have to be in segments before their bytes can be given up.
     pub(crate) fn has_unwritten_surplus(&self) -> bool {
         let state = self.state();
+        let Some(kept) = state.config.retention_bytes else { return false };
         let unwritten = state.unwritten_bytes(state.high_watermark) as u64;
-        let kept = state.config.retention_bytes;
-        unwritten > 0 && kept.is_some_and(|kept| state.segment_bytes() + unwritten > kept)
+        unwritten > 0 && state.segment_bytes() + unwritten > kept
     }
 
     /// Gives up what is too old or too much; whether that was anything.

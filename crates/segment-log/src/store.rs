@@ -10,8 +10,8 @@ use crate::{
     wal::entry::{Entry, LogId},
 };
 use keyway_log::{
-    BoxFuture, Cleaned, DamagedRange, Durability, LogFigures, LogStore, PartitionLog, StoreError, Ticket,
-    Volume, producers::ProducerStates, waiters::Place,
+    BoxFuture, Cleaned, DamagedRange, Durability, LogFigures, LogStore, PartitionLog, StoreConfig,
+    StoreError, Ticket, Volume, producers::ProducerStates, waiters::Place,
 };
 use keyway_record::{Offset, Timestamp, TopicPartition};
 use keyway_runtime::{FolderLock, World};
@@ -185,6 +185,10 @@ impl LogStore for SegmentStore {
             return Err(StoreError::Closed);
         }
         self.engine.clean(now, &|_| !self.engine.has_ended()).map_err(Failed::into_store_error)
+    }
+
+    fn configure(&self, config: StoreConfig) {
+        self.engine.configure(config);
     }
 
     fn volume(&self) -> Option<Volume> {

@@ -137,10 +137,8 @@ impl Log {
             Pass::Ahead(until) => until,
             Pass::Replay => state.end,
         };
-        let segment_bytes = state.config.segment_bytes.unwrap_or(self.engine.options.segment_bytes);
-        let first = state.tail.partition_point(|batch| batch.base_offset() < state.written);
-        let mut batches =
-            state.tail.iter().skip(first).take_while(|batch| batch.next_offset() <= until).peekable();
+        let segment_bytes = self.segment_bytes(&state);
+        let mut batches = state.unwritten().take_while(|batch| batch.next_offset() <= until).peekable();
         let next = batches.peek()?;
         // Recovery may not have come to what lies before.
         if next.base_offset() != state.written {

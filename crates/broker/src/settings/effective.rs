@@ -8,6 +8,7 @@ use super::{
 };
 use crate::topics::configs::{TopicConfig, check_together};
 use keyway_groups::GroupConfig;
+use keyway_log::StoreConfig;
 use std::collections::BTreeMap;
 
 /// Bytes of requests held in memory where `queued.max.request.bytes` is -1, Kafka's word for no bound.
@@ -32,6 +33,8 @@ pub(crate) struct Effective {
     pub(crate) connections_max: usize,
     /// `queued.max.request.bytes`.
     pub(crate) request_bytes_in_flight_max: usize,
+    /// When the log looks for what is no longer kept.
+    pub(crate) store: StoreConfig,
     /// What groups that set nothing of their own follow.
     group: GroupConfig,
 }
@@ -42,6 +45,8 @@ impl Effective {
         let text = |name| layers.resolved(name).expect("settings that act have defaults");
         let number = |name| text(name).parse::<i64>().expect("values are checked before they are set");
         let int = |name| i32::try_from(number(name)).expect("the setting's type is int");
+        let is = |name| text(name).eq_ignore_ascii_case("true");
+        let milliseconds = |name| number(name).cast_unsigned();
         let size = |name| usize::try_from(number(name)).unwrap_or(usize::MAX);
         let group = GroupConfig {
             initial_rebalance_delay_ms: int("group.initial.rebalance.delay.ms"),
@@ -55,11 +60,16 @@ impl Effective {
             consumer_assignment_interval_ms: int("group.consumer.assignment.interval.ms"),
             ..GroupConfig::default()
         };
+        let store = StoreConfig {
+            retention_interval_ms: milliseconds("log.retention.check.interval.ms"),
+            compaction_interval_ms: is("log.cleaner.enable").then(|| milliseconds("log.cleaner.backoff.ms")),
+            compaction_bytes_per_s: bytes_per_s(&text("log.cleaner.io.max.bytes.per.second")),
+        };
         let effective = Self {
             num_partitions: int("num.partitions"),
             default_replication_factor: i16::try_from(number("default.replication.factor"))
                 .expect("the setting ends at what an i16 holds"),
-            auto_create_topics: text("auto.create.topics.enable").eq_ignore_ascii_case("true"),
+            auto_create_topics: is("auto.create.topics.enable"),
             transaction_timeout_ms_max: int("transaction.max.timeout.ms"),
             producer_expiration_ms: number("producer.id.expiration.ms"),
             connections_max: size("max.connections"),
@@ -69,6 +79,7 @@ impl Effective {
                     usize::try_from(bytes).unwrap_or(usize::MAX).min(tokio::sync::Semaphore::MAX_PERMITS)
                 }
             },
+            store,
             group,
             groups,
             layers,
@@ -146,6 +157,16 @@ impl Effective {
     }
 }
 
+/// What `log.cleaner.io.max.bytes.per.second` bounds compaction to; the log's own bound where Kafka has none.
+fn bytes_per_s(text: &str) -> u64 {
+    let bytes: f64 = text.parse().expect("values are checked before they are set");
+    if bytes < u64::MAX as f64 {
+        bytes.max(1.0) as u64
+    } else {
+        StoreConfig::default().compaction_bytes_per_s
+    }
+}
+
 impl Default for Effective {
     fn default() -> Self {
         Self::of(Layers::default(), BTreeMap::new()).expect("the defaults agree with each other")
@@ -177,6 +198,7 @@ mod tests {
             assert_eq!(effective.topic_default(config), config.default_value(), "{}", config.name);
         }
         assert_eq!(effective.group("any"), GroupConfig::default());
+        assert_eq!(effective.store, StoreConfig::default());
     }
 
     #[test]
@@ -186,11 +208,21 @@ mod tests {
             ("auto.create.topics.enable", "FALSE"),
             ("offsets.retention.minutes", "2"),
             ("queued.max.request.bytes", "-1"),
+            ("log.retention.check.interval.ms", "1000"),
+            ("log.cleaner.backoff.ms", "200"),
+            ("log.cleaner.io.max.bytes.per.second", "1.5E6"),
         ])
         .unwrap();
         assert_eq!((effective.num_partitions, effective.auto_create_topics), (7, false));
         assert_eq!(effective.group("any").offsets_retention_ms, 120_000);
         assert_eq!(effective.request_bytes_in_flight_max, REQUEST_BYTES_UNBOUNDED);
+        let expected = StoreConfig {
+            retention_interval_ms: 1_000,
+            compaction_interval_ms: Some(200),
+            compaction_bytes_per_s: 1_500_000,
+        };
+        assert_eq!(effective.store, expected);
+        assert_eq!(started(&[("log.cleaner.enable", "false")]).unwrap().store.compaction_interval_ms, None);
     }
 
     #[test]

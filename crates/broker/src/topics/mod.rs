@@ -102,6 +102,7 @@ impl Topics {
         let mut map = Map::default();
         let mut named = BTreeSet::new();
         let broker = settings.now();
+        store.configure(broker.store);
         for (key, value) in records.entries() {
             let (name, id, partitions, own) =
                 topic_record::decode(&key, &value).map_err(|reason| records.malformed(reason))?;
@@ -217,10 +218,11 @@ impl Topics {
         self.change(Topic::new(&self.settings.now(), name.clone(), topic.id, partitions, settings)).await
     }
 
-    /// Has every topic follow what the broker's settings are now.
+    /// Has the log and every topic follow what the broker's settings are now.
     pub(crate) async fn follow_settings(&self) {
         let _changing = self.changing.lock().await;
         let broker = self.settings.now();
+        self.store.configure(broker.store);
         let mut map = self.map.write().expect("no panic while the topics are locked");
         let topics: Vec<_> = map.by_name.values().cloned().collect();
         for topic in topics {

@@ -1,7 +1,8 @@
 //! The writer thread: segments, checkpoints, files for the write-ahead log, and what is no longer kept.
 
 use super::{Engine, FailOnPanic, Failed};
-use crate::{Drive, staging::Levels, write_behind::Pass};
+use crate::{Drive, schedule::Schedule, staging::Levels, write_behind::Pass};
+use keyway_log::StoreConfig;
 use keyway_record::{Millis, Offset};
 use keyway_runtime::Space;
 use std::{
@@ -31,13 +32,20 @@ pub(crate) struct Duties {
     /// Remove files that nothing refers to.
     pub(crate) remove: bool,
     /// Give up what is no longer kept.
-    clean: bool,
+    retain: bool,
+    /// Compact what is worth it.
+    compact: bool,
     pub(super) stop: bool,
 }
 
 impl Duties {
     fn any(&self) -> bool {
-        self.write || self.checkpoint || self.prepare || self.mend || self.remove || self.clean
+        self.is_urgent() || self.retain || self.compact
+    }
+
+    /// Whether there is something that a pass over all partitions has to let through.
+    fn is_urgent(&self) -> bool {
+        self.write || self.checkpoint || self.prepare || self.mend || self.remove
     }
 
     /// What there is to do, which then is no longer asked for.
@@ -50,20 +58,17 @@ impl Engine {
     /// The writer thread. Returns once it is told to stop or the store has failed.
     pub(crate) fn run_writes(&self) {
         let _guard = FailOnPanic(self);
-        let interval_ms = self.options.clean_interval_ms.max(1);
-        let mut clean_at = Millis(self.clock.now().0.saturating_add(interval_ms));
+        let mut schedule = Schedule::new(self.clock.now());
         loop {
             let mut duties = self.duties();
             while !duties.stop {
-                let now = self.clock.now();
-                if now >= clean_at {
-                    duties.clean = true;
-                    clean_at = Millis(now.0.saturating_add(interval_ms));
-                }
+                let (now, config) = (self.clock.now(), self.config());
+                duties.retain |= schedule.take_retention(config, now);
+                duties.compact |= schedule.take_compaction(config, now);
                 if duties.any() {
                     break;
                 }
-                let left_ms = clean_at.0.saturating_sub(now.0).min(SPACE_INTERVAL_MS);
+                let left_ms = schedule.next_at(config).0.saturating_sub(now.0).min(SPACE_INTERVAL_MS);
                 let waited = self.writer.wait_timeout(duties, Duration::from_millis(left_ms));
                 drop(waited.expect("no panic under the lock"));
                 self.check_space();
@@ -87,15 +92,17 @@ impl Engine {
         if !duties.any() || self.has_ended() {
             return false;
         }
-        if duties.clean
-            && let Err(Failed::Retry(error)) = self.clean_by_clock()
-        {
-            tracing::warn!(%error, "old records could not be given up; the next pass tries again");
+        let retained = if duties.retain { self.retain_by_clock() } else { Ok(()) };
+        let compacted = if duties.compact { self.compact_by_clock() } else { Ok(()) };
+        for failed in [retained, compacted] {
+            if let Err(Failed::Retry(error)) = failed {
+                tracing::warn!(%error, "old records could not be given up; the next pass tries again");
+            }
         }
         self.work(duties)
     }
 
-    /// All but cleaning.
+    /// All but giving up records.
     fn work(&self, duties: Duties) -> bool {
         if duties.prepare {
             self.prepare_file();
@@ -155,7 +162,7 @@ impl Engine {
                         "the disk is nearly full: producers are refused until there is space again"
                     );
                     // What the configs no longer keep goes first.
-                    self.demand(|duties| duties.clean = true);
+                    self.demand(|duties| duties.retain = true);
                 }
             }
             Ok(None) => {}
@@ -165,7 +172,7 @@ impl Engine {
 
     /// Lets the writer do what is urgent, and holds it up as long as `bytes` may take. `false` once it must end.
     pub(crate) fn pause_writer(&self, bytes: usize) -> bool {
-        let wait_ms = bytes as u64 * 1_000 / self.options.compaction_bytes_per_s.max(1);
+        let wait_ms = bytes as u64 * 1_000 / self.config().compaction_bytes_per_s.max(1);
         let until = Millis(self.clock.now().0.saturating_add(wait_ms));
         loop {
             let mut duties = self.duties();
@@ -174,9 +181,9 @@ impl Engine {
             }
             let asked = duties.take();
             // The pass that is under way is followed by the next one.
-            duties.clean = asked.clean;
-            let urgent = Duties { clean: false, ..asked };
-            if urgent.any() {
+            (duties.retain, duties.compact) = (asked.retain, asked.compact);
+            let urgent = Duties { retain: false, compact: false, ..asked };
+            if urgent.is_urgent() {
                 drop(duties);
                 if !self.work(urgent) {
                     self.pause_before_retry();
@@ -252,6 +259,15 @@ impl Engine {
             // Commits make a file for themselves when they need one.
             tracing::warn!(%error, "a file for the write-ahead log could not be prepared");
         }
+    }
+
+    pub(crate) fn configure(&self, config: StoreConfig) {
+        *self.config.lock().expect("no panic under the lock") = config;
+        self.writer.notify_all();
+    }
+
+    fn config(&self) -> StoreConfig {
+        *self.config.lock().expect("no panic under the lock")
     }
 
     pub(super) fn duties(&self) -> MutexGuard<'_, Duties> {
