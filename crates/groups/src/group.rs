@@ -312,7 +312,7 @@ impl Group {
             client_id: member.client_id.clone(),
             client_host: member.client_host.clone(),
             metadata: protocol.map_or_else(Bytes::new, |protocol| member.metadata(protocol)),
-            assignment: if stable { member.assignment.clone() } else { Bytes::new() },
+            assignment: member.assignment.clone(),
         };
         let protocol_type = match self.kind() {
             GroupKind::Classic => self.protocol_type.clone(),

@@ -4,17 +4,22 @@ use super::{
     call::Call,
     config_change,
     config_resource::{Refused, Resource},
+    repeated::Repeated,
 };
 use crate::settings::{Configs, Effective};
 use keyway_kafka_wire::messages::{AlterConfigsRequest, AlterConfigsResponse, alter_configs::*};
 
 pub(super) async fn handle(call: &Call<'_>, request: AlterConfigsRequest) -> AlterConfigsResponse {
+    let mut repeated =
+        Repeated::of(request.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())));
     let mut responses = Vec::with_capacity(request.resources.len());
     for AlterConfigsResource { resource_type, resource_name, configs } in request.resources {
         let replaced = |resource: &_, settings: &_| replaced(resource, settings, &configs);
+        let resource = (resource_type, resource_name);
+        let named = repeated.named(&resource);
         let (error_code, error_message) =
-            config_change::change(call, (resource_type, &resource_name), request.validate_only, replaced)
-                .await;
+            config_change::change(call, (named, &resource), request.validate_only, replaced).await;
+        let (resource_type, resource_name) = resource;
         responses.push(AlterConfigsResourceResponse {
             error_code,
             error_message,

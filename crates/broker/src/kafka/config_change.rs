@@ -2,7 +2,8 @@
 
 use super::{
     call::Call,
-    config_resource::{Refused, Resource},
+    config_resource::{self, Refused, Resource},
+    repeated::Named,
     topic_error,
 };
 use crate::{
@@ -13,16 +14,23 @@ use crate::{
 use keyway_record::ErrorCode;
 use std::collections::BTreeSet;
 
-/// Gives the resource the configs that `changed` makes of those it has; with `validate_only` it keeps the old ones.
+/// Gives the resource, if it is named once, the configs that `changed` makes of those it has; with `validate_only` it keeps the old ones.
 /// Code and message for the answer.
 pub(super) async fn change(
     call: &Call<'_>,
-    (kind, name): (i8, &str),
+    (named, (kind, name)): (Named, &(i8, String)),
     validate_only: bool,
     changed: impl FnOnce(&Resource, &Effective) -> Result<Configs, Refused>,
 ) -> (i16, Option<String>) {
     let changed = async {
-        let resource = Resource::find(call, kind, name)?;
+        if named != Named::Once {
+            return Err((ErrorCode::InvalidRequest, "the request changes this resource twice".to_owned()));
+        }
+        if *kind == config_resource::TOPIC && name.is_empty() {
+            let message = "topics without configs of their own follow the broker: alter the broker's";
+            return Err((ErrorCode::InvalidRequest, message.to_owned()));
+        }
+        let resource = Resource::find(call, *kind, name)?;
         match &resource {
             Resource::Topic(topic) => {
                 let configs = changed(&resource, &call.node.settings.now())?;

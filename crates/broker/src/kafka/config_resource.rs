@@ -1,6 +1,6 @@
 //! What has configs: topics, the broker, all brokers, groups.
 
-use super::call::Call;
+use super::{call::Call, topic_error};
 use crate::{
     node::NODE_ID,
     settings::{BrokerSetting, Configs, Effective, Entity, GroupSetting, Kind, SettingError, check_dynamic},
@@ -9,7 +9,7 @@ use crate::{
         configs::{self, ConfigError, TopicConfig},
     },
 };
-use keyway_record::ErrorCode;
+use keyway_record::{ErrorCode, TopicName};
 use std::sync::Arc;
 
 pub(super) const TOPIC: i8 = 2;
@@ -32,9 +32,12 @@ impl Resource {
     pub(super) fn find(call: &Call<'_>, kind: i8, name: &str) -> Result<Self, Refused> {
         let invalid = |message: String| (ErrorCode::InvalidRequest, message);
         match kind {
-            TOPIC => match call.node.topics.named(name) {
-                Some(topic) => Ok(Self::Topic(topic)),
-                None => Err((ErrorCode::UnknownTopicOrPartition, format!("topic {name:?} does not exist"))),
+            TOPIC => match (call.node.topics.named(name), TopicName::new(name)) {
+                (Some(topic), _) => Ok(Self::Topic(topic)),
+                (None, Err(error)) => Err(topic_error::of_name(&error)),
+                (None, Ok(_)) => {
+                    Err((ErrorCode::UnknownTopicOrPartition, format!("topic {name:?} does not exist")))
+                }
             },
             BROKER if name.is_empty() => Ok(Self::Settings(Entity::AllBrokers)),
             BROKER => match name.parse() {

@@ -18,6 +18,11 @@ pub(super) async fn handle(
 ) -> ConsumerGroupDescribeResponse {
     let mut groups = Vec::with_capacity(request.group_ids.len());
     for group_id in request.group_ids {
+        if group_id.is_empty() {
+            let error_code = ErrorCode::InvalidGroupId.code();
+            groups.push(wire::DescribedGroup { error_code, ..Default::default() });
+            continue;
+        }
         let group = GroupId::from(group_id.as_str());
         let mut described = match call.node.groups.read(&group, Group::describe_consumers).await {
             Ok(Some(description)) => described(call.node, description),

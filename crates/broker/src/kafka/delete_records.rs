@@ -52,6 +52,9 @@ async fn trim(
 ) -> Result<(Offset, Ticket), ErrorCode> {
     let partition = topic.and_then(|topic| topic.partition(PartitionId(asked.partition_index)));
     let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    if !topic.is_some_and(|topic| topic.rules.records_deletable) {
+        return Err(ErrorCode::PolicyViolation);
+    }
     let bounds = partition.log.bounds();
     let before = if asked.offset == HIGH_WATERMARK { bounds.high_watermark } else { Offset(asked.offset) };
     if before < Offset::ZERO || before > bounds.high_watermark {

@@ -21,7 +21,8 @@ pub(super) fn handle(call: &Call<'_>, request: DescribeConfigsRequest) -> Descri
             Ok(configs) => (ErrorCode::None, None, configs),
             Err((error, message)) => (error, Some(message), Vec::new()),
         };
-        if let Some(keys) = &resource.configuration_keys {
+        // No names ask for all.
+        if let Some(keys) = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty()) {
             configs.retain(|config| keys.contains(&config.name));
         }
         if !request.include_synonyms {

@@ -19,6 +19,7 @@ pub(super) fn handle(call: &Call<'_>, request: DescribeQuorumRequest) -> Describ
             false => ResponsePartitionData {
                 partition_index: asked.partition_index,
                 error_code: ErrorCode::UnknownTopicOrPartition.code(),
+                error_message: Some(format!("the quorum keeps {METADATA_TOPIC}, partition 0")),
                 ..Default::default()
             },
         };

@@ -16,30 +16,40 @@ pub(super) fn handle(
     call: &Call<'_>,
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
-    let names: BTreeSet<String> = match request.topics.is_empty() {
+    let asks_all = request.topics.is_empty();
+    let names: BTreeSet<String> = match asks_all {
         true => call.node.topics.all().iter().map(|topic| topic.name.to_string()).collect(),
         false => request.topics.into_iter().map(|topic| topic.name).collect(),
     };
     let mut left = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, PARTITIONS_MAX);
-    let (from_name, from_index) = match request.cursor {
-        Some(cursor) => (cursor.topic_name, usize::try_from(cursor.partition_index).unwrap_or(0)),
-        None => (String::new(), 0),
+    let (from_name, from_index, is_valid) = match request.cursor {
+        Some(Cursor { topic_name, partition_index }) => {
+            let index = usize::try_from(partition_index);
+            let is_valid = index.is_ok() && (asks_all || names.contains(&topic_name));
+            (topic_name, index.unwrap_or(0), is_valid)
+        }
+        None => (String::new(), 0, true),
     };
+    if !is_valid {
+        return refused(names);
+    }
     let mut response = DescribeTopicPartitionsResponse::default();
     for name in names.into_iter().filter(|name| *name >= from_name) {
         let mut next = if name == from_name { from_index } else { 0 };
         let mut is_cut = left == 0;
         if !is_cut {
-            response.topics.push(match call.node.topics.named(&name) {
+            let mut topic = match call.node.topics.named(&name) {
                 None => missing(name.clone()),
                 Some(topic) => {
                     let partitions: Vec<_> = topic.partitions.iter().skip(next).take(left).collect();
                     left -= partitions.len();
                     next += partitions.len();
                     is_cut = next < topic.partitions.len();
-                    described(call, &topic, &partitions)
+                    described(&topic, &partitions)
                 }
-            });
+            };
+            topic.topic_authorized_operations = authorized_operations::of(call, true, Resource::topic(&name));
+            response.topics.push(topic);
         }
         if is_cut {
             let partition_index = i32::try_from(next).expect("partitions are counted in 31 bits");
@@ -50,6 +60,16 @@ pub(super) fn handle(
     response
 }
 
+/// A cursor must be at one of the topics that are asked for, and at a partition.
+fn refused(names: BTreeSet<String>) -> DescribeTopicPartitionsResponse {
+    let topic = |name| DescribeTopicPartitionsResponseTopic {
+        error_code: ErrorCode::InvalidRequest.code(),
+        name: Some(name),
+        ..Default::default()
+    };
+    DescribeTopicPartitionsResponse { topics: names.into_iter().map(topic).collect(), ..Default::default() }
+}
+
 fn missing(name: String) -> DescribeTopicPartitionsResponseTopic {
     let error = match TopicName::new(&name) {
         Ok(_) => ErrorCode::UnknownTopicOrPartition,
@@ -58,20 +78,11 @@ fn missing(name: String) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic { error_code: error.code(), name: Some(name), ..Default::default() }
 }
 
-fn described(
-    call: &Call<'_>,
-    topic: &Topic,
-    partitions: &[&Arc<Partition>],
-) -> DescribeTopicPartitionsResponseTopic {
+fn described(topic: &Topic, partitions: &[&Arc<Partition>]) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic {
         name: Some(topic.name.to_string()),
         topic_id: topic.id,
         partitions: partitions.iter().map(|partition| described_partition(partition)).collect(),
-        topic_authorized_operations: authorized_operations::of(
-            call,
-            true,
-            Resource::topic(topic.name.as_str()),
-        ),
         ..Default::default()
     }
 }

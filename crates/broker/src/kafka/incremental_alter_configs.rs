@@ -4,6 +4,7 @@ use super::{
     call::Call,
     config_change,
     config_resource::{Refused, Resource},
+    repeated::Repeated,
 };
 use crate::settings::{Configs, Effective, Kind};
 use keyway_kafka_wire::messages::{
@@ -21,12 +22,16 @@ pub(super) async fn handle(
     call: &Call<'_>,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
+    let mut repeated =
+        Repeated::of(request.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())));
     let mut responses = Vec::with_capacity(request.resources.len());
     for AlterConfigsResource { resource_type, resource_name, configs } in request.resources {
         let altered = |resource: &_, settings: &_| altered(resource, settings, &configs);
+        let resource = (resource_type, resource_name);
+        let named = repeated.named(&resource);
         let (error_code, error_message) =
-            config_change::change(call, (resource_type, &resource_name), request.validate_only, altered)
-                .await;
+            config_change::change(call, (named, &resource), request.validate_only, altered).await;
+        let (resource_type, resource_name) = resource;
         responses.push(AlterConfigsResourceResponse {
             error_code,
             error_message,

@@ -4,20 +4,18 @@ use super::call::Call;
 use crate::groups::Missing;
 use keyway_groups::{GroupId, Input, Reply};
 use keyway_kafka_wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse, offset_delete::*};
-use keyway_record::{ErrorCode, PartitionId};
+use keyway_record::{ErrorCode, PartitionId, TopicName};
 
 pub(super) async fn handle(call: &Call<'_>, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
     if request.group_id.is_empty() {
         return refused(ErrorCode::InvalidGroupId);
     }
-    let (mut asked, mut exists) = (Vec::new(), Vec::with_capacity(request.topics.len()));
+    let mut asked = Vec::new();
     for topic in &request.topics {
-        let found = call.node.topics.named(&topic.name);
-        exists.push(found.is_some());
-        asked.extend(found.iter().flat_map(|found| {
-            let at = |partition: &OffsetDeleteRequestPartition| PartitionId(partition.partition_index);
-            topic.partitions.iter().map(move |partition| (found.name.clone(), at(partition)))
-        }));
+        let Some(found) = call.node.topics.named(&topic.name) else { continue };
+        let indexes = topic.partitions.iter().map(|partition| PartitionId(partition.partition_index));
+        let known = indexes.filter(|index| found.partition(*index).is_some());
+        asked.extend(known.map(|index| (found.name.clone(), index)));
     }
     let group = GroupId::from(request.group_id.as_str());
     let input = |caller| Input::DeleteOffsets { caller, partitions: asked };
@@ -30,21 +28,20 @@ pub(super) async fn handle(call: &Call<'_>, request: OffsetDeleteRequest) -> Off
         },
     };
     let mut answers = match answers {
-        Ok(answers) => answers.into_iter(),
+        Ok(answers) => answers.into_iter().peekable(),
         Err(error) => return refused(error),
     };
-    let topics = request.topics.into_iter().zip(exists).map(|(topic, exists)| {
-        let of_partition = |partition: OffsetDeleteRequestPartition| {
-            let error = match exists {
-                true => answers.next().expect("the group answers for every partition").2,
-                false => ErrorCode::UnknownTopicOrPartition,
+    let topics = request.topics.into_iter().map(|topic| {
+        let of_partition = |OffsetDeleteRequestPartition { partition_index }| {
+            // The group answers in the order in which it was asked.
+            let is_next = |(name, partition, _): &(TopicName, PartitionId, ErrorCode)| {
+                name.as_str() == topic.name && partition.0 == partition_index
             };
-            OffsetDeleteResponsePartition {
-                partition_index: partition.partition_index,
-                error_code: error.code(),
-            }
+            let answer = answers.next_if(is_next);
+            let error = answer.map_or(ErrorCode::UnknownTopicOrPartition, |(.., error)| error);
+            OffsetDeleteResponsePartition { partition_index, error_code: error.code() }
         };
-        let partitions = topic.partitions.into_iter().map(of_partition).collect();
+        let partitions = topic.partitions.iter().cloned().map(of_partition).collect();
         OffsetDeleteResponseTopic { name: topic.name, partitions }
     });
     OffsetDeleteResponse { topics: topics.collect(), ..Default::default() }

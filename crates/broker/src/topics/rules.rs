@@ -14,6 +14,8 @@ pub(crate) struct TopicRules {
     pub(crate) own_batch_bytes_max: Option<usize>,
     /// A compacted topic keeps the newest record of each key, so each record must have one.
     pub(crate) keys_required: bool,
+    /// Clients may delete records, unless compaction alone is to remove them.
+    pub(crate) records_deletable: bool,
     pub(crate) time: TimeRule,
     /// `compression.type`: what batches are stored in; `None` for what the producer chose.
     pub(crate) compression: Option<Compression>,
@@ -66,7 +68,15 @@ impl TopicRules {
         };
         let batch_bytes_max = usize::try_from(values.number(MAX_MESSAGE_BYTES)).unwrap_or(usize::MAX);
         let own_batch_bytes_max = own.contains_key(MAX_MESSAGE_BYTES).then_some(batch_bytes_max);
-        Self { batch_bytes_max, own_batch_bytes_max, keys_required: has("compact"), time, compression, log }
+        Self {
+            batch_bytes_max,
+            own_batch_bytes_max,
+            keys_required: has("compact"),
+            records_deletable: has("delete") || !has("compact"),
+            time,
+            compression,
+            log,
+        }
     }
 }
 
@@ -105,11 +115,13 @@ mod tests {
         let compacted = with("compact");
         assert_eq!((compacted.log.retention_ms, compacted.log.retention_bytes), (None, None));
         assert_eq!((compacted.log.compaction, compacted.keys_required), (Some(Compaction::default()), true));
+        assert!(!compacted.records_deletable);
         let both = with("compact, delete");
         assert_eq!((both.log.retention_ms, both.log.retention_bytes), (Some(5), Some(6)));
-        assert!(both.log.compaction.is_some());
+        assert!(both.log.compaction.is_some() && both.records_deletable);
         let neither = with("");
         assert_eq!((neither.log.retention_ms, neither.log.compaction), (None, None));
+        assert!(neither.records_deletable);
         assert_eq!(rules(&[("retention.ms", "-1")]).log.retention_ms, None);
     }
 }

@@ -128,7 +128,7 @@ impl Group {
         if outside && commit.member_id.is_empty() && commit.instance_id.is_none() {
             return Err(ErrorCode::UnknownMemberId);
         }
-        if self.generation == Generation::default() && matches!(self.phase, Phase::Empty) {
+        if matches!(self.phase, Phase::Empty) && self.is_disposable() {
             // The group the client means is gone.
             return Err(ErrorCode::IllegalGeneration);
         }

@@ -480,7 +480,7 @@ impl World {
                 let expected = match self.expected(c, c.generation) {
                     E::None if state == State::CompletingRebalance => E::RebalanceInProgress,
                     E::UnknownMemberId | E::FencedInstanceId
-                        if state == State::Empty && self.group.generation.0 == 0 =>
+                        if state == State::Empty && self.group.is_disposable() =>
                     {
                         E::IllegalGeneration
                     }

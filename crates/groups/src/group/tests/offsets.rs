@@ -50,8 +50,13 @@ fn who_may_commit() {
 
     let mut new = Bench::new();
     let caller = new.commit("stranger", 3, 1, "");
-    assert_eq!(new.commit_error(caller), Some(E::IllegalGeneration));
+    assert_eq!(new.commit_error(caller), Some(E::IllegalGeneration), "there is no such group");
     assert!(new.group.is_disposable());
+
+    new.commit("", -1, 1, "");
+    new.persisted();
+    let caller = new.commit("stranger", 3, 1, "");
+    assert_eq!(new.commit_error(caller), Some(E::UnknownMemberId), "a group of offsets has no members");
 }
 
 #[test]

@@ -190,6 +190,8 @@ async fn replaced(side: &mut Side<'_>) -> anyhow::Result<()> {
             ("no number", request(resource::TOPIC, "configured", "retention.ms", json!("soon"))),
             ("null", request(resource::TOPIC, "configured", "retention.ms", Value::Null)),
             ("an unknown topic", request(resource::TOPIC, "not-there", "retention.ms", json!("1"))),
+            ("a bad topic", request(resource::TOPIC, "a/b", "retention.ms", json!("1"))),
+            ("no topic", request(resource::TOPIC, "", "retention.ms", json!("1"))),
             ("nothing", json!({"Resources": []})),
         ] {
             side.ask(step, "AlterConfigs", version, request).await?;
