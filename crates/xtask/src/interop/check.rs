@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::kafka_admin;
-use super::kafka_programs::{copier, verifiable};
+use super::kafka_programs::{compaction, copier, verifiable};
 use super::stage::Stage;
 use super::{
     backlog, bad_input, bad_subscriptions, both_protocols, command_line, costs, crash, danube_admin,
@@ -114,6 +114,7 @@ pub(crate) static ALL: &[Check] = &[
     check!("kafka-verifiable-classic", kafka, 180, &[ApacheKafka], verifiable::classic),
     check!("kafka-verifiable-consumer", kafka, 180, &[ApacheKafka], verifiable::consumer),
     check!("kafka-copier", kafka, 180, &[ApacheKafka], copier::random_aborts),
+    check!("kafka-log-compaction-tester", kafka, 120, &[ApacheKafka], compaction::tester),
     check!("kafka-streams", kafka, 240, &[ApacheKafka], kafka_streams::exactly_once),
     check!("transactions-python", kafka, 120, &[Python], transactions::python),
     check!("transactions-java", kafka, 120, &[ApacheKafka], transactions::java),

@@ -1,5 +1,6 @@
 //! The programs of Apache Kafka's system tests: they print what they do, a JSON object per line, and that is judged.
 
+pub(crate) mod compaction;
 pub(crate) mod copier;
 pub(crate) mod verifiable;
 
