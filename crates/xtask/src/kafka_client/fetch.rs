@@ -11,6 +11,9 @@ const FETCH_BYTES_MAX: i32 = 4 << 20;
 const FRONT_BYTES: usize = 12;
 /// From the length to the first record.
 const HEAD_BYTES: usize = 49;
+/// Of a batch's attributes.
+const TRANSACTIONAL: i16 = 0x10;
+const CONTROL: i16 = 0x20;
 
 /// A batch of the log, uncompressed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +29,36 @@ pub(crate) struct StoredRecord {
     pub(crate) offset: i64,
     pub(crate) key: Vec<u8>,
     pub(crate) value: Vec<u8>,
+}
+
+/// Which records a fetch is to bring.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Isolation {
+    Uncommitted,
+    /// Only what precedes every open transaction.
+    Committed,
+}
+
+/// An answer to a fetch of one partition.
+pub(super) struct Fetched {
+    pub(super) high_watermark: i64,
+    pub(super) last_stable: i64,
+    pub(super) aborted: Vec<Aborted>,
+    pub(super) batches: Vec<WrittenBatch>,
+}
+
+/// A transaction whose records do not count.
+pub(super) struct Aborted {
+    pub(super) producer_id: i64,
+    pub(super) first_offset: i64,
+}
+
+/// A batch, and who wrote it how.
+pub(super) struct WrittenBatch {
+    pub(super) batch: StoredBatch,
+    pub(super) producer_id: i64,
+    pub(super) is_transactional: bool,
+    pub(super) is_control: bool,
 }
 
 impl Connection {
@@ -68,16 +101,35 @@ impl Connection {
         offset: i64,
         bytes_max: i32,
     ) -> anyhow::Result<(Vec<StoredBatch>, i64)> {
-        let mut answer = self.call(FETCH, FETCH_VERSION, &body(topic, partition, offset, bytes_max)).await?;
+        let request = body(topic, partition, offset, bytes_max, Isolation::Uncommitted);
+        let Fetched { high_watermark, batches, .. } = self.fetch_by(topic, partition, &request).await?;
+        Ok((batches.into_iter().map(|written| written.batch).collect(), high_watermark))
+    }
+
+    /// What lies at an offset and after it, for readers of this kind.
+    pub(super) async fn fetch_as(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        isolation: Isolation,
+    ) -> anyhow::Result<Fetched> {
+        let request = body(topic, partition, offset, FETCH_BYTES_MAX, isolation);
+        self.fetch_by(topic, partition, &request).await
+    }
+
+    async fn fetch_by(&mut self, topic: &str, partition: i32, request: &[u8]) -> anyhow::Result<Fetched> {
+        let mut answer = self.call(FETCH, FETCH_VERSION, request).await?;
         let _throttle_ms = answer.i32()?;
         ensure!(answer.count()? == 1 && answer.text()? == topic, "another topic is answered");
         ensure!(answer.count()? == 1 && answer.i32()? == partition, "another partition is answered");
         let code = answer.i16()?;
         ensure!(code == error_code::NONE, "error code {code}");
         let high_watermark = answer.i64()?;
-        let _last_stable_offset = answer.i64()?;
+        let last_stable = answer.i64()?;
+        let mut aborted = Vec::new();
         for _ in 0..answer.count()? {
-            answer.take(16)?;
+            aborted.push(Aborted { producer_id: answer.i64()?, first_offset: answer.i64()? });
         }
         let mut bytes = Answer::new(answer.bytes()?.to_vec());
         let mut batches = Vec::new();
@@ -85,18 +137,18 @@ impl Connection {
         while let Some(batch) = next_batch(&mut bytes)? {
             batches.push(batch);
         }
-        Ok((batches, high_watermark))
+        Ok(Fetched { high_watermark, last_stable, aborted, batches })
     }
 }
 
 /// The body of a fetch of one partition that does not wait.
-fn body(topic: &str, partition: i32, offset: i64, bytes_max: i32) -> Vec<u8> {
+fn body(topic: &str, partition: i32, offset: i64, bytes_max: i32, isolation: Isolation) -> Vec<u8> {
     let mut body = (-1_i32).to_be_bytes().to_vec();
-    // Longest wait, fewest bytes, most bytes, uncommitted reads too.
+    // Longest wait, fewest bytes, most bytes.
     body.extend_from_slice(&100_i32.to_be_bytes());
     body.extend_from_slice(&0_i32.to_be_bytes());
     body.extend_from_slice(&bytes_max.to_be_bytes());
-    body.push(0);
+    body.push(u8::from(isolation == Isolation::Committed));
     put_count(&mut body, 1);
     put_text(&mut body, topic);
     put_count(&mut body, 1);
@@ -106,7 +158,7 @@ fn body(topic: &str, partition: i32, offset: i64, bytes_max: i32) -> Vec<u8> {
     body
 }
 
-fn next_batch(bytes: &mut Answer) -> anyhow::Result<Option<StoredBatch>> {
+fn next_batch(bytes: &mut Answer) -> anyhow::Result<Option<WrittenBatch>> {
     if bytes.left() < FRONT_BYTES {
         return Ok(None);
     }
@@ -125,15 +177,21 @@ fn next_batch(bytes: &mut Answer) -> anyhow::Result<Option<StoredBatch>> {
     let attributes = batch.i16()?;
     ensure!(attributes & 0x7 == 0, "the batch at {base_offset} is compressed");
     let last_offset = base_offset + i64::from(batch.i32()?);
-    // Timestamps, producer id, epoch and sequence.
-    batch.take(8 + 8 + 8 + 2 + 4)?;
+    let _timestamps = batch.take(8 + 8)?;
+    let producer_id = batch.i64()?;
+    let _epoch_and_sequence = batch.take(2 + 4)?;
     let count = batch.count()?;
     let mut records = Vec::with_capacity(count.min(length));
     for _ in 0..count {
         records.push(record(&mut batch, base_offset)?);
     }
     ensure!(batch.left() == 0, "{} bytes behind the records of the batch at {base_offset}", batch.left());
-    Ok(Some(StoredBatch { base_offset, last_offset, records }))
+    Ok(Some(WrittenBatch {
+        batch: StoredBatch { base_offset, last_offset, records },
+        producer_id,
+        is_transactional: attributes & TRANSACTIONAL != 0,
+        is_control: attributes & CONTROL != 0,
+    }))
 }
 
 fn record(batch: &mut Answer, base_offset: i64) -> anyhow::Result<StoredRecord> {
@@ -156,7 +214,7 @@ mod tests {
     use crate::produce_bytes::{batch, keyed_record};
 
     fn stored(bytes: &[u8]) -> anyhow::Result<Option<StoredBatch>> {
-        next_batch(&mut Answer::new(bytes.to_vec()))
+        Ok(next_batch(&mut Answer::new(bytes.to_vec()))?.map(|written| written.batch))
     }
 
     fn two_records() -> Vec<u8> {

@@ -4,6 +4,7 @@
 
 mod answer;
 mod calls;
+mod committed;
 mod fetch;
 mod produce;
 

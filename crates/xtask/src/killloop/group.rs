@@ -11,7 +11,9 @@ use anyhow::{Context, bail, ensure};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 
+use super::PATIENCE;
 use crate::kafka_client::Connection;
 use crate::process;
 use crate::witness::Found;
@@ -49,15 +51,19 @@ impl GroupAccount {
         Some(())
     }
 
-    /// Whether every record of the log was seen.
+    /// Whether as many records were seen as there are.
     fn has_seen(&self, found: &Found) -> bool {
-        self.seen.len() == found.partitions.iter().flatten().map(|batch| batch.records.len()).sum::<usize>()
+        self.seen.len() >= found.partitions.iter().flatten().map(|batch| batch.records.len()).sum::<usize>()
     }
 
-    /// What was seen is what is stored, nothing below a commit was left out, and no commit is forgotten.
-    pub(super) fn check(&mut self, found: &Found, committed: &BTreeMap<i32, i64>) -> anyhow::Result<()> {
+    /// What was seen is what is stored and nothing else, nothing below a commit was left out, and no commit is forgotten.
+    fn check(&mut self, found: &Found, committed: &BTreeMap<i32, i64>) -> anyhow::Result<()> {
         if let Some(broken) = &self.broken {
             bail!("{broken}");
+        }
+        let mut unfounded = self.seen.keys().filter(|(partition, offset)| !holds(found, *partition, *offset));
+        if let Some((partition, offset)) = unfounded.next() {
+            bail!("partition {partition}, offset {offset}: a record was seen that nobody else can see");
         }
         for (partition, batches) in found.partitions.iter().enumerate() {
             let partition = partition as i32;
@@ -91,6 +97,14 @@ impl GroupAccount {
         }
         Ok(())
     }
+}
+
+/// Whether there is a record at an offset.
+fn holds(found: &Found, partition: i32, offset: i64) -> bool {
+    let batches = usize::try_from(partition).ok().and_then(|partition| found.partitions.get(partition));
+    let batches = batches.map_or(&[][..], Vec::as_slice);
+    let at = batches.partition_point(|batch| batch.last_offset < offset);
+    batches.get(at).is_some_and(|batch| batch.records.iter().any(|record| record.offset == offset))
 }
 
 /// One process of `interop/kafka/crash_group.py`.
@@ -133,8 +147,22 @@ impl Group {
         Ok(Self { name: name.to_string(), topic: topic.to_string(), members, account })
     }
 
+    /// Waits until its members have seen every record, and judges them.
+    pub(super) async fn catch_up(&self, connection: &mut Connection, found: &Found) -> anyhow::Result<()> {
+        let began = Instant::now();
+        while !self.account.lock().expect("no reader panics").has_seen(found) {
+            ensure!(
+                began.elapsed() < PATIENCE,
+                "{} has not seen everything after {PATIENCE:?} of rest",
+                self.name
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+        self.check(connection, found).await
+    }
+
     /// Judges the group beside the log.
-    pub(super) async fn check(&self, connection: &mut Connection, found: &Found) -> anyhow::Result<()> {
+    async fn check(&self, connection: &mut Connection, found: &Found) -> anyhow::Result<()> {
         let mut committed = BTreeMap::new();
         for partition in 0..found.partitions.len() as i32 {
             let answer = connection.committed(&self.name, &self.topic, partition).await?;
@@ -143,11 +171,6 @@ impl Group {
             committed.insert(partition, offset);
         }
         self.account.lock().expect("no reader panics").check(found, &committed)
-    }
-
-    /// Whether its members have seen every record.
-    pub(super) fn has_seen(&self, found: &Found) -> bool {
-        self.account.lock().expect("no reader panics").has_seen(found)
     }
 
     /// Ends the members; how many records they have seen.
@@ -213,6 +236,14 @@ mod tests {
     fn a_record_that_was_left_out_is_seen() {
         let error = check(&["seen 0 0 a:0", "committed 0 2"], 2).expect_err("1 was left out");
         assert!(error.to_string().contains("offset 1 was left out"), "{error}");
+    }
+
+    #[test]
+    fn a_record_that_nobody_else_sees_is_seen() {
+        let lines = [&SEEN[..], &["seen 0 3 aborted"]].concat();
+        assert!(account(&lines).has_seen(&found()));
+        let error = check(&lines, 3).expect_err("3 is not there").to_string();
+        assert!(error.contains("offset 3: a record was seen that nobody else"), "{error}");
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! `cargo xtask killloop`: producers, a consumer group and Key-Shared workers while the broker is killed again and again,
-//! also during its recovery; after every few cycles everything rests, and the whole log is read and judged.
+//! `cargo xtask killloop`: producers, transactions, consumer groups and Key-Shared workers while the broker is killed again
+//! and again, also during its recovery; after every few cycles everything rests, and the whole log is read and judged.
 
 mod group;
+mod ledger;
 mod plan;
+mod transactions;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,7 +14,7 @@ use anyhow::{Context, ensure};
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::broker::{self, Broker, Launch};
 use crate::interop::danube_producers::{self, DanubeProducers};
@@ -23,7 +25,9 @@ use crate::tools::{Tool, Tools};
 use crate::witness::{Account, Found, Kind, LibrdkafkaProducer, Producer, Settings, Told, Verdict, judge};
 use crate::{process, workspace};
 use group::Group;
+use ledger::Counts;
 use plan::{Cycle, Death, next_cycle};
+use transactions::Transactions;
 
 /// How often, and from which seed.
 #[derive(clap::Args)]
@@ -49,6 +53,8 @@ const TOPIC: &str = "killed";
 const PARTITIONS: i32 = 4;
 const GROUP: &str = "killed_group";
 const GROUP_MEMBERS: usize = 2;
+/// Those who read what transactions committed.
+const TRANSACTIONS_GROUP: &str = "killed_transactions_group";
 const DANUBE_TOPIC: &str = "/default/killed-keys";
 /// The same topic for Kafka's clients.
 const DANUBE_TOPIC_IN_KAFKA: &str = "killed-keys";
@@ -119,12 +125,33 @@ struct Clients {
     /// Of librdkafka producers that have left.
     left: Vec<Account>,
     group: Option<Group>,
+    transactions: Option<Transactions>,
+}
+
+/// What all cycles came to.
+#[derive(Default)]
+struct Outcome {
+    tally: Tally,
+    /// The last one.
+    verdict: Verdict,
+    transactions: Counts,
+    /// What the groups have seen, if there were any.
+    seen: Option<Seen>,
+}
+
+/// Records that groups have seen.
+struct Seen {
+    all: usize,
+    of_transactions: usize,
 }
 
 impl KillLoop<'_> {
     /// One line about it, or the first promise that was broken.
     pub(crate) async fn run(&self, broker: &mut Broker) -> anyhow::Result<String> {
-        Connection::open(broker.kafka()).await?.create_topic(TOPIC, PARTITIONS).await?;
+        let mut connection = Connection::open(broker.kafka()).await?;
+        connection.create_topic(TOPIC, PARTITIONS).await?;
+        connection.create_topic(transactions::TOPIC, transactions::PARTITIONS).await?;
+        drop(connection);
         let mut scene = Scene::open(&broker.danube_url(), DANUBE_TOPIC).await?;
         scene.producer("first").await?;
         for name in ["worker_1", "worker_2"] {
@@ -139,7 +166,7 @@ impl KillLoop<'_> {
             anyhow::Ok(outcome)
         };
         let deliver = danube_producers::in_order(&mut scene, &mut sent_in);
-        let ((tally, verdict, seen), deliveries) = tokio::try_join!(loops, deliver)?;
+        let (Outcome { tally, verdict, transactions, seen }, deliveries) = tokio::try_join!(loops, deliver)?;
 
         let mut accounts = Vec::new();
         for (name, told) in danube_producers::NAMES.iter().zip(&acknowledged) {
@@ -154,10 +181,16 @@ impl KillLoop<'_> {
         let keys = judge(&accounts.iter().collect::<Vec<_>>(), &found).context("the Danube topic")?;
         broker.check_alive()?;
         let Tally { kills, stops, freezes, recoveries_killed, slowest_start } = tally;
-        let group = seen.map_or(String::new(), |seen| format!("a group saw all {seen}; "));
+        let groups = seen.map_or(String::new(), |Seen { all, of_transactions }| {
+            let Counts { committed, aborted, unknown } = transactions;
+            format!(
+                "a group saw all {all}; {committed} transactions committed, {aborted} aborted and {unknown} left to the \
+                 broker, each whole or absent, and a group saw the {of_transactions} records that count; "
+            )
+        });
         Ok(format!(
             "{} Kafka and {} Danube records acknowledged, none lost, none out of order, {} and {} stored again for \
-             producers that are not idempotent; {group}Key-Shared workers got every key in order ({deliveries} \
+             producers that are not idempotent; {groups}Key-Shared workers got every key in order ({deliveries} \
              deliveries, {} clients gave up); {} cycles: {kills} kill -9, {stops} SIGTERM, {freezes} frozen, and \
              {recoveries_killed} recoveries killed; slowest start {} ms; seed {}",
             verdict.acknowledged,
@@ -171,33 +204,40 @@ impl KillLoop<'_> {
         ))
     }
 
-    /// All cycles; what happened, the last judgement, and how many records the group has seen if there was one.
-    async fn cycles(&self, broker: &mut Broker) -> anyhow::Result<(Tally, Verdict, Option<usize>)> {
+    async fn cycles(&self, broker: &mut Broker) -> anyhow::Result<Outcome> {
         let mut random = Random::new(self.seed);
-        let mut tally = Tally::default();
         let mut clients = self.clients(broker)?;
-        let mut verdict = Verdict::default();
+        let mut outcome = Outcome::default();
         for number in 0..self.cycles {
             if number.is_multiple_of(CYCLES_BETWEEN_RESTS) {
                 clients.librdkafka = self.librdkafka(broker, number)?;
+                if let Some(transactions) = &mut clients.transactions {
+                    let command = || self.python(broker, "kafka/crash_transactions.py");
+                    transactions.start(number, self.log, command)?;
+                }
                 clients.producers.iter().for_each(Producer::resume);
             }
-            self.cycle(broker, &next_cycle(&mut random), &mut tally)
+            self.cycle(broker, &next_cycle(&mut random), &mut outcome.tally)
                 .await
                 .with_context(|| format!("cycle {number}"))?;
             if (number + 1).is_multiple_of(CYCLES_BETWEEN_RESTS) || number + 1 == self.cycles {
-                verdict = self
-                    .rest_and_judge(broker, &mut clients)
+                self.rest_and_judge(broker, &mut clients, &mut outcome)
                     .await
                     .with_context(|| format!("after {} cycles", number + 1))?;
-                eprintln!("{} cycles, {} records acknowledged", number + 1, verdict.acknowledged);
+                let Counts { committed, aborted, unknown } = outcome.transactions;
+                eprintln!(
+                    "{} cycles, {} records acknowledged, {committed} transactions committed, {aborted} aborted, {unknown} \
+                     left to the broker",
+                    number + 1,
+                    outcome.verdict.acknowledged
+                );
             }
         }
-        let seen = match clients.group {
-            Some(group) => Some(group.stop(self.log).await?),
-            None => None,
-        };
-        Ok((tally, verdict, seen))
+        if let (Some(group), Some(transactions)) = (clients.group, clients.transactions) {
+            let (all, of_transactions) = (group.stop(self.log).await?, transactions.stop(self.log).await?);
+            outcome.seen = Some(Seen { all, of_transactions });
+        }
+        Ok(outcome)
     }
 
     fn clients(&self, broker: &Broker) -> anyhow::Result<Clients> {
@@ -220,15 +260,20 @@ impl KillLoop<'_> {
             ("plain_3", Kind::Plain, Acks::All),
         ];
         let producers = (0..).zip(producers).map(producer).collect();
-        let group = match self.tools.missing(Tool::Python) {
-            Some(_) => None,
-            None => {
-                let member = |_| self.python(broker, "kafka/crash_group.py");
-                let members = (0..GROUP_MEMBERS).map(member).collect::<anyhow::Result<_>>()?;
-                Some(Group::start(TOPIC, GROUP, members, self.log)?)
-            }
-        };
-        Ok(Clients { producers, librdkafka: Vec::new(), left: Vec::new(), group })
+        let group = self.group(broker, TOPIC, GROUP)?;
+        let readers = self.group(broker, transactions::TOPIC, TRANSACTIONS_GROUP)?;
+        let transactions = readers.map(Transactions::new);
+        Ok(Clients { producers, librdkafka: Vec::new(), left: Vec::new(), group, transactions })
+    }
+
+    /// A group that reads a topic, if there is Python for its members.
+    fn group(&self, broker: &Broker, topic: &str, name: &str) -> anyhow::Result<Option<Group>> {
+        if self.tools.missing(Tool::Python).is_some() {
+            return Ok(None);
+        }
+        let member = |_| self.python(broker, "kafka/crash_group.py");
+        let members = (0..GROUP_MEMBERS).map(member).collect::<anyhow::Result<_>>()?;
+        Group::start(topic, name, members, self.log).map(Some)
     }
 
     fn librdkafka(&self, broker: &Broker, number: usize) -> anyhow::Result<Vec<LibrdkafkaProducer>> {
@@ -284,7 +329,12 @@ impl KillLoop<'_> {
     }
 
     /// Lets everybody finish, and judges the whole log by what they were told.
-    async fn rest_and_judge(&self, broker: &mut Broker, clients: &mut Clients) -> anyhow::Result<Verdict> {
+    async fn rest_and_judge(
+        &self,
+        broker: &mut Broker,
+        clients: &mut Clients,
+        outcome: &mut Outcome,
+    ) -> anyhow::Result<()> {
         for producer in &mut clients.producers {
             producer.rest(PATIENCE).await?;
         }
@@ -295,21 +345,16 @@ impl KillLoop<'_> {
         // They rest: nobody waits for an account.
         let copies: Vec<Account> =
             clients.producers.iter().map(|producer| producer.account(Account::clone)).collect();
-        let verdict = judge(&copies.iter().chain(&clients.left).collect::<Vec<_>>(), &found)?;
+        outcome.verdict = judge(&copies.iter().chain(&clients.left).collect::<Vec<_>>(), &found)?;
+        let mut connection = Connection::open(broker.kafka()).await?;
         if let Some(group) = &clients.group {
-            let began = Instant::now();
-            while !group.has_seen(&found) {
-                ensure!(
-                    began.elapsed() < PATIENCE,
-                    "the group has not seen everything after {PATIENCE:?} of rest"
-                );
-                sleep(Duration::from_millis(20)).await;
-            }
-            group.check(&mut Connection::open(broker.kafka()).await?, &found).await?;
+            group.catch_up(&mut connection, &found).await?;
         }
-        self.kcat_reads(broker, verdict.records).await?;
-        broker.check_alive()?;
-        Ok(verdict)
+        if let Some(transactions) = &mut clients.transactions {
+            outcome.transactions = transactions.rest_and_judge(&mut connection, self.log).await?;
+        }
+        self.kcat_reads(broker, outcome.verdict.records).await?;
+        broker.check_alive()
     }
 
     async fn read(&self, broker: &Broker, topic: &str, partitions: i32) -> anyhow::Result<Found> {
