@@ -115,6 +115,7 @@ impl Node {
         let topics = Topics::recover(&settings, config.partitions_per_topic_max, &world, &store)?;
         let groups = Groups::recover(&settings, &world, &store)?;
         let transactions = Transactions::recover(&world, &store)?;
+        let access = Access::recover(settings.now().authorizer.as_ref(), producer_ids.records())?;
         let cluster_id = ClusterId::recover(&world, producer_ids.records());
         let namespaces = Namespaces::recover(producer_ids.records())?;
         let schemas = Schemas::recover(&world, &store, &topics)?;
@@ -127,7 +128,7 @@ impl Node {
             world,
             store,
             settings,
-            access: Access::default(),
+            access,
             topics,
             groups,
             producer_ids,

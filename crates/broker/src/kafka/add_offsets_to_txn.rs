@@ -2,6 +2,7 @@
 //! send offsets.
 
 use super::{call::Call, topic_error};
+use keyway_access::{Operation, Resource};
 use keyway_groups::{
     GroupId,
     transaction::{Part, Producer},
@@ -13,7 +14,12 @@ use keyway_record::{ErrorCode, ProducerEpoch, ProducerId};
 const FENCED_FROM: i16 = 2;
 
 pub(super) async fn handle(call: &Call<'_>, request: AddOffsetsToTxnRequest) -> AddOffsetsToTxnResponse {
-    let added = if request.transactional_id.is_empty() {
+    let permitted = call
+        .check(Operation::Write, Resource::transactional_id(&request.transactional_id))
+        .and_then(|()| call.check(Operation::Read, Resource::group(&request.group_id)));
+    let added = if let Err(error) = permitted {
+        Err(error)
+    } else if request.transactional_id.is_empty() {
         Err(ErrorCode::InvalidRequest)
     } else if request.group_id.is_empty() {
         Err(ErrorCode::InvalidGroupId)

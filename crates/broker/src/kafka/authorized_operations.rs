@@ -21,12 +21,16 @@ pub(super) fn of(call: &Call<'_>, asked: bool, resource: Resource<'_>) -> i32 {
     if !asked {
         return NOT_ASKED;
     }
+    // What may be done to the cluster is told to who may describe it.
+    if resource.kind == ResourceType::Cluster && !call.may(Describe, resource) {
+        return 0;
+    }
     let possible = match resource.kind {
         ResourceType::Topic => TOPIC,
         ResourceType::Group => GROUP,
         ResourceType::Cluster => CLUSTER,
         other => unreachable!("nobody is asked what may be done to a {other:?}"),
     };
-    let allowed = possible.iter().filter(|&&operation| call.may(operation, resource));
+    let allowed = possible.iter().filter(|&&operation| call.sees(operation, resource));
     allowed.fold(0, |bits, operation| bits | 1 << operation.code())
 }

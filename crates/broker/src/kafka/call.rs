@@ -3,9 +3,10 @@
 use super::Head;
 use crate::{access::Caller, node::Node};
 use futures_util::future::BoxFuture;
-use keyway_access::{Operation, Resource};
+use keyway_access::{Operation, Resource, ResourceType};
 use keyway_kafka_wire::{ByteStr, messages};
 use keyway_log::Isolation;
+use keyway_record::ErrorCode;
 use messages::Response;
 use std::sync::Arc;
 
@@ -22,9 +23,31 @@ impl Call<'_> {
         self.head.version
     }
 
-    /// Whether the client may do `operation` to `resource`.
+    /// Whether the client may do `operation` to `resource`. A denial is told and noted.
     pub(super) fn may(&self, operation: Operation, resource: Resource<'_>) -> bool {
         self.node.access.allows(self.caller, operation, resource)
+    }
+
+    /// [`Call::may`] for what is left out of an answer without a word, or may be allowed by another way.
+    pub(super) fn sees(&self, operation: Operation, resource: Resource<'_>) -> bool {
+        self.node.access.shows(self.caller, operation, resource)
+    }
+
+    /// [`Call::may`], with what Kafka answers if not.
+    pub(super) fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), ErrorCode> {
+        if self.may(operation, resource) { Ok(()) } else { Err(denied(resource.kind)) }
+    }
+}
+
+/// Kafka's code for who has no permission on a resource of this type.
+pub(super) fn denied(kind: ResourceType) -> ErrorCode {
+    match kind {
+        ResourceType::Topic => ErrorCode::TopicAuthorizationFailed,
+        ResourceType::Group => ErrorCode::GroupAuthorizationFailed,
+        ResourceType::TransactionalId => ErrorCode::TransactionalIdAuthorizationFailed,
+        ResourceType::Cluster | ResourceType::DelegationToken | ResourceType::User => {
+            ErrorCode::ClusterAuthorizationFailed
+        }
     }
 }
 
@@ -51,11 +74,14 @@ answers! {
     ApiVersions: ApiVersionsResponse,
     ConsumerGroupDescribe: ConsumerGroupDescribeResponse,
     ConsumerGroupHeartbeat: ConsumerGroupHeartbeatResponse,
+    CreateAcls: CreateAclsResponse,
     CreatePartitions: CreatePartitionsResponse,
     CreateTopics: CreateTopicsResponse,
+    DeleteAcls: DeleteAclsResponse,
     DeleteGroups: DeleteGroupsResponse,
     DeleteRecords: DeleteRecordsResponse,
     DeleteTopics: DeleteTopicsResponse,
+    DescribeAcls: DescribeAclsResponse,
     DescribeCluster: DescribeClusterResponse,
     DescribeConfigs: DescribeConfigsResponse,
     DescribeGroups: DescribeGroupsResponse,

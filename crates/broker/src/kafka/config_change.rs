@@ -11,6 +11,7 @@ use crate::{
     settings::{Configs, Effective, Entity, SettingError},
     topics::{Topic, TopicSettings, configs},
 };
+use keyway_access::Operation;
 use keyway_record::ErrorCode;
 use std::collections::BTreeSet;
 
@@ -30,7 +31,7 @@ pub(super) async fn change(
             let message = "topics without configs of their own follow the broker: alter the broker's";
             return Err((ErrorCode::InvalidRequest, message.to_owned()));
         }
-        let resource = Resource::find(call, *kind, name)?;
+        let resource = Resource::find(call, Operation::AlterConfigs, *kind, name)?;
         match &resource {
             Resource::Topic(topic) => {
                 let configs = changed(&resource, &call.node.settings.now())?;

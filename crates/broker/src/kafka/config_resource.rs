@@ -9,6 +9,7 @@ use crate::{
         configs::{self, ConfigError, TopicConfig},
     },
 };
+use keyway_access::{self as access, Operation};
 use keyway_record::{ErrorCode, TopicName};
 use std::sync::Arc;
 
@@ -28,8 +29,14 @@ pub(super) enum Resource {
 }
 
 impl Resource {
-    /// The resource of Kafka's type and name.
-    pub(super) fn find(call: &Call<'_>, kind: i8, name: &str) -> Result<Self, Refused> {
+    /// The resource of Kafka's type and name, if the client may do `operation` to its configs.
+    pub(super) fn find(call: &Call<'_>, operation: Operation, kind: i8, name: &str) -> Result<Self, Refused> {
+        let resource = match kind {
+            TOPIC => access::Resource::topic(name),
+            GROUP => access::Resource::group(name),
+            _ => access::Resource::CLUSTER,
+        };
+        call.check(operation, resource).map_err(|error| (error, error.to_string()))?;
         let invalid = |message: String| (ErrorCode::InvalidRequest, message);
         match kind {
             TOPIC => match (call.node.topics.named(name), TopicName::new(name)) {

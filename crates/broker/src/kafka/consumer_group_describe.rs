@@ -2,12 +2,13 @@
 
 use super::{authorized_operations, call::Call};
 use crate::node::Node;
-use keyway_access::Resource;
+use keyway_access::{Operation, Resource};
 use keyway_groups::{Assignment, ConsumerDescription, ConsumerMemberDescription, Group, GroupId, GroupKind};
 use keyway_kafka_wire::messages::{
     ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, consumer_group_describe as wire,
 };
 use keyway_record::ErrorCode;
+use std::collections::BTreeSet;
 
 const CLASSIC_MEMBER: i8 = 0;
 const CONSUMER_MEMBER: i8 = 1;
@@ -24,6 +25,10 @@ pub(super) async fn handle(
             continue;
         }
         let group = GroupId::from(group_id.as_str());
+        if let Err(error) = call.check(Operation::Describe, Resource::group(&group_id)) {
+            groups.push(wire::DescribedGroup { group_id, ..refused(error, error.to_string()) });
+            continue;
+        }
         let mut described = match call.node.groups.read(&group, Group::describe_consumers).await {
             Ok(Some(description)) => described(call.node, description),
             Ok(None) => refused(ErrorCode::GroupIdNotFound, format!("{group} is not a consumer group")),
@@ -34,6 +39,10 @@ pub(super) async fn handle(
                 error => refused(error, format!("group {group} is not available")),
             },
         };
+        if has_hidden_topic(call, &described) {
+            let message = "the group has topics that the client may not describe";
+            described = refused(ErrorCode::TopicAuthorizationFailed, message.to_owned());
+        }
         described.authorized_operations = authorized_operations::of(
             call,
             request.include_authorized_operations,
@@ -43,6 +52,15 @@ pub(super) async fn handle(
         groups.push(described);
     }
     ConsumerGroupDescribeResponse { groups, ..Default::default() }
+}
+
+/// Whether some member has, or is to have, a topic that the client may not know of.
+fn has_hidden_topic(call: &Call<'_>, group: &wire::DescribedGroup) -> bool {
+    let assignments = group.members.iter().flat_map(|member| [&member.assignment, &member.target_assignment]);
+    let topics: BTreeSet<&str> =
+        assignments.flat_map(|one| &one.topic_partitions).map(|topic| topic.topic_name.as_str()).collect();
+    call.node.access.is_enforced()
+        && topics.into_iter().any(|topic| !call.may(Operation::Describe, Resource::topic(topic)))
 }
 
 fn refused(error: ErrorCode, message: String) -> wire::DescribedGroup {

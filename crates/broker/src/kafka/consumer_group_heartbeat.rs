@@ -5,6 +5,7 @@ use super::{
     group_call,
 };
 use crate::groups::Missing;
+use keyway_access::{Operation, Resource};
 use keyway_groups::{
     Assignment, Assignor, ConsumerBeat, ConsumerHeartbeat, Input, MemberEpoch, MemberId, Reply,
     TopicIdPartition,
@@ -19,6 +20,13 @@ use keyway_record::{ErrorCode, PartitionId};
 const OWN_ID_FROM: i16 = 1;
 
 pub(super) async fn handle(call: &Call<'_>, request: ConsumerGroupHeartbeatRequest) -> Answer {
+    let mut topics = request.subscribed_topic_names.iter().flatten();
+    let permitted = call
+        .check(Operation::Read, Resource::group(&request.group_id))
+        .and_then(|()| topics.try_for_each(|name| call.check(Operation::Describe, Resource::topic(name))));
+    if let Err(error) = permitted {
+        return refused(error, error.to_string()).into();
+    }
     if let Err((error, message)) = validate(call.version(), &request) {
         return refused(error, message).into();
     }

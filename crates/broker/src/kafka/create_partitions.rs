@@ -6,6 +6,7 @@ use super::{
     replicas, topic_error,
 };
 use crate::topics::TopicError;
+use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse, create_partitions::*};
 use keyway_record::{ErrorCode, TopicName};
 
@@ -37,6 +38,7 @@ async fn grow(
     validate_only: bool,
 ) -> Result<(), (ErrorCode, String)> {
     let refused = |error: &TopicError| (topic_error::of_change(error), error.to_string());
+    call.check(Operation::Alter, Resource::topic(&asked.name)).map_err(|error| (error, error.to_string()))?;
     let name = TopicName::new(&asked.name).map_err(|error| topic_error::of_name(&error))?;
     let Some(topic) = call.node.topics.named(name.as_str()) else {
         return Err(refused(&TopicError::Unknown(name)));

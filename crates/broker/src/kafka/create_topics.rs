@@ -13,6 +13,7 @@ use crate::{
         configs::{self, TopicConfig},
     },
 };
+use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{CreateTopicsRequest, CreateTopicsResponse, create_topics::*};
 use keyway_record::{ErrorCode, TopicId, TopicName};
 
@@ -23,8 +24,13 @@ const DEFAULT_FACTOR: i16 = -1;
 pub(super) async fn handle(call: &Call<'_>, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let mut repeated = Repeated::of(request.topics.iter().map(|topic| topic.name.clone()));
     let mut topics = Vec::with_capacity(request.topics.len());
+    let may_create_all = call.sees(Operation::Create, Resource::CLUSTER);
+    let may_create = |name: &str| may_create_all || call.may(Operation::Create, Resource::topic(name));
     for asked in request.topics {
         let created = match repeated.named(&asked.name) {
+            Named::Once if !may_create(&asked.name) => {
+                Err(Refused::new(ErrorCode::TopicAuthorizationFailed, "no permission to create the topic"))
+            }
             Named::Once => create(call, &asked, request.validate_only).await,
             Named::Again => Err(Refused::new(ErrorCode::InvalidRequest, "the request names the topic twice")),
             Named::Refused => continue,
@@ -77,15 +83,18 @@ async fn create(
     } else {
         node.topics.create(name, partitions, settings).await.map_err(|error| refused_change(&error))?.id
     };
-    Ok(CreatableTopicResult {
+    let created = CreatableTopicResult {
         name: asked.name.clone(),
         topic_id: id,
         error_message: None,
-        num_partitions: partitions,
-        replication_factor,
-        configs: Some(effective),
         ..Default::default()
-    })
+    };
+    if !call.sees(Operation::DescribeConfigs, Resource::topic(&asked.name)) {
+        let topic_config_error_code = ErrorCode::TopicAuthorizationFailed.code();
+        return Ok(CreatableTopicResult { topic_config_error_code, ..created });
+    }
+    let configs = Some(effective);
+    Ok(CreatableTopicResult { num_partitions: partitions, replication_factor, configs, ..created })
 }
 
 /// What [`crate::topics::Topics::create`] checks.

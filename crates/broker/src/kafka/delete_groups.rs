@@ -2,6 +2,7 @@
 
 use super::call::Call;
 use crate::groups::Missing;
+use keyway_access::{Operation, Resource};
 use keyway_groups::{GroupId, Input, Reply};
 use keyway_kafka_wire::messages::{
     DeleteGroupsRequest, DeleteGroupsResponse, delete_groups::DeletableGroupResult,
@@ -21,6 +22,9 @@ pub(super) async fn handle(call: &Call<'_>, request: DeleteGroupsRequest) -> Del
 }
 
 async fn delete(call: &Call<'_>, group: &GroupId) -> ErrorCode {
+    if let Err(error) = call.check(Operation::Delete, Resource::group(group.as_str())) {
+        return error;
+    }
     let asked =
         call.node.groups.ask(call.node, group, Missing::Leave, |caller| Input::Delete { caller }).await;
     match asked {

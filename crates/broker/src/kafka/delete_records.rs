@@ -1,10 +1,15 @@
 //! DeleteRecords: gives up the records before an offset.
 
-use super::call::Call;
+use super::{
+    call::Call,
+    lookup::{self, TopicRef},
+};
 use crate::{partition::Partition, topics::Topic};
+use keyway_access::Operation;
 use keyway_kafka_wire::messages::{DeleteRecordsRequest, DeleteRecordsResponse, delete_records::*};
 use keyway_log::{AppendError, Durability, Ticket};
 use keyway_record::{ErrorCode, Offset, PartitionId};
+use std::sync::Arc;
 
 /// The offset that stands for everything readable now.
 const HIGH_WATERMARK: i64 = -1;
@@ -13,10 +18,10 @@ pub(super) async fn handle(call: &Call<'_>, request: DeleteRecordsRequest) -> De
     let mut newest = Ticket::default();
     let mut topics = Vec::with_capacity(request.topics.len());
     for asked in request.topics {
-        let topic = call.node.topics.named(&asked.name);
+        let topic = lookup::permitted(call, TopicRef::Name(&asked.name), Operation::Delete);
         let mut partitions = Vec::with_capacity(asked.partitions.len());
         for asked in &asked.partitions {
-            let trimmed = trim(call, topic.as_deref(), asked).await;
+            let trimmed = trim(call, &topic, asked).await;
             let (low_watermark, error) = match trimmed {
                 Ok((start, ticket)) => {
                     newest = newest.max(ticket);
@@ -47,12 +52,12 @@ pub(super) async fn handle(call: &Call<'_>, request: DeleteRecordsRequest) -> De
 
 async fn trim(
     call: &Call<'_>,
-    topic: Option<&Topic>,
+    topic: &Result<Arc<Topic>, ErrorCode>,
     asked: &DeleteRecordsPartition,
 ) -> Result<(Offset, Ticket), ErrorCode> {
-    let partition = topic.and_then(|topic| topic.partition(PartitionId(asked.partition_index)));
+    let partition = topic.as_ref().map_err(|error| *error)?.partition(PartitionId(asked.partition_index));
     let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    if !topic.is_some_and(|topic| topic.rules.records_deletable) {
+    if !topic.as_ref().is_ok_and(|topic| topic.rules.records_deletable) {
         return Err(ErrorCode::PolicyViolation);
     }
     let bounds = partition.log.bounds();

@@ -6,6 +6,7 @@ use super::{
     repeated::{Named, Repeated},
     topic_error,
 };
+use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse, delete_topics::*};
 use keyway_record::{ErrorCode, TopicId};
 
@@ -48,9 +49,24 @@ async fn delete(call: &Call<'_>, asked: DeleteTopicState) -> DeletableTopicResul
             return result(ErrorCode::InvalidRequest, Some(message.to_owned()));
         }
     };
+    let may = |operation, name: &str| {
+        call.sees(Operation::Delete, Resource::CLUSTER) || call.may(operation, Resource::topic(name))
+    };
+    let denied = || result(ErrorCode::TopicAuthorizationFailed, None);
+    if let TopicRef::Name(name) = reference
+        && !may(Operation::Describe, name)
+    {
+        return denied();
+    }
     let Some(topic) = lookup::topic(call.node, reference) else {
         return result(reference.unknown(), Some("there is no such topic".to_owned()));
     };
+    if !may(Operation::Delete, topic.name.as_str()) {
+        let shown =
+            asked.name.is_none() && call.sees(Operation::Describe, Resource::topic(topic.name.as_str()));
+        let name = if shown { Some(topic.name.to_string()) } else { asked.name.clone() };
+        return DeletableTopicResult { name, ..denied() };
+    }
     let deleted = call.node.delete_topic(&topic).await;
     let (error, error_message) = match deleted {
         Ok(()) => (ErrorCode::None, None),

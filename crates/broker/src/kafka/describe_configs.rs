@@ -8,6 +8,7 @@ use crate::{
     settings::{BrokerSetting, Effective, Entity, GroupSetting, Source, Synonym, Update},
     topics::{Topic, configs::TopicConfig},
 };
+use keyway_access::Operation;
 use keyway_kafka_wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse, describe_configs::*};
 use keyway_record::ErrorCode;
 
@@ -44,7 +45,7 @@ pub(super) fn handle(call: &Call<'_>, request: DescribeConfigsRequest) -> Descri
 
 fn describe(call: &Call<'_>, kind: i8, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, Refused> {
     let settings = call.node.settings.now();
-    Ok(match Resource::find(call, kind, name)? {
+    Ok(match Resource::find(call, Operation::DescribeConfigs, kind, name)? {
         Resource::Topic(topic) => of_topic(&settings, &topic),
         Resource::Settings(Entity::Broker) => of_broker(&settings),
         Resource::Settings(Entity::AllBrokers) => of_all_brokers(&settings),

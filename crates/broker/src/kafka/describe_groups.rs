@@ -1,7 +1,7 @@
 //! DescribeGroups: state and members of groups.
 
 use super::{authorized_operations, call::Call};
-use keyway_access::Resource;
+use keyway_access::{Operation, Resource};
 use keyway_groups::{Description, Group, GroupId, GroupKind, MemberDescription, State};
 use keyway_kafka_wire::messages::{DescribeGroupsRequest, DescribeGroupsResponse, describe_groups::*};
 use keyway_record::ErrorCode;
@@ -13,6 +13,10 @@ pub(super) async fn handle(call: &Call<'_>, request: DescribeGroupsRequest) -> D
     let mut groups = Vec::with_capacity(request.groups.len());
     for group_id in request.groups {
         let group = GroupId::from(group_id.as_str());
+        if let Err(error) = call.check(Operation::Describe, Resource::group(&group_id)) {
+            groups.push(DescribedGroup { error_code: error.code(), group_id, ..Default::default() });
+            continue;
+        }
         // The description of a consumer group is another request's.
         let classic = |group: &Group| (group.kind() == GroupKind::Classic).then(|| group.describe());
         let mut described = match call.node.groups.read(&group, classic).await {

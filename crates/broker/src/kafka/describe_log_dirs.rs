@@ -2,11 +2,15 @@
 
 use super::call::Call;
 use crate::topics::Topic;
+use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse, describe_log_dirs::*};
 use keyway_record::PartitionId;
 use std::sync::Arc;
 
 pub(super) fn handle(call: &Call<'_>, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
+    if let Err(error) = call.check(Operation::Describe, Resource::CLUSTER) {
+        return DescribeLogDirsResponse { error_code: error.code(), ..Default::default() };
+    }
     let topics = match request.topics {
         None => call.node.topics.all().iter().map(whole).collect(),
         Some(asked) => asked.into_iter().filter_map(|asked| part(call, asked)).collect(),

@@ -1,6 +1,10 @@
 //! DescribeProducers: who has written to a partition lately, and whose transaction is open there.
 
-use super::call::Call;
+use super::{
+    call::Call,
+    lookup::{self, TopicRef},
+};
+use keyway_access::Operation;
 use keyway_kafka_wire::messages::{
     DescribeProducersRequest, DescribeProducersResponse, describe_producers::*,
 };
@@ -9,17 +13,21 @@ use keyway_record::{ErrorCode, PartitionId};
 
 pub(super) fn handle(call: &Call<'_>, request: DescribeProducersRequest) -> DescribeProducersResponse {
     let of_topic = |asked: TopicRequest| {
-        let topic = call.node.topics.named(&asked.name);
+        let topic = lookup::permitted(call, TopicRef::Name(&asked.name), Operation::Read);
         let of_partition = |partition_index: i32| {
-            let partition = topic.as_ref().and_then(|topic| topic.partition(PartitionId(partition_index)));
-            let Some(partition) = partition else {
-                let error = ErrorCode::UnknownTopicOrPartition;
-                return PartitionResponse {
-                    partition_index,
-                    error_code: error.code(),
-                    error_message: Some(error.to_string()),
-                    ..Default::default()
-                };
+            let partition = topic.as_ref().map_err(|error| *error).and_then(|topic| {
+                topic.partition(PartitionId(partition_index)).ok_or(ErrorCode::UnknownTopicOrPartition)
+            });
+            let partition = match partition {
+                Ok(partition) => partition,
+                Err(error) => {
+                    return PartitionResponse {
+                        partition_index,
+                        error_code: error.code(),
+                        error_message: Some(error.to_string()),
+                        ..Default::default()
+                    };
+                }
             };
             let active_producers = partition.log.producers().iter().map(described).collect();
             PartitionResponse { partition_index, active_producers, ..Default::default() }

@@ -2,6 +2,7 @@
 
 use super::call::Call;
 use crate::node::NODE_ID;
+use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{DescribeQuorumRequest, DescribeQuorumResponse, describe_quorum::*};
 use keyway_record::ErrorCode;
 
@@ -12,6 +13,9 @@ const METADATA_TOPIC: &str = "__cluster_metadata";
 const NODES_FROM: i16 = 2;
 
 pub(super) fn handle(call: &Call<'_>, request: DescribeQuorumRequest) -> DescribeQuorumResponse {
+    if let Err(error) = call.check(Operation::Describe, Resource::CLUSTER) {
+        return DescribeQuorumResponse { error_code: error.code(), ..Default::default() };
+    }
     let of_topic = |asked: TopicData| {
         let is_metadata = asked.topic_name == METADATA_TOPIC;
         let partition = |asked: &PartitionData| match is_metadata && asked.partition_index == 0 {

@@ -2,7 +2,7 @@
 
 use super::{authorized_operations, call::Call, topic_error};
 use crate::{node::NODE_ID, partition::Partition, topics::Topic};
-use keyway_access::Resource;
+use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{
     DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, describe_topic_partitions::*,
 };
@@ -17,6 +17,10 @@ pub(super) fn handle(
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let asks_all = request.topics.is_empty();
+    let is_shown = |name: &String| match asks_all {
+        true => call.sees(Operation::Describe, Resource::topic(name)),
+        false => call.may(Operation::Describe, Resource::topic(name)),
+    };
     let names: BTreeSet<String> = match asks_all {
         true => call.node.topics.all().iter().map(|topic| topic.name.to_string()).collect(),
         false => request.topics.into_iter().map(|topic| topic.name).collect(),
@@ -33,6 +37,7 @@ pub(super) fn handle(
     if !is_valid {
         return refused(names);
     }
+    let (names, hidden): (BTreeSet<String>, BTreeSet<String>) = names.into_iter().partition(is_shown);
     let mut response = DescribeTopicPartitionsResponse::default();
     for name in names.into_iter().filter(|name| *name >= from_name) {
         let mut next = if name == from_name { from_index } else { 0 };
@@ -57,6 +62,11 @@ pub(super) fn handle(
             break;
         }
     }
+    let hidden = hidden.into_iter().filter(|name| !asks_all && *name >= from_name);
+    response.topics.extend(hidden.map(|name| {
+        let error_code = ErrorCode::TopicAuthorizationFailed.code();
+        DescribeTopicPartitionsResponseTopic { error_code, name: Some(name), ..Default::default() }
+    }));
     response
 }
 

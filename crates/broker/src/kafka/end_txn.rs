@@ -1,6 +1,7 @@
 //! EndTxn: a producer commits or aborts its transaction.
 
 use super::{call::Call, topic_error};
+use keyway_access::{Operation, Resource};
 use keyway_groups::transaction::{Outcome, Producer, Version};
 use keyway_kafka_wire::messages::{EndTxnRequest, EndTxnResponse};
 use keyway_record::{ErrorCode, ProducerEpoch, ProducerId};
@@ -13,7 +14,10 @@ const FENCED_FROM: i16 = 2;
 
 pub(super) async fn handle(call: &Call<'_>, request: EndTxnRequest) -> EndTxnResponse {
     let version = if call.version() >= NEXT_EPOCH_FROM { Version::V2 } else { Version::V1 };
-    let ended = if request.transactional_id.is_empty() {
+    let permitted = call.check(Operation::Write, Resource::transactional_id(&request.transactional_id));
+    let ended = if let Err(error) = permitted {
+        Err(error)
+    } else if request.transactional_id.is_empty() {
         Err(ErrorCode::InvalidRequest)
     } else {
         let id = request.transactional_id.as_str().into();

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{node::Node, partition::Partition};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::{
     ByteStr, Decoder,
     fetch::{AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData},
@@ -42,7 +43,7 @@ pub(super) async fn handle(call: &Call<'_>, mut body: Decoder) -> Reply {
         return frame(head, &refused(ErrorCode::InvalidFetchSessionEpoch));
     }
     let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0).min(WAIT_MS_MAX);
-    let mut fetch = Fetch::new(call.node, head, request);
+    let mut fetch = Fetch::new(call, request);
     fetch.read_all();
     if wait_ms == 0 || fetch.wanted.is_empty() || fetch.is_enough() {
         return frame(head, &fetch.into_response());
@@ -106,7 +107,15 @@ enum Unreadable {
 }
 
 impl Fetch {
-    fn new(node: &Node, head: Head, request: FetchRequest) -> Self {
+    fn new(call: &Call<'_>, request: FetchRequest) -> Self {
+        // Whoever says that it is a replica gets what only brokers may.
+        let replica_id = request.replica_id.max(request.replica_state.replica_id);
+        let may_replicate = replica_id < 0 || call.may(Operation::ClusterAction, Resource::CLUSTER);
+        let topic = |named: TopicRef<'_>| match replica_id {
+            _ if !may_replicate => Err(ErrorCode::TopicAuthorizationFailed),
+            ..0 => lookup::permitted(call, named, Operation::Read),
+            _ => lookup::topic(call.node, named).ok_or(named.unknown()),
+        };
         let mut fetch = Self {
             topics: Vec::with_capacity(request.topics.len()),
             wanted: Vec::new(),
@@ -117,10 +126,10 @@ impl Fetch {
             isolation: isolation(request.isolation_level),
         };
         for asked in request.topics {
-            let named = TopicRef::of(head.version >= IDS_FROM, &asked.topic, asked.topic_id);
-            let topic = lookup::topic(node, named);
+            let named = TopicRef::of(call.version() >= IDS_FROM, &asked.topic, asked.topic_id);
+            let topic = topic(named);
             for partition in &asked.partitions {
-                let found = topic.as_ref().ok_or(named.unknown()).and_then(|topic| {
+                let found = topic.as_ref().map_err(|error| *error).and_then(|topic| {
                     let found = topic.partition(PartitionId(partition.partition));
                     let found = found.ok_or(ErrorCode::UnknownTopicOrPartition)?;
                     topic_error::check_epoch(found, partition.current_leader_epoch)?;

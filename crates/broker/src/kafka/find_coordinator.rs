@@ -2,6 +2,7 @@
 
 use super::call::Call;
 use crate::node::NODE_ID;
+use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{
     FindCoordinatorRequest, FindCoordinatorResponse, find_coordinator::Coordinator,
 };
@@ -11,12 +12,13 @@ const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 
 pub(super) fn handle(call: &Call<'_>, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
-    let found = coordinator(call, request.key_type);
     if call.version() >= 4 {
-        let coordinators =
-            request.coordinator_keys.into_iter().map(|key| Coordinator { key, ..found.clone() });
+        let of_key =
+            |key: String| Coordinator { key: key.clone(), ..coordinator(call, request.key_type, &key) };
+        let coordinators = request.coordinator_keys.into_iter().map(of_key);
         return FindCoordinatorResponse { coordinators: coordinators.collect(), ..Default::default() };
     }
+    let found = coordinator(call, request.key_type, &request.key);
     FindCoordinatorResponse {
         error_code: found.error_code,
         error_message: found.error_message,
@@ -27,15 +29,24 @@ pub(super) fn handle(call: &Call<'_>, request: FindCoordinatorRequest) -> FindCo
     }
 }
 
-fn coordinator(call: &Call<'_>, key_type: i8) -> Coordinator {
-    if !matches!(key_type, GROUP | TRANSACTION) {
-        return Coordinator {
-            node_id: -1,
-            port: -1,
-            error_code: ErrorCode::InvalidRequest.code(),
-            error_message: Some("groups and transactional ids have a coordinator here".to_owned()),
-            ..Default::default()
-        };
+fn coordinator(call: &Call<'_>, key_type: i8, key: &str) -> Coordinator {
+    let refused = |error: ErrorCode, message: String| Coordinator {
+        node_id: -1,
+        port: -1,
+        error_code: error.code(),
+        error_message: Some(message),
+        ..Default::default()
+    };
+    let resource = match key_type {
+        GROUP => Resource::group(key),
+        TRANSACTION => Resource::transactional_id(key),
+        _ => {
+            let message = "groups and transactional ids have a coordinator here";
+            return refused(ErrorCode::InvalidRequest, message.to_owned());
+        }
+    };
+    if let Err(error) = call.check(Operation::Describe, resource) {
+        return refused(error, error.to_string());
     }
     let (host, port) = call.node.advertised_kafka.clone();
     Coordinator { node_id: NODE_ID, host, port: port.into(), ..Default::default() }

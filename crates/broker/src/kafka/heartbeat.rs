@@ -5,11 +5,15 @@ use super::{
     group_call,
 };
 use crate::groups::Missing;
+use keyway_access::{Operation, Resource};
 use keyway_groups::{Generation, Heartbeat, Input, MemberId, Reply};
 use keyway_kafka_wire::messages::{HeartbeatRequest, HeartbeatResponse, Response};
 use keyway_record::ErrorCode;
 
 pub(super) async fn handle(call: &Call<'_>, request: HeartbeatRequest) -> Answer {
+    if let Err(error) = call.check(Operation::Read, Resource::group(&request.group_id)) {
+        return response(error).into();
+    }
     if request.group_id.is_empty() {
         return response(ErrorCode::InvalidGroupId).into();
     }

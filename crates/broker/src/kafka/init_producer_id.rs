@@ -1,7 +1,8 @@
 //! InitProducerId: an id for an idempotent producer, or the next epoch of a transactional one.
 
 use super::{call::Call, topic_error};
-use keyway_groups::{TransactionalId, transaction::Producer};
+use keyway_access::{Operation, Resource, ResourceType};
+use keyway_groups::transaction::Producer;
 use keyway_kafka_wire::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use keyway_record::{ErrorCode, ProducerEpoch, ProducerId};
 
@@ -10,12 +11,8 @@ const FENCED_FROM: i16 = 4;
 
 pub(super) async fn handle(call: &Call<'_>, request: &InitProducerIdRequest) -> InitProducerIdResponse {
     let producer = match request.transactional_id.as_deref() {
-        None if (request.producer_id == -1) != (request.producer_epoch == -1) => {
-            Err(ErrorCode::InvalidRequest)
-        }
-        None => idempotent(call).await,
-        Some("") => Err(ErrorCode::InvalidRequest),
-        Some(id) => transactional(call, &id.into(), request).await,
+        None => idempotent(call, request).await,
+        Some(id) => transactional(call, id, request).await,
     };
     match producer {
         Ok(Producer { id, epoch }) => {
@@ -33,7 +30,17 @@ pub(super) async fn handle(call: &Call<'_>, request: &InitProducerIdRequest) -> 
     }
 }
 
-async fn idempotent(call: &Call<'_>) -> Result<Producer, ErrorCode> {
+async fn idempotent(call: &Call<'_>, request: &InitProducerIdRequest) -> Result<Producer, ErrorCode> {
+    // Whoever may write to some topic may write idempotently.
+    let access = &call.node.access;
+    if !call.sees(Operation::IdempotentWrite, Resource::CLUSTER)
+        && !access.allows_somewhere(call.caller, Operation::Write, ResourceType::Topic)
+    {
+        call.check(Operation::IdempotentWrite, Resource::CLUSTER)?;
+    }
+    if (request.producer_id == -1) != (request.producer_epoch == -1) {
+        return Err(ErrorCode::InvalidRequest);
+    }
     let allocated = call.node.producer_ids.allocate().await;
     allocated.map(|(id, epoch)| Producer { id, epoch }).map_err(|error| {
         topic_error::of_internal(&error);
@@ -43,9 +50,13 @@ async fn idempotent(call: &Call<'_>) -> Result<Producer, ErrorCode> {
 
 async fn transactional(
     call: &Call<'_>,
-    id: &TransactionalId,
+    id: &str,
     request: &InitProducerIdRequest,
 ) -> Result<Producer, ErrorCode> {
+    call.check(Operation::Write, Resource::transactional_id(id))?;
+    if id.is_empty() {
+        return Err(ErrorCode::InvalidRequest);
+    }
     let expected = match (request.producer_id, request.producer_epoch) {
         (-1, -1) => None,
         (id, epoch) if id >= 0 && epoch >= 0 => {
@@ -53,5 +64,5 @@ async fn transactional(
         }
         _ => return Err(ErrorCode::InvalidRequest),
     };
-    call.node.transactions.init(call.node, id, expected, request.transaction_timeout_ms).await
+    call.node.transactions.init(call.node, &id.into(), expected, request.transaction_timeout_ms).await
 }

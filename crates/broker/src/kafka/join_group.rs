@@ -5,6 +5,7 @@ use super::{
     group_call,
 };
 use crate::groups::Missing;
+use keyway_access::{Operation, Resource};
 use keyway_groups::{Input, Join, Joined, MemberId, Protocol, Refused, Reply};
 use keyway_kafka_wire::messages::{
     JoinGroupRequest, JoinGroupResponse, Response,
@@ -14,6 +15,9 @@ use keyway_record::ErrorCode;
 
 pub(super) async fn handle(call: &Call<'_>, request: JoinGroupRequest) -> Answer {
     let version = call.version();
+    if let Err(error) = call.check(Operation::Read, Resource::group(&request.group_id)) {
+        return response(version, Err((error, String::new()))).into();
+    }
     if request.group_id.is_empty() {
         return response(version, Err((ErrorCode::InvalidGroupId, request.member_id))).into();
     }

@@ -5,6 +5,7 @@ use super::{
     group_call,
 };
 use crate::groups::Missing;
+use keyway_access::{Operation, Resource};
 use keyway_groups::{Input, InstanceId, Leaving, MemberId, Reply};
 use keyway_kafka_wire::messages::{
     LeaveGroupRequest, LeaveGroupResponse, Response,
@@ -16,6 +17,9 @@ use keyway_record::ErrorCode;
 const BATCH_FROM: i16 = 3;
 
 pub(super) async fn handle(call: &Call<'_>, request: LeaveGroupRequest) -> Answer {
+    if let Err(error) = call.check(Operation::Read, Resource::group(&request.group_id)) {
+        return refused(error).into();
+    }
     if request.group_id.is_empty() {
         return refused(ErrorCode::InvalidGroupId).into();
     }

@@ -5,6 +5,7 @@ use super::{
     config_resource::{BROKER, GROUP, TOPIC},
 };
 use crate::node::NODE_ID;
+use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{
     ListConfigResourcesRequest, ListConfigResourcesResponse, list_config_resources::ConfigResource,
 };
@@ -13,6 +14,9 @@ use keyway_kafka_wire::messages::{
 const ALL_FROM: i16 = 1;
 
 pub(super) fn handle(call: &Call<'_>, request: &ListConfigResourcesRequest) -> ListConfigResourcesResponse {
+    if let Err(error) = call.check(Operation::DescribeConfigs, Resource::CLUSTER) {
+        return ListConfigResourcesResponse { error_code: error.code(), ..Default::default() };
+    }
     let is_wanted = |resource_type: i8| {
         request.resource_types.is_empty() || request.resource_types.contains(&resource_type)
     };

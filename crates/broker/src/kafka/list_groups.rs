@@ -1,15 +1,18 @@
 //! ListGroups: every group, or those of some states and types.
 
 use super::call::Call;
-use keyway_groups::{Description, State};
+use keyway_access::{Operation, Resource};
+use keyway_groups::{Description, GroupId, State};
 use keyway_kafka_wire::messages::{ListGroupsRequest, ListGroupsResponse, list_groups::ListedGroup};
 
 pub(super) async fn handle(call: &Call<'_>, request: &ListGroupsRequest) -> ListGroupsResponse {
     let allows = |filter: &[String], value: &str| {
         filter.is_empty() || filter.iter().any(|one| one.eq_ignore_ascii_case(value))
     };
+    let sees_all = call.sees(Operation::Describe, Resource::CLUSTER);
+    let is_shown = |id: &GroupId| sees_all || call.sees(Operation::Describe, Resource::group(id.as_str()));
     let mut groups = Vec::new();
-    for id in call.node.groups.ids() {
+    for id in call.node.groups.ids().into_iter().filter(is_shown) {
         // A group that went meanwhile, or whose log failed, has nothing to show.
         let Ok(description) = call.node.groups.read(&id, |group| (group.kind(), group.describe())).await
         else {

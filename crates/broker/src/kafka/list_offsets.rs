@@ -2,16 +2,19 @@
 
 use super::{
     call::{Call, isolation},
+    lookup::{self, TopicRef},
     repeated::{Named, Repeated},
     topic_error,
 };
 use crate::{partition::Partition, topics::Topic};
+use keyway_access::Operation;
 use keyway_kafka_wire::{
     messages::{ListOffsetsRequest, ListOffsetsResponse, list_offsets::*},
     records,
 };
 use keyway_log::{Isolation, ReadError, ReadLimit};
 use keyway_record::{ErrorCode, LeaderEpoch, Offset, PartitionId, RecordBatch, Timestamp, limits};
+use std::sync::Arc;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -39,10 +42,10 @@ pub(super) fn handle(call: &Call<'_>, request: ListOffsetsRequest) -> ListOffset
     let mut repeated = Repeated::of(request.topics.iter().flat_map(partitions_of));
     let mut topics = Vec::with_capacity(request.topics.len());
     for asked in &request.topics {
-        let topic = call.node.topics.named(&asked.name);
+        let topic = lookup::permitted(call, TopicRef::Name(&asked.name), Operation::Describe);
         let answer =
             |one: &ListOffsetsPartition| match repeated.named(&(asked.name.as_str(), one.partition_index)) {
-                Named::Once => Some(answer(topic.as_deref(), one, isolation, call.version())),
+                Named::Once => Some(answer(&topic, one, isolation, call.version())),
                 Named::Again => Some(refused(one.partition_index, ErrorCode::InvalidRequest)),
                 Named::Refused => None,
             };
@@ -57,7 +60,7 @@ fn partitions_of(topic: &ListOffsetsTopic) -> impl Iterator<Item = (&str, i32)> 
 }
 
 fn answer(
-    topic: Option<&Topic>,
+    topic: &Result<Arc<Topic>, ErrorCode>,
     asked: &ListOffsetsPartition,
     isolation: Isolation,
     version: i16,
@@ -81,12 +84,13 @@ fn refused(partition_index: i32, error: ErrorCode) -> ListOffsetsPartitionRespon
 }
 
 fn find(
-    topic: Option<&Topic>,
+    topic: &Result<Arc<Topic>, ErrorCode>,
     asked: &ListOffsetsPartition,
     isolation: Isolation,
     version: i16,
 ) -> Result<Found, ErrorCode> {
-    let partition = topic.and_then(|topic| topic.partition(PartitionId(asked.partition_index)));
+    let topic = topic.as_ref().map_err(|error| *error)?;
+    let partition = topic.partition(PartitionId(asked.partition_index));
     let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
     topic_error::check_epoch(partition, asked.current_leader_epoch)?;
     let bounds = partition.log.bounds();

@@ -1,6 +1,7 @@
 //! ListTransactions: all transactional ids, or those of a state, a producer, an age or a name.
 
 use super::call::Call;
+use keyway_access::{Operation, Resource};
 use keyway_groups::{
     NamePattern,
     transaction::{State, Transaction},
@@ -31,6 +32,7 @@ pub(super) async fn handle(call: &Call<'_>, request: ListTransactionsRequest) ->
             && (request.duration_filter < 0
                 || lasted_ms.is_none_or(|lasted_ms| lasted_ms > request.duration_filter))
             && pattern.as_ref().is_none_or(|pattern| pattern.matches(id))
+            && call.sees(Operation::Describe, Resource::transactional_id(id))
     };
     let all = call.node.transactions.all().await;
     let wanted = all.into_iter().filter(|(id, transaction)| is_wanted(id.as_str(), transaction));

@@ -1,6 +1,8 @@
 //! Which topic a request means.
 
+use super::call::Call;
 use crate::{node::Node, topics::Topic};
+use keyway_access::{Operation, Resource};
 use keyway_record::{ErrorCode, TopicId};
 use std::sync::Arc;
 
@@ -23,6 +25,23 @@ impl<'a> TopicRef<'a> {
             Self::Id(_) => ErrorCode::UnknownTopicId,
         }
     }
+}
+
+/// The topic, if the client may do `operation` to it. Whether a topic exists is told by its name to nobody who may not, and
+/// by its id to everybody, as in Kafka.
+pub(super) fn permitted(
+    call: &Call<'_>,
+    asked: TopicRef<'_>,
+    operation: Operation,
+) -> Result<Arc<Topic>, ErrorCode> {
+    if let TopicRef::Name(name) = asked {
+        call.check(operation, Resource::topic(name))?;
+    }
+    let found = topic(call.node, asked).ok_or(asked.unknown())?;
+    if let TopicRef::Id(_) = asked {
+        call.check(operation, Resource::topic(found.name.as_str()))?;
+    }
+    Ok(found)
 }
 
 pub(super) fn topic(node: &Node, topic: TopicRef<'_>) -> Option<Arc<Topic>> {

@@ -1,12 +1,17 @@
 //! Metadata: the broker, and topics with their partitions. Creates topics on first use.
 
-use super::{authorized_operations, call::Call, topic_error};
+use super::{
+    authorized_operations,
+    call::Call,
+    lookup::{self, TopicRef},
+    topic_error,
+};
 use crate::{
-    node::{NODE_ID, Node},
+    node::NODE_ID,
     partition::Partition,
     topics::{Topic, TopicError, TopicSettings},
 };
-use keyway_access::Resource;
+use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{MetadataRequest, MetadataResponse, metadata::*};
 use keyway_record::{ErrorCode, TopicId, TopicName};
 use std::sync::Arc;
@@ -15,10 +20,8 @@ pub(super) async fn handle(call: &Call<'_>, request: MetadataRequest) -> Metadat
     let node = call.node;
     let of_topic = |topic: &Arc<Topic>| described(call, topic, request.include_topic_authorized_operations);
     let topics = match request.topics {
-        None => node.topics.all().iter().map(of_topic).collect(),
-        Some(asked) if asked.is_empty() && call.version() == 0 => {
-            node.topics.all().iter().map(of_topic).collect()
-        }
+        None => shown(call).iter().map(of_topic).collect(),
+        Some(asked) if asked.is_empty() && call.version() == 0 => shown(call).iter().map(of_topic).collect(),
         Some(asked) => {
             let create = request.allow_auto_topic_creation && node.settings.now().auto_create_topics;
             let mut topics = Vec::with_capacity(asked.len());
@@ -27,8 +30,8 @@ pub(super) async fn handle(call: &Call<'_>, request: MetadataRequest) -> Metadat
             for topic in asked {
                 let found = match topic.name {
                     Some(_) if by_ids && topic.topic_id == TopicId::ZERO => continue,
-                    Some(name) if !by_ids => by_name(node, name, create).await,
-                    _ => by_id(node, topic.topic_id),
+                    Some(name) if !by_ids => by_name(call, name, create).await,
+                    _ => by_id(call, topic.topic_id),
                 };
                 topics.push(found.map_or_else(|missing| missing, |topic| of_topic(&topic)));
             }
@@ -56,17 +59,28 @@ pub(super) async fn handle(call: &Call<'_>, request: MetadataRequest) -> Metadat
     }
 }
 
+/// All topics that the client may know of.
+fn shown(call: &Call<'_>) -> Vec<Arc<Topic>> {
+    let is_shown = |topic: &Arc<Topic>| call.sees(Operation::Describe, Resource::topic(topic.name.as_str()));
+    call.node.topics.all().into_iter().filter(is_shown).collect()
+}
+
 /// The topic of this name, created if it may be; otherwise what is said about it.
-async fn by_name(node: &Node, name: String, create: bool) -> Result<Arc<Topic>, MetadataResponseTopic> {
-    if let Some(topic) = node.topics.named(&name) {
-        return Ok(topic);
-    }
+async fn by_name(call: &Call<'_>, name: String, create: bool) -> Result<Arc<Topic>, MetadataResponseTopic> {
+    let node = call.node;
     let missing = |error: ErrorCode| MetadataResponseTopic {
         error_code: error.code(),
         name: Some(name.clone()),
         topic_authorized_operations: authorized_operations::NOT_ASKED,
         ..Default::default()
     };
+    call.check(Operation::Describe, Resource::topic(&name)).map_err(missing)?;
+    if let Some(topic) = node.topics.named(&name) {
+        return Ok(topic);
+    }
+    if create && !call.sees(Operation::Create, Resource::CLUSTER) {
+        call.check(Operation::Create, Resource::topic(&name)).map_err(missing)?;
+    }
     let Ok(topic) = TopicName::new(&name) else { return Err(missing(ErrorCode::InvalidTopicException)) };
     if !create {
         return Err(missing(ErrorCode::UnknownTopicOrPartition));
@@ -84,13 +98,16 @@ async fn by_name(node: &Node, name: String, create: bool) -> Result<Arc<Topic>, 
     }
 }
 
-fn by_id(node: &Node, topic_id: TopicId) -> Result<Arc<Topic>, MetadataResponseTopic> {
-    node.topics.of_id(topic_id).ok_or_else(|| MetadataResponseTopic {
-        error_code: ErrorCode::UnknownTopicId.code(),
-        name: None,
-        topic_id,
-        topic_authorized_operations: authorized_operations::NOT_ASKED,
-        ..Default::default()
+/// The topic of this id; its name is told to nobody who may not know of it.
+fn by_id(call: &Call<'_>, topic_id: TopicId) -> Result<Arc<Topic>, MetadataResponseTopic> {
+    lookup::permitted(call, TopicRef::Id(topic_id), Operation::Describe).map_err(|error| {
+        MetadataResponseTopic {
+            error_code: error.code(),
+            name: None,
+            topic_id,
+            topic_authorized_operations: authorized_operations::NOT_ASKED,
+            ..Default::default()
+        }
     })
 }
 

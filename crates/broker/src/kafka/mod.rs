@@ -1,5 +1,6 @@
 //! The Kafka front: one file per API, and here the way from a frame to its answer.
 
+mod acl_rule;
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_configs;
@@ -10,11 +11,14 @@ mod config_change;
 mod config_resource;
 mod consumer_group_describe;
 mod consumer_group_heartbeat;
+mod create_acls;
 mod create_partitions;
 mod create_topics;
+mod delete_acls;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
+mod describe_acls;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
@@ -154,7 +158,7 @@ async fn answer(call: Call<'_>, mut body: Decoder) -> Reply {
         Request::ListTransactions(request) => list_transactions::handle(&call, request).await.into(),
         Request::DescribeProducers(request) => describe_producers::handle(&call, request).into(),
         Request::DescribeTopicPartitions(request) => describe_topic_partitions::handle(&call, request).into(),
-        Request::ListPartitionReassignments(_) => list_partition_reassignments::handle().into(),
+        Request::ListPartitionReassignments(_) => list_partition_reassignments::handle(&call).into(),
         Request::ElectLeaders(request) => elect_leaders::handle(&call, request).into(),
         Request::ListConfigResources(request) => list_config_resources::handle(&call, &request).into(),
         Request::AddPartitionsToTxn(request) => add_partitions_to_txn::handle(&call, request).await.into(),
@@ -176,6 +180,9 @@ async fn answer(call: Call<'_>, mut body: Decoder) -> Reply {
         Request::DescribeGroups(request) => describe_groups::handle(&call, request).await.into(),
         Request::ListGroups(request) => list_groups::handle(&call, &request).await.into(),
         Request::DeleteGroups(request) => delete_groups::handle(&call, request).await.into(),
+        Request::DescribeAcls(request) => describe_acls::handle(&call, request).into(),
+        Request::CreateAcls(request) => create_acls::handle(&call, request).await.into(),
+        Request::DeleteAcls(request) => delete_acls::handle(&call, request).await.into(),
         Request::CreateTopics(request) => create_topics::handle(&call, request).await.into(),
         Request::DeleteTopics(request) => delete_topics::handle(&call, request).await.into(),
         Request::CreatePartitions(request) => create_partitions::handle(&call, request).await.into(),

@@ -7,6 +7,7 @@ use super::{
     offset_answers::{ASKED, committed, fill},
 };
 use crate::groups::Missing;
+use keyway_access::{Operation, Resource};
 use keyway_groups::{Commit, Generation, Input, MemberId};
 use keyway_kafka_wire::messages::{OffsetCommitRequest, OffsetCommitResponse, Response, offset_commit::*};
 use keyway_record::{ErrorCode, PartitionId, Timestamp};
@@ -21,15 +22,16 @@ pub(super) async fn handle(call: &Call<'_>, request: OffsetCommitRequest) -> Ans
     let generation = Generation(request.generation_id_or_member_epoch);
     let committed_at = Timestamp(call.node.world.clock.wall_ms());
     let (mut response, mut offsets) = (OffsetCommitResponse::default(), Vec::new());
+    let permitted = call.check(Operation::Read, Resource::group(&request.group_id));
     for asked in request.topics {
         let reference = TopicRef::of(call.version() >= IDS_FROM, &asked.name, asked.topic_id);
-        let topic = lookup::topic(call.node, reference);
+        let topic = permitted.and_then(|()| lookup::permitted(call, reference, Operation::Read));
         let mut partitions = Vec::with_capacity(asked.partitions.len());
         for partition in asked.partitions {
             let id = PartitionId(partition.partition_index);
             let known = match &topic {
-                None => Err(reference.unknown()),
-                Some(topic) => topic.partition(id).map(|_| topic).ok_or(ErrorCode::UnknownTopicOrPartition),
+                Err(error) => Err(*error),
+                Ok(topic) => topic.partition(id).map(|_| topic).ok_or(ErrorCode::UnknownTopicOrPartition),
             };
             let error_code = match known {
                 Ok(topic) => {

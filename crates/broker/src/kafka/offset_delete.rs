@@ -1,18 +1,27 @@
 //! OffsetDelete: a group forgets offsets of topics that it is not subscribed to.
 
-use super::call::Call;
+use super::{
+    call::Call,
+    lookup::{self, TopicRef},
+};
 use crate::groups::Missing;
+use keyway_access::{Operation, Resource};
 use keyway_groups::{GroupId, Input, Reply};
 use keyway_kafka_wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse, offset_delete::*};
 use keyway_record::{ErrorCode, PartitionId, TopicName};
 
 pub(super) async fn handle(call: &Call<'_>, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
+    if let Err(error) = call.check(Operation::Delete, Resource::group(&request.group_id)) {
+        return refused(error);
+    }
     if request.group_id.is_empty() {
         return refused(ErrorCode::InvalidGroupId);
     }
-    let mut asked = Vec::new();
+    let (mut asked, mut known) = (Vec::new(), Vec::with_capacity(request.topics.len()));
     for topic in &request.topics {
-        let Some(found) = call.node.topics.named(&topic.name) else { continue };
+        let found = lookup::permitted(call, TopicRef::Name(&topic.name), Operation::Read);
+        known.push(found.as_ref().map(|_| ()).map_err(|error| *error));
+        let Ok(found) = found else { continue };
         let indexes = topic.partitions.iter().map(|partition| PartitionId(partition.partition_index));
         let known = indexes.filter(|index| found.partition(*index).is_some());
         asked.extend(known.map(|index| (found.name.clone(), index)));
@@ -31,14 +40,15 @@ pub(super) async fn handle(call: &Call<'_>, request: OffsetDeleteRequest) -> Off
         Ok(answers) => answers.into_iter().peekable(),
         Err(error) => return refused(error),
     };
-    let topics = request.topics.into_iter().map(|topic| {
+    let topics = request.topics.into_iter().zip(known).map(|(topic, known)| {
         let of_partition = |OffsetDeleteRequestPartition { partition_index }| {
             // The group answers in the order in which it was asked.
             let is_next = |(name, partition, _): &(TopicName, PartitionId, ErrorCode)| {
                 name.as_str() == topic.name && partition.0 == partition_index
             };
             let answer = answers.next_if(is_next);
-            let error = answer.map_or(ErrorCode::UnknownTopicOrPartition, |(.., error)| error);
+            let unknown = known.err().unwrap_or(ErrorCode::UnknownTopicOrPartition);
+            let error = answer.map_or(unknown, |(.., error)| error);
             OffsetDeleteResponsePartition { partition_index, error_code: error.code() }
         };
         let partitions = topic.partitions.iter().cloned().map(of_partition).collect();

@@ -4,7 +4,7 @@ use super::{
     call::Call,
     lookup::{self, TopicRef},
 };
-use crate::node::Node;
+use keyway_access::{Operation, Resource};
 use keyway_groups::{Committed, Group, GroupId, MemberEpoch, MemberId, Offsets, WaitingOffsets};
 use keyway_kafka_wire::messages::{OffsetFetchRequest, OffsetFetchResponse, offset_fetch::*};
 use keyway_record::{ErrorCode, PartitionId, TopicName};
@@ -74,6 +74,9 @@ async fn group(
     asked: OffsetFetchRequestGroup,
     require_stable: bool,
 ) -> OffsetFetchResponseGroup {
+    if let Err(error) = call.check(Operation::Describe, Resource::group(&asked.group_id)) {
+        return refused(asked.group_id, error);
+    }
     let group = GroupId::from(asked.group_id.as_str());
     let member = asked.member_id.map(|id| (MemberId::from(id.as_str()), MemberEpoch(asked.member_epoch)));
     let read = move |group: &Group| {
@@ -95,9 +98,7 @@ async fn group(
             let topics = readable.offsets.topics();
             topics.filter_map(|(name, partitions)| whole_topic(call, &readable, name, partitions)).collect()
         }
-        Some(topics) => {
-            topics.into_iter().map(|asked| topic(call.node, call.version(), asked, &readable)).collect()
-        }
+        Some(topics) => topics.into_iter().map(|asked| topic(call, asked, &readable)).collect(),
     };
     OffsetFetchResponseGroup { group_id: asked.group_id, topics, ..Default::default() }
 }
@@ -106,13 +107,16 @@ fn refused(group_id: String, error: ErrorCode) -> OffsetFetchResponseGroup {
     OffsetFetchResponseGroup { group_id, error_code: error.code(), ..Default::default() }
 }
 
-/// All that was committed in a topic. Versions with ids cannot speak of a topic that is gone.
+/// All that was committed in a topic that the client may know of. Versions with ids cannot speak of a topic that is gone.
 fn whole_topic(
     call: &Call<'_>,
     readable: &Readable,
     name: &TopicName,
     partitions: &BTreeMap<PartitionId, Committed>,
 ) -> Option<OffsetFetchResponseTopics> {
+    if !call.sees(Operation::Describe, Resource::topic(name.as_str())) {
+        return None;
+    }
     let topic_id = match call.version() {
         ..IDS_FROM => Default::default(),
         _ => call.node.topics.named(name.as_str())?.id,
@@ -128,26 +132,27 @@ fn whole_topic(
     })
 }
 
-fn topic(
-    node: &Node,
-    version: i16,
-    asked: OffsetFetchRequestTopics,
-    readable: &Readable,
-) -> OffsetFetchResponseTopics {
-    let reference = TopicRef::of(version >= IDS_FROM, &asked.name, asked.topic_id);
+fn topic(call: &Call<'_>, asked: OffsetFetchRequestTopics, readable: &Readable) -> OffsetFetchResponseTopics {
+    let reference = TopicRef::of(call.version() >= IDS_FROM, &asked.name, asked.topic_id);
     let name = match reference {
         // Whether the topic exists does not matter to who knows its name.
-        TopicRef::Name(name) => TopicName::new(name).ok(),
-        TopicRef::Id(_) => lookup::topic(node, reference).map(|topic| topic.name.clone()),
+        TopicRef::Name(name) => {
+            call.check(Operation::Describe, Resource::topic(name)).map(|()| TopicName::new(name).ok())
+        }
+        TopicRef::Id(_) => {
+            lookup::permitted(call, reference, Operation::Describe).map(|topic| Some(topic.name.clone()))
+        }
     };
-    let unknown = name.is_none() && matches!(reference, TopicRef::Id(_));
+    let (name, error) = match name {
+        Ok(name) => (name, ErrorCode::None),
+        Err(error) => (None, error),
+    };
     let of_partition = |index: &i32| {
         let id = PartitionId(*index);
         if name.as_ref().is_some_and(|name| readable.waiting.contains(name, id)) {
             return unstable(id);
         }
         let found = partition(id, name.as_ref().and_then(|name| readable.offsets.get(name, id)));
-        let error = if unknown { ErrorCode::UnknownTopicId } else { ErrorCode::None };
         OffsetFetchResponsePartitions { error_code: error.code(), ..found }
     };
     let partitions = asked.partition_indexes.iter().map(of_partition).collect();

@@ -1,17 +1,29 @@
 //! OffsetForLeaderEpoch: where the records of a leader epoch end, so that a client notices a log that was cut.
 
-use super::{call::Call, topic_error};
+use super::{
+    call::Call,
+    lookup::{self, TopicRef},
+    topic_error,
+};
 use crate::{partition::Partition, topics::Topic};
+use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, offset_for_leader_epoch::*,
 };
 use keyway_log::epochs::EpochEnd;
 use keyway_record::{ErrorCode, LeaderEpoch, PartitionId};
+use std::sync::Arc;
 
 pub(super) fn handle(call: &Call<'_>, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
+    // It was a question of brokers once, and they may ask it still.
+    let is_broker = call.sees(Operation::ClusterAction, Resource::CLUSTER);
     let of_topic = |asked: OffsetForLeaderTopic| {
-        let topic = call.node.topics.named(&asked.topic);
-        let partitions = asked.partitions.iter().map(|asked| answer(topic.as_deref(), asked)).collect();
+        let name = TopicRef::Name(&asked.topic);
+        let topic = match is_broker {
+            true => lookup::topic(call.node, name).ok_or(name.unknown()),
+            false => lookup::permitted(call, name, Operation::Describe),
+        };
+        let partitions = asked.partitions.iter().map(|asked| answer(&topic, asked)).collect();
         OffsetForLeaderTopicResult { topic: asked.topic, partitions }
     };
     OffsetForLeaderEpochResponse {
@@ -20,13 +32,13 @@ pub(super) fn handle(call: &Call<'_>, request: OffsetForLeaderEpochRequest) -> O
     }
 }
 
-fn answer(topic: Option<&Topic>, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
-    let partition = topic.and_then(|topic| topic.partition(PartitionId(asked.partition)));
-    let ended = match partition {
-        None => Err(ErrorCode::UnknownTopicOrPartition),
-        Some(partition) => topic_error::check_epoch(partition, asked.current_leader_epoch)
-            .map(|()| end(partition, asked.leader_epoch)),
-    };
+fn answer(topic: &Result<Arc<Topic>, ErrorCode>, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
+    let ended = topic.as_ref().map_err(|error| *error).and_then(|topic| {
+        let partition = topic.partition(PartitionId(asked.partition));
+        let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        topic_error::check_epoch(partition, asked.current_leader_epoch)?;
+        Ok(end(partition, asked.leader_epoch))
+    });
     match ended {
         Ok((leader_epoch, end_offset)) => {
             EpochEndOffset { partition: asked.partition, leader_epoch, end_offset, ..Default::default() }

@@ -14,6 +14,7 @@ use crate::{
     validate::{self, InvalidBatch, Rules},
 };
 use futures_util::FutureExt;
+use keyway_access::{Operation, Resource};
 use keyway_groups::{TransactionalId, transaction::Version};
 use keyway_kafka_wire::{
     Decoder,
@@ -48,15 +49,14 @@ pub(super) async fn handle(call: &Call<'_>, mut body: Decoder) -> Reply {
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for asked in request.topic_data {
         let named = TopicRef::of(head.version >= 13, &asked.name, asked.topic_id);
-        let topic = lookup::topic(call.node, named).ok_or_else(|| unknown_topic(named));
+        let topic =
+            lookup::permitted(call, named, Operation::Write).map_err(|error| refused_topic(named, error));
         let mut partition_responses = Vec::with_capacity(asked.partition_data.len());
         for data in asked.partition_data {
             let index = data.index;
             let appended = match (of_request, &topic) {
                 (Some(error), _) | (None, &Err(error)) => Err(Refusal::of(error)),
-                (None, Ok(topic)) => {
-                    append(call.node, topic, transactional_id.as_ref(), data, head.version).await
-                }
+                (None, Ok(topic)) => append(call, topic, transactional_id.as_ref(), data).await,
             };
             if let Ok(placed) = &appended {
                 newest = newest.max(Some(placed.appended.ticket));
@@ -118,12 +118,13 @@ impl From<AppendError> for Refusal {
     }
 }
 
-fn unknown_topic(topic: TopicRef<'_>) -> ErrorCode {
-    match topic {
+fn refused_topic(topic: TopicRef<'_>, error: ErrorCode) -> ErrorCode {
+    match (topic, error) {
         // Retrying will not help, which is what the other code would make a client do.
-        TopicRef::Name(name) if name.starts_with("__") => ErrorCode::InvalidTopicException,
-        TopicRef::Name(_) => ErrorCode::UnknownTopicOrPartition,
-        TopicRef::Id(_) => ErrorCode::UnknownTopicId,
+        (TopicRef::Name(name), ErrorCode::UnknownTopicOrPartition) if name.starts_with("__") => {
+            ErrorCode::InvalidTopicException
+        }
+        (_, error) => error,
     }
 }
 
@@ -136,12 +137,12 @@ struct Placed {
 }
 
 async fn append(
-    node: &Arc<Node>,
+    call: &Call<'_>,
     topic: &Topic,
     transactional_id: Option<&TransactionalId>,
     data: PartitionProduceData,
-    version: i16,
 ) -> Result<Placed, Refusal> {
+    let (node, version) = (call.node, call.version());
     let partition = topic.partition(PartitionId(data.index));
     let partition = partition.ok_or_else(|| Refusal::of(ErrorCode::UnknownTopicOrPartition))?;
     let now = Timestamp(node.world.clock.wall_ms());
@@ -152,6 +153,8 @@ async fn append(
         (false, _) => node.append(partition, &batch).await?,
         (true, None) => return Err(Refusal::of(ErrorCode::InvalidTxnState)),
         (true, Some(id)) => {
+            let resource = Resource::transactional_id(id.as_str());
+            call.check(Operation::Write, resource).map_err(Refusal::of)?;
             let rules = if version >= IMPLICIT_FROM { Version::V2 } else { Version::V1 };
             let appended = node.transactions.append(node, id, partition, &batch, rules).await;
             appended.map_err(|error| refused_by_transaction(error, rules, version))?

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::groups::Missing;
 use bytes::Bytes;
+use keyway_access::{Operation, Resource};
 use keyway_groups::{Generation, Input, MemberId, Reply, Sync, Synced};
 use keyway_kafka_wire::messages::{
     Response, SyncGroupRequest, SyncGroupResponse, sync_group::SyncGroupRequestAssignment,
@@ -13,6 +14,9 @@ use keyway_kafka_wire::messages::{
 use keyway_record::ErrorCode;
 
 pub(super) async fn handle(call: &Call<'_>, request: SyncGroupRequest) -> Answer {
+    if let Err(error) = call.check(Operation::Read, Resource::group(&request.group_id)) {
+        return refused(error).into();
+    }
     if request.group_id.is_empty() {
         return refused(ErrorCode::InvalidGroupId).into();
     }

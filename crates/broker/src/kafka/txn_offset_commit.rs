@@ -3,9 +3,11 @@
 use super::{
     call::{Answer, Call},
     group_call,
+    lookup::{self, TopicRef},
     offset_answers::{ASKED, committed, fill},
     topic_error,
 };
+use keyway_access::{Operation, Resource};
 use keyway_groups::{
     Commit, Generation, GroupId, Input, MemberId,
     transaction::{Producer, Version},
@@ -24,14 +26,20 @@ const IMPLICIT_FROM: i16 = 5;
 pub(super) async fn handle(call: &Call<'_>, request: TxnOffsetCommitRequest) -> Answer {
     let committed_at = Timestamp(call.node.world.clock.wall_ms());
     let (mut response, mut offsets) = (TxnOffsetCommitResponse::default(), Vec::new());
+    let permitted = call
+        .check(Operation::Write, Resource::transactional_id(&request.transactional_id))
+        .and_then(|()| call.check(Operation::Read, Resource::group(&request.group_id)));
     for asked in request.topics {
-        let topic = call.node.topics.named(&asked.name);
+        let topic =
+            permitted.and_then(|()| lookup::permitted(call, TopicRef::Name(&asked.name), Operation::Read));
         let mut partitions = Vec::with_capacity(asked.partitions.len());
         for partition in asked.partitions {
             let id = PartitionId(partition.partition_index);
-            let known = topic.as_ref().filter(|topic| topic.partition(id).is_some());
+            let known = topic.as_ref().map_err(|error| *error).and_then(|topic| {
+                topic.partition(id).map(|_| topic).ok_or(ErrorCode::UnknownTopicOrPartition)
+            });
             let error_code = match known {
-                Some(topic) => {
+                Ok(topic) => {
                     let committed = committed(
                         partition.committed_offset,
                         partition.committed_leader_epoch,
@@ -41,7 +49,7 @@ pub(super) async fn handle(call: &Call<'_>, request: TxnOffsetCommitRequest) -> 
                     offsets.push((topic.name.clone(), id, committed));
                     ASKED
                 }
-                None => ErrorCode::UnknownTopicOrPartition.code(),
+                Err(error) => error.code(),
             };
             partitions.push(TxnOffsetCommitResponsePartition { partition_index: id.0, error_code });
         }

@@ -1,6 +1,7 @@
 //! UpdateFeatures: the levels of features come with the program, so the one that a feature has is all it can be set to.
 
 use super::{api_versions, call::Call};
+use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse, update_features::*};
 use keyway_record::ErrorCode;
 
@@ -8,6 +9,10 @@ use keyway_record::ErrorCode;
 const ONE_ANSWER_FROM: i16 = 2;
 
 pub(super) fn handle(call: &Call<'_>, request: UpdateFeaturesRequest) -> UpdateFeaturesResponse {
+    if let Err(error) = call.check(Operation::Alter, Resource::CLUSTER) {
+        let error_message = Some(error.to_string());
+        return UpdateFeaturesResponse { error_code: error.code(), error_message, ..Default::default() };
+    }
     let results: Vec<_> = request.feature_updates.into_iter().map(update).collect();
     let refused = results.iter().find(|result| result.error_code != ErrorCode::None.code());
     match refused {

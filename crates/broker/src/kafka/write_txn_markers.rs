@@ -2,11 +2,16 @@
 //! broker coordinates get theirs from it.
 
 use super::{call::Call, topic_error};
+use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse, write_txn_markers::*};
 use keyway_log::{AppendError, Durability, Ticket};
 use keyway_record::{ErrorCode, Outcome, PartitionId, ProducerEpoch, ProducerId, RecordBatch, Timestamp};
 
 pub(super) async fn handle(call: &Call<'_>, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
+    let permitted = match call.sees(Operation::Alter, Resource::CLUSTER) {
+        true => Ok(()),
+        false => call.check(Operation::ClusterAction, Resource::CLUSTER),
+    };
     let (mut markers, mut newest) = (Vec::with_capacity(request.markers.len()), None);
     for marker in request.markers {
         let outcome = if marker.transaction_result { Outcome::Commit } else { Outcome::Abort };
@@ -17,7 +22,11 @@ pub(super) async fn handle(call: &Call<'_>, request: WriteTxnMarkersRequest) -> 
         for WritableTxnMarkerTopic { name, partition_indexes } in marker.topics {
             let mut partitions = Vec::with_capacity(partition_indexes.len());
             for partition_index in partition_indexes {
-                let error = match write(call, &name, partition_index, &batch).await {
+                let written = match permitted {
+                    Ok(()) => write(call, &name, partition_index, &batch).await,
+                    Err(error) => Err(error),
+                };
+                let error = match written {
                     Ok(ticket) => {
                         newest = newest.max(Some(ticket));
                         ErrorCode::None

@@ -16,7 +16,7 @@ pub(super) const BROKER_SETTINGS: &[BrokerSetting] = &[
     row("alter.config.policy.class.name", Class, None, AtStart, Java),
     row("alter.log.dirs.replication.quota.window.num", Int(1), Some("11"), AtStart, OneCopy),
     row("alter.log.dirs.replication.quota.window.size.seconds", Int(1), Some("1"), AtStart, OneCopy),
-    row("authorizer.class.name", String(&[]), Some(""), AtStart, Security),
+    row("authorizer.class.name", String(&[]), Some(""), AtStart, Acts),
     row("auto.create.topics.enable", Boolean, Some("true"), AtStart, Acts),
     row("auto.leader.rebalance.enable", Boolean, Some("true"), AtStart, OneCopy),
     row("background.threads", Int(1), Some("10"), Anytime, Threads),

@@ -1,7 +1,7 @@
 //! What all layers of settings come to at one time.
 
 use super::{
-    Configs, Entity, SettingError,
+    AuthorizerSettings, Configs, Entity, SettingError, authorizer,
     broker::BrokerSetting,
     group,
     layers::{Layers, Source, Synonym},
@@ -35,6 +35,8 @@ pub(crate) struct Effective {
     pub(crate) request_bytes_in_flight_max: usize,
     /// When the log looks for what is no longer kept.
     pub(crate) store: StoreConfig,
+    /// Who decides what clients may do; `None` if nobody does.
+    pub(crate) authorizer: Option<AuthorizerSettings>,
     /// What groups that set nothing of their own follow.
     group: GroupConfig,
 }
@@ -80,6 +82,7 @@ impl Effective {
                 }
             },
             store,
+            authorizer: AuthorizerSettings::of(&layers)?,
             group,
             groups,
             layers,
@@ -176,6 +179,10 @@ impl Default for Effective {
 /// Checks settings that a broker is to be started with: each by itself, and all together.
 pub fn check_settings(start: &Configs) -> Result<(), SettingError> {
     for (name, value) in start {
+        if let Some(checked) = authorizer::check(name, value) {
+            checked?;
+            continue;
+        }
         let setting = BrokerSetting::named(name).ok_or_else(|| SettingError::Unknown(name.to_owned()))?;
         setting.check(value)?;
     }

@@ -1,6 +1,7 @@
 //! Kafka's settings of the broker and of groups: what they are, where their values come from, and how they change while
 //! the broker runs.
 
+mod authorizer;
 mod broker;
 mod broker_table;
 mod effective;
@@ -13,6 +14,7 @@ use crate::{
     internal_topic::{InternalTopic, InternalTopicError},
     topics::configs::ConfigError,
 };
+pub(crate) use authorizer::AuthorizerSettings;
 pub use broker::BrokerSetting;
 pub(crate) use broker::Update;
 pub(crate) use effective::Effective;

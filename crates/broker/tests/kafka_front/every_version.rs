@@ -30,6 +30,8 @@ async fn every_api_answers_in_every_version() {
                 ApiKey::LeaveGroup if version < 3 => 25,
                 // The generation is not the group's.
                 ApiKey::JoinGroup if version >= 4 => 79,
+                // There is no authorizer.
+                ApiKey::DescribeAcls | ApiKey::CreateAcls | ApiKey::DeleteAcls => 54,
                 _ => 0,
             };
             assert_eq!(error, expected, "{} {version}: {response:?}", row.api.name());
@@ -91,6 +93,9 @@ fn error_code(response: &Response) -> i16 {
         Response::ListTransactions(r) => r.error_code,
         Response::ListConfigResources(r) => r.error_code,
         Response::DescribeTopicPartitions(r) => r.topics[0].error_code,
+        Response::DescribeAcls(r) => r.error_code,
+        Response::CreateAcls(r) => r.results[0].error_code,
+        Response::DeleteAcls(r) => r.filter_results[0].error_code,
         other => unreachable!("{} is not advertised", other.api_key().name()),
     }
 }
@@ -395,6 +400,33 @@ fn request(api: ApiKey, version: i16, id: TopicId) -> Request {
                 ..Default::default()
             })
         }
+        ApiKey::DescribeAcls => Request::DescribeAcls(m::DescribeAclsRequest {
+            resource_type_filter: 1,
+            pattern_type_filter: 1,
+            operation: 1,
+            permission_type: 1,
+            ..Default::default()
+        }),
+        ApiKey::CreateAcls => Request::CreateAcls(m::CreateAclsRequest {
+            creations: vec![m::create_acls::AclCreation {
+                resource_type: 2,
+                resource_name: name(),
+                resource_pattern_type: 3,
+                principal: "User:a".to_owned(),
+                host: "*".to_owned(),
+                operation: 3,
+                permission_type: 3,
+            }],
+        }),
+        ApiKey::DeleteAcls => Request::DeleteAcls(m::DeleteAclsRequest {
+            filters: vec![m::delete_acls::DeleteAclsFilter {
+                resource_type_filter: 2,
+                pattern_type_filter: 1,
+                operation: 1,
+                permission_type: 1,
+                ..Default::default()
+            }],
+        }),
         other => panic!("{} is advertised and not tested", other.name()),
     }
 }
