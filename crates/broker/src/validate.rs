@@ -56,12 +56,49 @@ pub(crate) enum InvalidBatch {
     Record(#[from] RecordError),
     #[error("record {index} has offset delta {given}")]
     OffsetDelta { index: usize, given: i32 },
+    #[error(transparent)]
+    Refused(#[from] RefusedRecords),
+}
+
+/// Records that the topic does not take, at least one; they keep the whole batch out.
+#[derive(PartialEq, Eq, Debug, Default, thiserror::Error)]
+#[error("{count} of the batch's records refused: {}", .first[0])]
+pub(crate) struct RefusedRecords {
+    /// The first of them, [`RefusedRecords::LISTED_MAX`] at most.
+    pub(crate) first: Vec<RefusedRecord>,
+    count: usize,
+}
+
+/// A record that the topic does not take, by its place in the batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum RefusedRecord {
     #[error("record {index} has no key; a compacted topic keeps the newest record of each key")]
     NoKey { index: usize },
     #[error(
         "record {index} is of time {time}, which is too far from {now}: see message.timestamp.before.max.ms and message.timestamp.after.max.ms"
     )]
     Time { index: usize, time: i64, now: i64 },
+}
+
+impl RefusedRecords {
+    /// Most records that are named one by one, so that an answer stays small.
+    const LISTED_MAX: usize = 100;
+
+    fn add(&mut self, record: RefusedRecord) {
+        self.count += 1;
+        if self.first.len() < Self::LISTED_MAX {
+            self.first.push(record);
+        }
+    }
+}
+
+impl RefusedRecord {
+    /// Its place in the batch.
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::NoKey { index } | Self::Time { index, .. } => index,
+        }
+    }
 }
 
 impl InvalidBatch {
@@ -73,15 +110,30 @@ impl InvalidBatch {
             Self::Batch(BatchError::Count { .. } | BatchError::Trailing { .. }) => ErrorCode::InvalidRecord,
             Self::Batch(_) | Self::Decompress(_) => ErrorCode::CorruptMessage,
             Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
-            Self::TimestampType | Self::Time { .. } => ErrorCode::InvalidTimestamp,
+            Self::TimestampType => ErrorCode::InvalidTimestamp,
             Self::Zstd => ErrorCode::UnsupportedCompressionType,
             Self::BaseOffset(_)
             | Self::Count { .. }
             | Self::Control
             | Self::Sequence
             | Self::Record(_)
-            | Self::OffsetDelta { .. }
-            | Self::NoKey { .. } => ErrorCode::InvalidRecord,
+            | Self::OffsetDelta { .. } => ErrorCode::InvalidRecord,
+            Self::Refused(records) => {
+                let of_time = |record: &RefusedRecord| matches!(record, RefusedRecord::Time { .. });
+                match records.first.iter().any(of_time) {
+                    true => ErrorCode::InvalidTimestamp,
+                    false => ErrorCode::InvalidRecord,
+                }
+            }
+        }
+    }
+
+    /// Whether it is no batch at all, or none that a request may bring; Kafka asks no log about these.
+    pub(crate) fn is_of_form(&self) -> bool {
+        match self {
+            Self::Batch(BatchError::Codec { .. } | BatchError::Count { .. }) => false,
+            Self::Batch(_) | Self::TooLarge { .. } | Self::Zstd => true,
+            _ => false,
         }
     }
 }
@@ -148,22 +200,27 @@ fn check_header(batch: &RecordBatch, rules: Rules<'_>) -> Result<(), InvalidBatc
 fn check_records(batch: &RecordBatch, section: &[u8], rules: Rules<'_>) -> Result<Timestamp, InvalidBatch> {
     let mut rest = section;
     let mut max_delta = i64::MIN;
+    let mut refused = RefusedRecords::default();
     for index in 0..batch.record_count() {
         let record = RecordRef::take(&mut rest, index)?;
         if record.offset_delta != index as i32 {
             return Err(InvalidBatch::OffsetDelta { index, given: record.offset_delta });
         }
         if rules.topic.keys_required && record.key.is_none() {
-            return Err(InvalidBatch::NoKey { index });
+            refused.add(RefusedRecord::NoKey { index });
+            continue;
         }
         let time = Timestamp(batch.base_timestamp().0.saturating_add(record.timestamp_delta));
         if !rules.allow(time) {
-            return Err(InvalidBatch::Time { index, time: time.0, now: rules.now.0 });
+            refused.add(RefusedRecord::Time { index, time: time.0, now: rules.now.0 });
         }
         max_delta = max_delta.max(record.timestamp_delta);
     }
     if !rest.is_empty() {
         return Err(RecordError::Trailing { bytes: rest.len() }.into());
+    }
+    if refused.count > 0 {
+        return Err(refused.into());
     }
     Ok(Timestamp(batch.base_timestamp().0.saturating_add(max_delta)))
 }

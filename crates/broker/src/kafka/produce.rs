@@ -9,9 +9,10 @@ use super::{
 };
 use crate::{
     node::Node,
+    partition::Partition,
     topics::Topic,
     transactions::WriteError,
-    validate::{self, InvalidBatch, Rules},
+    validate::{self, InvalidBatch, RefusedRecord, Rules},
 };
 use futures_util::FutureExt;
 use keyway_access::{Operation, Resource};
@@ -19,7 +20,8 @@ use keyway_groups::{TransactionalId, transaction::Version};
 use keyway_kafka_wire::{
     Decoder,
     produce::{
-        PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
+        BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
+        ProduceResponse, TopicProduceResponse,
     },
     response_frame,
 };
@@ -98,23 +100,31 @@ impl Acks {
 struct Refusal {
     error: ErrorCode,
     message: Option<String>,
+    records: Vec<RefusedRecord>,
+    /// Where the log starts that did not take it; clients tell by it what they have lost.
+    log_start: Option<Offset>,
 }
 
 impl Refusal {
     fn of(error: ErrorCode) -> Self {
-        Self { error, message: None }
+        Self { error, message: None, records: Vec::new(), log_start: None }
     }
-}
 
-impl From<InvalidBatch> for Refusal {
-    fn from(invalid: InvalidBatch) -> Self {
-        Self { error: invalid.error_code(), message: Some(invalid.to_string()) }
+    fn of_batch(invalid: InvalidBatch, partition: &Partition) -> Self {
+        let log_start = (!invalid.is_of_form()).then(|| partition.log.bounds().start);
+        let (error, message) = (invalid.error_code(), Some(invalid.to_string()));
+        let records = match invalid {
+            InvalidBatch::Refused(records) => records.first,
+            _ => Vec::new(),
+        };
+        Self { error, message, records, log_start }
     }
-}
 
-impl From<AppendError> for Refusal {
-    fn from(refused: AppendError) -> Self {
-        Self { error: topic_error::of_append(&refused), message: Some(refused.to_string()) }
+    fn of_append(refused: &AppendError, partition: &Partition) -> Self {
+        let error = topic_error::of_append(refused);
+        let is_of_log = matches!(error, ErrorCode::KafkaStorageError | ErrorCode::UnknownTopicOrPartition);
+        let log_start = (!is_of_log).then(|| partition.log.bounds().start);
+        Self { message: Some(refused.to_string()), log_start, ..Self::of(error) }
     }
 }
 
@@ -148,16 +158,21 @@ async fn append(
     let now = Timestamp(node.world.clock.wall_ms());
     let batch_bytes_max = topic.rules.batch_bytes_max;
     let rules = Rules { topic: &topic.rules, batch_bytes_max, now, zstd: version >= ZSTD_FROM };
-    let batch = validate::produced_batch(data.records.unwrap_or_default(), rules)?;
+    let batch = validate::produced_batch(data.records.unwrap_or_default(), rules)
+        .map_err(|invalid| Refusal::of_batch(invalid, partition))?;
     let appended = match (batch.is_transactional(), transactional_id) {
-        (false, _) => node.append(partition, &batch).await?,
-        (true, None) => return Err(Refusal::of(ErrorCode::InvalidTxnState)),
+        (false, _) => {
+            let appended = node.append(partition, &batch).await;
+            appended.map_err(|refused| Refusal::of_append(&refused, partition))?
+        }
+        // Kafka's code: whoever names no transactional id cannot be allowed to use it.
+        (true, None) => return Err(Refusal::of(ErrorCode::TransactionalIdAuthorizationFailed)),
         (true, Some(id)) => {
             let resource = Resource::transactional_id(id.as_str());
             call.check(Operation::Write, resource).map_err(Refusal::of)?;
             let rules = if version >= IMPLICIT_FROM { Version::V2 } else { Version::V1 };
             let appended = node.transactions.append(node, id, partition, &batch, rules).await;
-            appended.map_err(|error| refused_by_transaction(error, rules, version))?
+            appended.map_err(|error| refused_by_transaction(error, partition, rules, version))?
         }
     };
     let append_time = if batch.is_log_append_time() { batch.max_timestamp() } else { Timestamp::NONE };
@@ -165,9 +180,9 @@ async fn append(
 }
 
 /// What producers of either generation know how to go on from.
-fn refused_by_transaction(error: WriteError, rules: Version, version: i16) -> Refusal {
+fn refused_by_transaction(error: WriteError, partition: &Partition, rules: Version, version: i16) -> Refusal {
     match error {
-        WriteError::Append(error) => error.into(),
+        WriteError::Append(error) => Refusal::of_append(&error, partition),
         WriteError::Transaction(error) => {
             let busy = ErrorCode::NotEnoughReplicas;
             Refusal::of(topic_error::of_transactional_write(error, rules, busy, version >= ABORTABLE_FROM))
@@ -184,16 +199,22 @@ fn answer(index: i32, placed: Result<Placed, Refusal>) -> PartitionProduceRespon
             log_start_offset: placed.log_start.0,
             ..Default::default()
         },
-        Err(refusal) => refused(index, refusal.error, refusal.message),
+        Err(refusal) => refused(index, refusal),
     }
 }
 
-fn refused(index: i32, error: ErrorCode, error_message: Option<String>) -> PartitionProduceResponse {
+fn refused(index: i32, refusal: Refusal) -> PartitionProduceResponse {
+    let record_error = |record: RefusedRecord| BatchIndexAndErrorMessage {
+        batch_index: i32::try_from(record.index()).expect("records are counted in 31 bits"),
+        batch_index_error_message: Some(record.to_string()),
+    };
     PartitionProduceResponse {
         index,
-        error_code: error.code(),
+        error_code: refusal.error.code(),
         base_offset: -1,
-        error_message,
+        log_start_offset: refusal.log_start.map_or(-1, |start| start.0),
+        record_errors: refusal.records.into_iter().map(record_error).collect(),
+        error_message: refusal.message,
         ..Default::default()
     }
 }
@@ -242,7 +263,7 @@ fn frame(head: Head, response: &ProduceResponse) -> Option<Vec<bytes::Bytes>> {
 fn unacknowledged(mut response: ProduceResponse) -> ProduceResponse {
     for partition in response.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses) {
         if partition.error_code == ErrorCode::None.code() {
-            *partition = refused(partition.index, ErrorCode::KafkaStorageError, None);
+            *partition = refused(partition.index, Refusal::of(ErrorCode::KafkaStorageError));
         }
     }
     response

@@ -170,8 +170,10 @@ impl Transactions {
         if let Some(after) = slot.used()?.write(producer, part, version, wall(node))? {
             // The log takes any first sequence of a producer that it does not know, as its records may be gone; in a
             // partition that takes part only now something would be missing.
-            if batch.base_sequence() != 0 && !partition.knows_producer(producer.id) {
-                return Err(WriteError::Transaction(ErrorCode::OutOfOrderSequenceNumber));
+            let given = batch.base_sequence();
+            if given != 0 && !partition.knows_producer(producer.id) {
+                let gap = AppendError::OutOfOrderSequence { producer_id: producer.id, expected: 0, given };
+                return Err(WriteError::Append(gap));
             }
             // It lies before the batch in the log, so whoever finds the batch finds this.
             self.store(id, &mut slot, after).await?;
@@ -313,6 +315,9 @@ impl Transactions {
     }
 
     fn slot(&self, id: &TransactionalId) -> Result<Arc<Mutex<Slot>>, ErrorCode> {
+        if id.as_str().is_empty() {
+            return Err(ErrorCode::InvalidRequest);
+        }
         self.slots().get(id).cloned().ok_or(ErrorCode::InvalidProducerIdMapping)
     }
 

@@ -94,6 +94,12 @@ async fn a_compacted_topic_takes_no_record_without_a_key() {
     let answer = &response.responses[0].partition_responses[0];
     assert_eq!(answer.error_code, 87);
     assert!(answer.error_message.as_ref().unwrap().contains("no key"), "{answer:?}");
+    let many = batch(&["a"; 150]).build();
+    let response = call!(client, Produce, 12, produce_bytes("orders", 0, -1, many.bytes().clone()));
+    let answer = &response.responses[0].partition_responses[0];
+    assert!(answer.error_message.as_ref().unwrap().starts_with("150 of"), "{answer:?}");
+    let named: Vec<i32> = answer.record_errors.iter().map(|record| record.batch_index).collect();
+    assert_eq!((named, answer.log_start_offset), ((0..100).collect(), 0), "so many are named one by one");
     assert_eq!(append(&mut client, "orders", 0, &keyed(Some("k"), 5)).await, Ok(1));
 }
 

@@ -231,7 +231,7 @@ async fn what_cannot_be_is_refused() {
     assert_eq!(call!(client, InitProducerId, 5, nameless).error_code, 42);
     let batch = batch(&["x"]).build_transactional(ProducerId(producer.id), ProducerEpoch(0), 0);
     let response = call!(client, Produce, 9, produce(TOPIC, 0, -1, &batch));
-    assert_eq!(response.responses[0].partition_responses[0].error_code, 48, "it names no transactional id");
+    assert_eq!(response.responses[0].partition_responses[0].error_code, 53, "it names no transactional id");
 }
 
 #[tokio::test]

@@ -24,9 +24,9 @@ impl Messages {
         Ok(Self(apis))
     }
 
-    /// The APIs that have messages.
-    pub(crate) fn apis(&self) -> impl Iterator<Item = &str> {
-        self.0.values().filter(|api| api.key.is_some()).map(|api| api.name.as_str())
+    /// The APIs that have messages, with their keys.
+    pub(crate) fn apis(&self) -> impl Iterator<Item = (&str, i16)> {
+        self.0.values().filter_map(|api| Some((api.name.as_str(), api.key?)))
     }
 
     pub(crate) fn key(&self, api: &str) -> anyhow::Result<i16> {

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::broker::{self, Broker, Launch};
@@ -91,7 +92,7 @@ fn selected(only: &[String]) -> anyhow::Result<Vec<&'static Script>> {
 struct Comparison {
     /// Apache Kafka's.
     steps: Vec<Step>,
-    /// APIs that no script asks, if all scripts ran.
+    /// APIs that Keyway offers and no script asks, if all scripts ran.
     unasked: Vec<String>,
     alike: usize,
     scripts: usize,
@@ -107,6 +108,7 @@ async fn compare(ours: &Broker, tools: &Tools, scripts: &[&'static Script]) -> a
 
     let messages = Messages::read()?;
     let (mut steps, mut differences, mut alike) = (Vec::new(), Vec::new(), 0);
+    let mut offered = BTreeSet::new();
     for script in scripts {
         let (theirs, ours) = tokio::join!(
             steps_of(&messages, script, kafka.kafka()),
@@ -119,6 +121,7 @@ async fn compare(ours: &Broker, tools: &Tools, scripts: &[&'static Script]) -> a
             differences.push(cut_short(script, &they_ended, &we_ended));
         }
         alike += same;
+        offered.extend(ours.iter().flat_map(|step| offered_by(&step.answer)));
         steps.extend(theirs);
     }
     let list = if ours.is_kafka() { "referee.toml" } else { "differences.toml" };
@@ -127,10 +130,19 @@ async fn compare(ours: &Broker, tools: &Tools, scripts: &[&'static Script]) -> a
     let judgement = listed.judge(differences, &names);
     let asked: BTreeSet<&str> = steps.iter().filter_map(|step| step.name.rsplit(' ').nth(1)).collect();
     let unasked = match scripts.len() == scripts::ALL.len() {
-        true => messages.apis().filter(|api| !asked.contains(api)).map(str::to_owned).collect(),
+        true => {
+            let apis = messages.apis().filter(|(_, key)| offered.contains(&i64::from(*key)));
+            apis.map(|(api, _)| api).filter(|api| !asked.contains(api)).map(str::to_owned).collect()
+        }
         false => Vec::new(),
     };
     Ok(Comparison { steps, unasked, alike, scripts: scripts.len(), judgement })
+}
+
+/// The keys of the APIs that an answer to ApiVersions tells of.
+fn offered_by(answer: &Value) -> impl Iterator<Item = i64> {
+    let keys = answer["ApiKeys"].as_array().into_iter().flatten();
+    keys.filter_map(|api| api["ApiKey"].as_i64())
 }
 
 /// What was answered until the script ended, or until its error.
