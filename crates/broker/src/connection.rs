@@ -8,11 +8,13 @@ use crate::{
     incoming::{Incoming, IncomingError, Request},
     kafka::{self, Reply},
     node::Node,
+    quotas::Mute,
     traffic,
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use keyway_record::limits;
+use keyway_runtime::Millis;
 use std::{io, io::IoSlice, sync::Arc};
 use tokio::io::{AsyncWriteExt, WriteHalf};
 
@@ -47,6 +49,7 @@ pub(crate) async fn serve(node: Arc<Node>, stream: traffic::Connection) {
     let connection = Connection {
         node,
         caller: caller.clone(),
+        mute: Mute::default(),
         incoming,
         write,
         replies: FuturesOrdered::new(),
@@ -66,6 +69,8 @@ pub(crate) async fn serve(node: Arc<Node>, stream: traffic::Connection) {
 struct Connection {
     node: Arc<Node>,
     caller: Arc<Caller>,
+    /// How long no further request is read.
+    mute: Mute,
     incoming: Incoming,
     write: WriteHalf<traffic::Connection>,
     /// Responses in the order of their requests; `None` where a request turned out to get none.
@@ -80,14 +85,19 @@ impl Connection {
         let mut next: Option<Request> = None;
         let stopping = self.node.stopping.clone();
         loop {
+            let muted = self.muted();
             if handling.is_none()
+                && muted.is_none()
                 && !self.polling
                 && let Some(request) = next.take()
             {
-                handling = Some(handle(self.node.clone(), self.caller.clone(), request));
+                handling = Some(handle(self.node.clone(), self.caller.clone(), self.mute.clone(), request));
             }
             let idle = handling.is_none() && self.replies.is_empty();
-            let may_read = next.is_none() && handling.is_none() && self.replies.len() < REPLIES_WAITING_MAX;
+            let may_read = next.is_none()
+                && handling.is_none()
+                && muted.is_none()
+                && self.replies.len() < REPLIES_WAITING_MAX;
             let step = tokio::select! {
                 biased;
                 Some(response) = self.replies.next(), if !self.replies.is_empty() => self.respond(response).await,
@@ -96,6 +106,7 @@ impl Connection {
                     self.take(reply)
                 }
                 () = stopping.cancelled(), if idle => Err(End::Stopping),
+                () = sleep_until(&self.node, muted), if muted.is_some() && handling.is_none() => Ok(()),
                 request = self.incoming.next(), if may_read => match request {
                     Ok(request) => {
                         next = Some(request);
@@ -108,6 +119,11 @@ impl Connection {
                 return self.finish(end).await;
             }
         }
+    }
+
+    /// Until when the client is held back; `None` if it is not.
+    fn muted(&self) -> Option<Millis> {
+        self.mute.deadline().filter(|&until| until > self.node.world.clock.now())
     }
 
     fn take(&mut self, reply: Reply) -> Result<(), End> {
@@ -154,13 +170,19 @@ impl Connection {
 }
 
 /// Runs one request; the memory it was allowed is given back when it is done.
-fn handle(node: Arc<Node>, caller: Arc<Caller>, request: Request) -> BoxFuture<'static, Reply> {
+fn handle(node: Arc<Node>, caller: Arc<Caller>, mute: Mute, request: Request) -> BoxFuture<'static, Reply> {
     async move {
-        let reply = kafka::handle(&node, &caller, request.frame).await;
+        let reply = kafka::handle(&node, &caller, &mute, request.frame).await;
         drop(request.permit);
         reply
     }
     .boxed()
+}
+
+async fn sleep_until(node: &Node, deadline: Option<Millis>) {
+    if let Some(deadline) = deadline {
+        node.world.clock.sleep_until(deadline).await;
+    }
 }
 
 async fn write_all(write: &mut WriteHalf<traffic::Connection>, pieces: Vec<Bytes>) -> io::Result<()> {

@@ -17,6 +17,7 @@ mod namespaces;
 mod node;
 mod partition;
 mod producer_ids;
+mod quotas;
 mod schemas;
 mod settings;
 mod subscription;

@@ -10,6 +10,7 @@ use crate::{
     namespaces::Namespaces,
     partition::Partition,
     producer_ids::ProducerIdSource,
+    quotas::Quotas,
     schemas::Schemas,
     settings::{Configs, RecoverError, SettingError, Settings},
     subscription::Subscriptions,
@@ -36,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) settings: Arc<Settings>,
     /// Who may do what.
     pub(crate) access: Access,
+    /// How much of it.
+    pub(crate) quotas: Quotas,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) producer_ids: ProducerIdSource,
@@ -112,6 +115,7 @@ impl Node {
             RecoverError::Record(error) => StartError::Recover(error),
         })?;
         let settings = Arc::new(settings);
+        let quotas = Quotas::recover(&settings.now(), &world.clock, producer_ids.records())?;
         let topics = Topics::recover(&settings, config.partitions_per_topic_max, &world, &store)?;
         let groups = Groups::recover(&settings, &world, &store)?;
         let transactions = Transactions::recover(&world, &store)?;
@@ -129,6 +133,7 @@ impl Node {
             store,
             settings,
             access,
+            quotas,
             topics,
             groups,
             producer_ids,

@@ -1,21 +1,30 @@
 //! One request on its way through the front, and the forms that its answer takes.
 
-use super::Head;
-use crate::{access::Caller, node::Node};
+use super::{Head, throttle::Account};
+use crate::{access::Caller, node::Node, quotas::Mute};
 use futures_util::future::BoxFuture;
 use keyway_access::{Operation, Resource, ResourceType};
 use keyway_kafka_wire::{ByteStr, messages};
 use keyway_log::Isolation;
 use keyway_record::ErrorCode;
 use messages::Response;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 /// What a handler may know besides the request's body.
 pub(super) struct Call<'a> {
     pub(super) node: &'a Arc<Node>,
-    pub(super) caller: &'a Caller,
+    pub(super) caller: &'a Arc<Caller>,
     pub(super) head: Head,
     pub(super) client_id: Option<ByteStr>,
+    /// The request's bytes, its header included.
+    pub(super) request_bytes: usize,
+    /// How the connection is held back.
+    pub(super) mute: &'a Mute,
+    /// What the changes that the request made cost its client.
+    pub(super) mutation_wait_ms: AtomicU64,
 }
 
 impl Call<'_> {
@@ -36,6 +45,26 @@ impl Call<'_> {
     /// [`Call::may`], with what Kafka answers if not.
     pub(super) fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), ErrorCode> {
         if self.may(operation, resource) { Ok(()) } else { Err(denied(resource.kind)) }
+    }
+
+    /// Charges `count` partitions that are to come or go; refused if the quota of the client is used up, and it knows the
+    /// refusal from the request's version `strict_from` on. Older ones are only held back.
+    pub(super) fn mutate(&self, count: usize, strict_from: i16) -> Result<(), (ErrorCode, String)> {
+        let Some(account) = Account::of(self) else { return Ok(()) };
+        let (charged, wait_ms) = match account.mutated(count, self.version() >= strict_from) {
+            Ok(wait_ms) => (Ok(()), wait_ms),
+            Err(wait_ms) => {
+                let message = format!("the quota of changes to topics is used up; try again in {wait_ms} ms");
+                (Err((ErrorCode::ThrottlingQuotaExceeded, message)), wait_ms)
+            }
+        };
+        self.mutation_wait_ms.fetch_max(wait_ms, Relaxed);
+        charged
+    }
+
+    /// Holds the connection back for what its requests cost, once one of them is answered; for how long, ms.
+    pub(super) fn answered(&self) -> i32 {
+        Account::of(self).map_or(0, |account| account.answered(self.mutation_wait_ms.load(Relaxed)))
     }
 }
 
@@ -70,6 +99,7 @@ macro_rules! answers {
 answers! {
     AddOffsetsToTxn: AddOffsetsToTxnResponse,
     AddPartitionsToTxn: AddPartitionsToTxnResponse,
+    AlterClientQuotas: AlterClientQuotasResponse,
     AlterConfigs: AlterConfigsResponse,
     ApiVersions: ApiVersionsResponse,
     ConsumerGroupDescribe: ConsumerGroupDescribeResponse,
@@ -82,6 +112,7 @@ answers! {
     DeleteRecords: DeleteRecordsResponse,
     DeleteTopics: DeleteTopicsResponse,
     DescribeAcls: DescribeAclsResponse,
+    DescribeClientQuotas: DescribeClientQuotasResponse,
     DescribeCluster: DescribeClusterResponse,
     DescribeConfigs: DescribeConfigsResponse,
     DescribeGroups: DescribeGroupsResponse,

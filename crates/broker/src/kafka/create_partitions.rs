@@ -10,6 +10,9 @@ use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse, create_partitions::*};
 use keyway_record::{ErrorCode, TopicName};
 
+/// First version whose clients know THROTTLING_QUOTA_EXCEEDED.
+const STRICT_FROM: i16 = 3;
+
 pub(super) async fn handle(call: &Call<'_>, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
     let mut repeated = Repeated::of(request.topics.iter().map(|topic| topic.name.clone()));
     let mut results = Vec::with_capacity(request.topics.len());
@@ -62,6 +65,7 @@ async fn grow(
             .try_for_each(|assignment| replicas::check(&assignment.broker_ids, factor))
             .map_err(invalid)?;
     }
+    call.mutate((asked.count - current) as usize, STRICT_FROM)?;
     if validate_only {
         return Ok(());
     }

@@ -17,6 +17,9 @@ use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{CreateTopicsRequest, CreateTopicsResponse, create_topics::*};
 use keyway_record::{ErrorCode, TopicId, TopicName};
 
+/// First version whose clients know THROTTLING_QUOTA_EXCEEDED.
+const STRICT_FROM: i16 = 6;
+
 /// The number that stands for the broker's default.
 const DEFAULT: i32 = -1;
 const DEFAULT_FACTOR: i16 = -1;
@@ -76,6 +79,8 @@ async fn create(
     let Size { partitions, replication_factor } = size(asked, &broker)?;
     let configs = configs_of(asked, &broker)?;
     let effective = described(&configs, &broker);
+    let count = usize::try_from(partitions).expect("a size is at least 1");
+    call.mutate(count, STRICT_FROM).map_err(|(error, message)| Refused::new(error, message))?;
     let settings = TopicSettings { configs, replication_factor, ..TopicSettings::default() };
     let id = if validate_only {
         would_create(node, name, partitions).map_err(|error| refused_change(&error))?;

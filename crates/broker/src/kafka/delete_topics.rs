@@ -10,6 +10,9 @@ use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse, delete_topics::*};
 use keyway_record::{ErrorCode, TopicId};
 
+/// First version whose clients know THROTTLING_QUOTA_EXCEEDED.
+const STRICT_FROM: i16 = 5;
+
 pub(super) async fn handle(call: &Call<'_>, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
     let named = |name| DeleteTopicState { name: Some(name), topic_id: TopicId::ZERO };
     let asked = match call.version() {
@@ -66,6 +69,9 @@ async fn delete(call: &Call<'_>, asked: DeleteTopicState) -> DeletableTopicResul
             asked.name.is_none() && call.sees(Operation::Describe, Resource::topic(topic.name.as_str()));
         let name = if shown { Some(topic.name.to_string()) } else { asked.name.clone() };
         return DeletableTopicResult { name, ..denied() };
+    }
+    if let Err((error, message)) = call.mutate(topic.partitions.len(), STRICT_FROM) {
+        return result(error, Some(message));
     }
     let deleted = call.node.delete_topic(&topic).await;
     let (error, error_message) = match deleted {

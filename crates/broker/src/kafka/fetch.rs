@@ -5,13 +5,15 @@ use super::{
     Head, Reply,
     call::{Call, isolation},
     lookup::{self, TopicRef},
+    throttle::Account,
     topic_error,
 };
 use crate::{node::Node, partition::Partition};
+use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::{
-    ByteStr, Decoder,
+    ByteStr, Decoder, EncodeError,
     fetch::{AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData},
     messages::{FetchRequest, fetch::FetchPartition},
 };
@@ -43,19 +45,42 @@ pub(super) async fn handle(call: &Call<'_>, mut body: Decoder) -> Reply {
         return frame(head, &refused(ErrorCode::InvalidFetchSessionEpoch));
     }
     let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0).min(WAIT_MS_MAX);
+    let account = Account::of(call);
     let mut fetch = Fetch::new(call, request);
+    if let Some(bytes_max) = account.as_ref().and_then(Account::fetch_bytes_max) {
+        fetch.bytes_max = fetch.bytes_max.min(bytes_max);
+        fetch.bytes_min = fetch.bytes_min.min(fetch.bytes_max);
+    }
     fetch.read_all();
     if wait_ms == 0 || fetch.wanted.is_empty() || fetch.is_enough() {
-        return frame(head, &fetch.into_response());
+        return match charged(head, &fetch.into_response(), account) {
+            Ok(pieces) => Reply::Now(pieces),
+            Err(error) => Reply::Close(format!("a Fetch response cannot be written: {error}")),
+        };
     }
     let deadline = call.node.world.clock.now().plus(wait_ms);
     let node = call.node.clone();
     let later = async move {
         fetch.wait(&node, deadline).await;
-        let response = fetch.into_response();
-        response.frame(head.version, head.correlation_id).map_err(|error| tracing::error!("{error}")).ok()
+        charged(head, &fetch.into_response(), account).map_err(|error| tracing::error!("{error}")).ok()
     };
     Reply::Poll(later.boxed())
+}
+
+/// The response, or an empty one if its client has to wait before it gets more.
+fn charged(
+    head: Head,
+    response: &FetchResponse,
+    account: Option<Account>,
+) -> Result<Vec<Bytes>, EncodeError> {
+    let pieces = response.frame(head.version, head.correlation_id)?;
+    let Some(account) = account else { return Ok(pieces) };
+    match account.fetched(pieces.iter().map(Bytes::len).sum()) {
+        0 => Ok(pieces),
+        throttle_time_ms => {
+            FetchResponse { throttle_time_ms, ..Default::default() }.frame(head.version, head.correlation_id)
+        }
+    }
 }
 
 fn frame(head: Head, response: &FetchResponse) -> Reply {

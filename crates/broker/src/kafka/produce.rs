@@ -5,6 +5,7 @@ use super::{
     Head, Reply,
     call::Call,
     lookup::{self, TopicRef},
+    throttle::Account,
     topic_error,
 };
 use crate::{
@@ -73,7 +74,10 @@ pub(super) async fn handle(call: &Call<'_>, mut body: Decoder) -> Reply {
             partition_responses,
         });
     }
-    reply(call.node, head, acks, newest, ProduceResponse { responses, throttle_time_ms: 0 })
+    let is_answered = acks != Some(Acks::None);
+    let account = Account::of(call);
+    let throttle_time_ms = account.map_or(0, |account| account.produced(call.request_bytes, is_answered));
+    reply(call.node, head, acks, newest, ProduceResponse { responses, throttle_time_ms })
 }
 
 /// When a producer wants its answer.

@@ -6,7 +6,9 @@ use super::{
     group,
     layers::{Layers, Source, Synonym},
 };
+use crate::quotas::windows;
 use crate::topics::configs::{TopicConfig, check_together};
+use keyway_access::quota::Windows;
 use keyway_groups::GroupConfig;
 use keyway_log::StoreConfig;
 use std::collections::BTreeMap;
@@ -37,6 +39,8 @@ pub(crate) struct Effective {
     pub(crate) store: StoreConfig,
     /// Who decides what clients may do; `None` if nobody does.
     pub(crate) authorizer: Option<AuthorizerSettings>,
+    /// `quota.window.num` and `quota.window.size.seconds`.
+    pub(crate) quota_windows: Windows,
     /// What groups that set nothing of their own follow.
     group: GroupConfig,
 }
@@ -83,6 +87,7 @@ impl Effective {
             },
             store,
             authorizer: AuthorizerSettings::of(&layers)?,
+            quota_windows: windows(size("quota.window.num"), size("quota.window.size.seconds") as u64),
             group,
             groups,
             layers,

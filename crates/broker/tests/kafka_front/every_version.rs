@@ -96,6 +96,8 @@ fn error_code(response: &Response) -> i16 {
         Response::DescribeAcls(r) => r.error_code,
         Response::CreateAcls(r) => r.results[0].error_code,
         Response::DeleteAcls(r) => r.filter_results[0].error_code,
+        Response::DescribeClientQuotas(r) => r.error_code,
+        Response::AlterClientQuotas(r) => r.entries[0].error_code,
         other => unreachable!("{} is not advertised", other.api_key().name()),
     }
 }
@@ -427,6 +429,25 @@ fn request(api: ApiKey, version: i16, id: TopicId) -> Request {
                 ..Default::default()
             }],
         }),
+        ApiKey::DescribeClientQuotas => {
+            Request::DescribeClientQuotas(m::DescribeClientQuotasRequest::default())
+        }
+        ApiKey::AlterClientQuotas => {
+            let user = m::alter_client_quotas::EntityData {
+                entity_type: "user".to_owned(),
+                entity_name: Some("nobody".to_owned()),
+            };
+            let rate = m::alter_client_quotas::OpData {
+                key: "producer_byte_rate".to_owned(),
+                value: 1e6,
+                remove: false,
+            };
+            let entry = m::alter_client_quotas::EntryData { entity: vec![user], ops: vec![rate] };
+            Request::AlterClientQuotas(m::AlterClientQuotasRequest {
+                entries: vec![entry],
+                validate_only: false,
+            })
+        }
         other => panic!("{} is advertised and not tested", other.name()),
     }
 }

@@ -13,6 +13,7 @@ mod foreign;
 mod groups;
 mod panics;
 mod producing;
+mod quotas;
 mod replication;
 mod requests;
 mod restart;

@@ -791,3 +791,60 @@ impl Response {
         }
     }
 }
+
+impl Response {
+    /// Says how long the client is held back; without effect on a response that cannot say it.
+    pub fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        match self {
+            Self::Produce(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::Fetch(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::ListOffsets(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::Metadata(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::OffsetCommit(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::OffsetFetch(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::FindCoordinator(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::JoinGroup(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::Heartbeat(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::LeaveGroup(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::SyncGroup(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::DescribeGroups(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::ListGroups(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::ApiVersions(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::CreateTopics(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::DeleteTopics(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::DeleteRecords(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::InitProducerId(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::OffsetForLeaderEpoch(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::AddPartitionsToTxn(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::AddOffsetsToTxn(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::EndTxn(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::TxnOffsetCommit(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::DescribeAcls(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::CreateAcls(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::DeleteAcls(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::DescribeConfigs(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::AlterConfigs(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::DescribeLogDirs(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::CreatePartitions(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::DeleteGroups(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::ElectLeaders(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::IncrementalAlterConfigs(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::ListPartitionReassignments(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::OffsetDelete(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::DescribeClientQuotas(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::AlterClientQuotas(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::DescribeUserScramCredentials(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::AlterUserScramCredentials(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::UpdateFeatures(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::DescribeCluster(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::DescribeProducers(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::DescribeTransactions(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::ListTransactions(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::ConsumerGroupHeartbeat(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::ConsumerGroupDescribe(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::ListConfigResources(message) => message.throttle_time_ms = throttle_time_ms,
+            Self::DescribeTopicPartitions(message) => message.throttle_time_ms = throttle_time_ms,
+            _ => {}
+        }
+    }
+}

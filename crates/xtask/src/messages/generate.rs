@@ -111,7 +111,33 @@ impl {side} {{
             lower = side.to_lowercase(),
         );
     }
+    code.push_str(&throttle_time(apis));
     code
+}
+
+/// The one field that a broker sets in a response of whatever API.
+fn throttle_time(apis: &[(String, Api)]) -> String {
+    let has_it = |api: &&Api| {
+        let response = api.messages.iter().find(|message| message.kind == "response");
+        response.is_some_and(|message| message.fields.iter().any(|field| field.name == "ThrottleTimeMs"))
+    };
+    let arms: Vec<String> = apis
+        .iter()
+        .map(|(_, api)| api)
+        .filter(has_it)
+        .map(|api| format!("Self::{}(message) => message.throttle_time_ms = throttle_time_ms,", api.name))
+        .collect();
+    format!(
+        "
+impl Response {{
+    /// Says how long the client is held back; without effect on a response that cannot say it.
+    pub fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {{
+        match self {{ {} _ => {{}} }}
+    }}
+}}
+",
+        arms.join("\n"),
+    )
 }
 
 fn api_keys(text: &str, apis: &[(String, Api)]) -> anyhow::Result<String> {

@@ -2,6 +2,7 @@
 
 use super::page::Page;
 use crate::{node::Node, traffic::FrontFigures};
+use keyway_access::quota::QuotaKind;
 
 pub(super) fn add(node: &Node, page: &mut Page) {
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
@@ -17,6 +18,7 @@ pub(super) fn add(node: &Node, page: &mut Page) {
     let partitions: usize = topics.iter().map(|topic| topic.partitions.len()).sum();
     page.gauge("keyway_partitions", "Partitions of all topics").whole(vec![], partitions as u64);
     ports(node, page);
+    throttling(node, page);
     log(node, page);
 }
 
@@ -48,6 +50,18 @@ fn ports(node: &Node, page: &mut Page) {
     }
     page.counter("keyway_kafka_requests_refused", "Kafka requests that could not be read or answered")
         .whole(vec![], traffic.kafka_refused());
+}
+
+fn throttling(node: &Node, page: &mut Page) {
+    let quota = |kind: QuotaKind| vec![("quota", kind.name().to_owned())];
+    let times = page.counter("keyway_throttled", "Requests, messages and connections held back by a quota");
+    for (kind, figures) in node.quotas.figures() {
+        times.whole(quota(kind), figures.times);
+    }
+    let seconds = page.counter("keyway_throttled_seconds", "Time for which clients were held back");
+    for (kind, figures) in node.quotas.figures() {
+        seconds.real(quota(kind), figures.wait_ms as f64 / 1e3);
+    }
 }
 
 fn log(node: &Node, page: &mut Page) {
