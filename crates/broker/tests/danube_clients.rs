@@ -19,6 +19,8 @@ mod other_types;
 mod restart;
 #[path = "danube/schemas.rs"]
 mod schemas;
+#[path = "danube/throttling.rs"]
+mod throttling;
 #[path = "danube/topics.rs"]
 mod topics;
 #[path = "danube/two_protocols.rs"]

@@ -5,6 +5,7 @@ use super::{
     delivery_stream::DeliveryStream,
     ids::consumer_id,
     target::{self, Target},
+    throttle::Account,
 };
 use crate::{
     node::Node,
@@ -15,6 +16,7 @@ use crate::{
     topics::DispatchStrategy,
 };
 use bytes::Bytes;
+use keyway_access::quota::QuotaKind;
 use keyway_danube_wire::proto::{
     AckRequest, AckResponse, ConsumerRequest, ConsumerResponse, MsgId, NackRequest, NackResponse,
     ReceiveRequest, SubscriptionType, consumer_service_server::ConsumerService,
@@ -94,7 +96,8 @@ impl ConsumerService for Consumers {
     ) -> Result<Response<DeliveryStream>, Status> {
         let broker_addr =
             request.extensions().get::<BrokerUrl>().map_or_else(String::new, |url| url.0.clone());
-        let id = request.into_inner().consumer_id;
+        let (_, extensions, request) = request.into_parts();
+        let id = request.consumer_id;
         let clock = self.node.world.clock.clone();
         if self.node.stopping.is_cancelled() {
             return Err(Status::unavailable("the broker stops; open the stream again"));
@@ -106,8 +109,9 @@ impl ConsumerService for Consumers {
         consumer.heard(clock.now().0);
         let stream = self.node.subscriptions.next_stream();
         let (outlet, items) = mpsc::channel(OUTLET_ITEMS);
+        let account = Account::new(&self.node, QuotaKind::ConsumerByteRate, &extensions, &consumer.name);
         // The stream exists before its command is sent, so its end is told however this call ends.
-        let delivery = DeliveryStream::new(items, subscription.clone(), stream, clock);
+        let delivery = DeliveryStream::new(items, subscription.clone(), stream, clock, account);
         subscription.open(consumer, stream, outlet, broker_addr).await;
         Ok(Response::new(delivery))
     }

@@ -1,5 +1,6 @@
 //! A consumer's stream of messages. It never ends well: a clean end makes Go's client stop for good.
 
+use super::throttle::Account;
 use crate::subscription::{Item, StreamEnd, Subscription};
 use futures_util::Stream;
 use keyway_danube_wire::proto::StreamMessage;
@@ -24,6 +25,9 @@ pub(super) struct DeliveryStream {
     subscription: Arc<Subscription>,
     stream: ConsumerId,
     clock: Arc<dyn Clock>,
+    account: Account,
+    /// What was delivered last has to be waited for.
+    pause: Option<BoxFuture<'static, ()>>,
     ending: Ending,
 }
 
@@ -39,8 +43,9 @@ impl DeliveryStream {
         subscription: Arc<Subscription>,
         stream: ConsumerId,
         clock: Arc<dyn Clock>,
+        account: Account,
     ) -> Self {
-        Self { items, subscription, stream, clock, ending: Ending::Not }
+        Self { items, subscription, stream, clock, account, pause: None, ending: Ending::Not }
     }
 
     /// A message of a topic that promises nothing is done as soon as it is on its way.
@@ -81,11 +86,16 @@ impl Stream for DeliveryStream {
     type Item = Result<StreamMessage, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(context));
+            self.pause = None;
+        }
         loop {
             match &mut self.ending {
                 Ending::Not => match ready!(self.items.poll_recv(context)) {
                     Some(Ok(message)) => {
                         self.acknowledge(&message);
+                        self.pause = self.account.pause(message.payload.len());
                         return Poll::Ready(Some(Ok(message)));
                     }
                     Some(Err(end)) => self.end(Some(end)),

@@ -12,6 +12,7 @@ mod producer;
 mod request_memory;
 mod schema_registry;
 mod target;
+mod throttle;
 
 use crate::{access::Caller, listener::Port, node::Node, traffic::Connection};
 use authority::WithBrokerUrl;

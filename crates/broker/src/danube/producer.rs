@@ -2,7 +2,9 @@
 
 use super::{
     ids::producer_id,
+    request_memory::Held,
     target::{self, Target},
+    throttle::Account,
 };
 use crate::{
     node::Node,
@@ -11,6 +13,7 @@ use crate::{
     topics::{DispatchStrategy, Topic, TopicError, TopicSettings},
     validate::{self, Rules},
 };
+use keyway_access::quota::QuotaKind;
 use keyway_danube_wire::{
     TopicRef, message,
     proto::{
@@ -68,7 +71,7 @@ impl ProducerService for Producers {
         &self,
         request: Request<StreamMessage>,
     ) -> Result<Response<MessageResponse>, Status> {
-        let message = request.into_inner();
+        let (_, extensions, message) = request.into_parts();
         let request_id = message.request_id;
         let id =
             message.msg_id.as_ref().ok_or_else(|| Status::invalid_argument("the message has no msg_id"))?;
@@ -79,10 +82,16 @@ impl ProducerService for Producers {
         if id.producer_id != producer_id(&target.topic.name, &message.producer_name) {
             return Err(Status::unavailable(format!("producer {} is not known", id.producer_id)));
         }
-        check_size(&message)?;
+        let bytes = check_size(&message)?;
+        let name = &message.producer_name;
+        let account = Account::of(&self.node, QuotaKind::ProducerByteRate, &extensions, name);
+        account.as_ref().map_or(Ok(()), Account::admit)?;
         self.check_message(&target.topic, &message)?;
         let partition = choose_partition(&target, &message).clone();
         self.store(&target.topic, &partition, message).await?;
+        if let Some(account) = account {
+            account.pay(bytes, extensions.get::<Held>()).await;
+        }
         Ok(Response::new(MessageResponse { request_id }))
     }
 }
@@ -217,14 +226,14 @@ fn check_strategy(topic: &Topic, wanted: DispatchStrategy) -> Result<(), Status>
     }
 }
 
-/// All clients refuse to receive more than 4 MiB.
-fn check_size(message: &StreamMessage) -> Result<(), Status> {
+/// The message's bytes. All clients refuse to receive more than 4 MiB.
+fn check_size(message: &StreamMessage) -> Result<usize, Status> {
     use prost::Message;
     let (given, max) = (message.encoded_len(), limits::DANUBE_SENT_BYTES_MAX);
     if given > max {
         return Err(Status::invalid_argument(format!("the message has {given} bytes; {max} are allowed")));
     }
-    Ok(())
+    Ok(given)
 }
 
 /// Clients choose the partition themselves. For one that produces to a partitioned topic as a whole it is chosen as they

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -58,10 +58,10 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let held = Arc::new(Mutex::new(None));
+        let held = Held::default();
         let of_body = held.clone();
         let budget = self.budget.clone();
-        let request = request.map(|body| {
+        let mut request = request.map(|body| {
             Body::new(CountedBody {
                 body,
                 budget,
@@ -71,18 +71,31 @@ where
                 deadline: None,
             })
         });
+        request.extensions_mut().insert(held.clone());
         let answer = self.service.call(request);
         Box::pin(async move {
             let answer = answer.await;
             // The message is handled, so its memory is free.
-            drop(held);
+            held.release();
             answer
         })
     }
 }
 
 /// What one request holds, until it is answered.
-type Held = Arc<Mutex<Option<OwnedSemaphorePermit>>>;
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Held {
+    /// Gives the memory back: what the request carried is no longer needed.
+    pub(super) fn release(&self) {
+        self.lock().take();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.0.lock().expect("no panic while permits are merged")
+    }
+}
 
 type Frame = http_body::Frame<Bytes>;
 
@@ -98,7 +111,7 @@ struct CountedBody {
 
 impl CountedBody {
     fn hold(&self, permit: OwnedSemaphorePermit) {
-        let mut held = self.held.lock().expect("no panic while permits are merged");
+        let mut held = self.held.lock();
         match &mut *held {
             Some(held) => held.merge(permit),
             none => *none = Some(permit),
