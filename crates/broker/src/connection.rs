@@ -7,13 +7,13 @@ use crate::{
     access::Caller,
     incoming::{Incoming, IncomingError, Request},
     kafka::{self, Reply},
+    limits::{Idle, WRITE_STALL_MAX},
     node::Node,
     quotas::Mute,
     traffic,
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
-use keyway_record::limits;
 use keyway_runtime::Millis;
 use std::{io, io::IoSlice, sync::Arc};
 use tokio::io::{AsyncWriteExt, WriteHalf};
@@ -37,6 +37,8 @@ enum End {
     Incoming(#[from] IncomingError),
     #[error("{0}")]
     Refused(String),
+    #[error("nothing was asked or answered for connections.max.idle.ms")]
+    Idle,
     #[error(transparent)]
     Write(#[from] io::Error),
 }
@@ -45,9 +47,11 @@ enum End {
 pub(crate) async fn serve(node: Arc<Node>, stream: traffic::Connection) {
     let caller = Arc::new(Caller::anonymous(stream.peer, LISTENER));
     let (read, write) = tokio::io::split(stream);
-    let incoming = Incoming::new(read, limits::REQUEST_BYTES_MAX, node.request_bytes.clone());
+    let incoming = Incoming::new(read, node.settings.now().request_bytes_max, node.request_bytes.clone());
+    let idle = Idle::new(&node);
     let connection = Connection {
         node,
+        idle,
         caller: caller.clone(),
         mute: Mute::default(),
         incoming,
@@ -57,7 +61,10 @@ pub(crate) async fn serve(node: Arc<Node>, stream: traffic::Connection) {
     };
     let end = connection.run().await;
     match end {
-        End::Stopping | End::Incoming(IncomingError::Closed | IncomingError::Io(_)) | End::Write(_) => {
+        End::Stopping
+        | End::Idle
+        | End::Incoming(IncomingError::Closed | IncomingError::Io(_))
+        | End::Write(_) => {
             tracing::debug!(peer = %caller.address, user = %caller.principal, listener = %caller.listener, "Kafka connection ended: {end}");
         }
         End::Incoming(_) | End::Refused(_) => {
@@ -69,6 +76,7 @@ pub(crate) async fn serve(node: Arc<Node>, stream: traffic::Connection) {
 struct Connection {
     node: Arc<Node>,
     caller: Arc<Caller>,
+    idle: Idle,
     /// How long no further request is read.
     mute: Mute,
     incoming: Incoming,
@@ -109,11 +117,13 @@ impl Connection {
                 () = sleep_until(&self.node, muted), if muted.is_some() && handling.is_none() => Ok(()),
                 request = self.incoming.next(), if may_read => match request {
                     Ok(request) => {
+                        self.idle.heard(&self.node);
                         next = Some(request);
                         Ok(())
                     }
                     Err(error) => Err(error.into()),
                 },
+                () = self.idle.over(&self.node), if idle => Err(End::Idle),
             };
             if let Err(end) = step {
                 return self.finish(end).await;
@@ -150,6 +160,7 @@ impl Connection {
             pieces.extend(next.unwrap_or_default());
         }
         self.polling &= !self.replies.is_empty();
+        self.idle.heard(&self.node);
         Ok(write_all(&mut self.write, pieces).await?)
     }
 
@@ -189,7 +200,8 @@ async fn write_all(write: &mut WriteHalf<traffic::Connection>, pieces: Vec<Bytes
     let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
     let mut rest = slices.as_mut_slice();
     while !rest.is_empty() {
-        let written = write.write_vectored(rest).await?;
+        let written = tokio::time::timeout(WRITE_STALL_MAX, write.write_vectored(rest)).await;
+        let written = written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         if written == 0 && rest.iter().any(|slice| !slice.is_empty()) {
             return Err(io::ErrorKind::WriteZero.into());
         }

@@ -12,6 +12,7 @@ mod groups;
 mod incoming;
 mod internal_topic;
 mod kafka;
+mod limits;
 mod listener;
 mod namespaces;
 mod node;

@@ -2,12 +2,13 @@
 
 use crate::{
     connection,
+    limits::Places,
     node::{Node, StartError},
+    quotas::Admission,
     traffic::{Connection, Front},
 };
 use keyway_runtime::{Listener, World};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
 
 /// How long accepting pauses when the operating system has no more handles.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -39,21 +40,25 @@ pub(crate) struct Port {
     /// What is spoken there, for the log.
     protocol: &'static str,
     front: Arc<Front>,
-    places: Arc<Semaphore>,
-    places_max: usize,
+    places: Arc<Places>,
+    node: Arc<Node>,
 }
 
 impl Port {
+    /// At most `most` connections at a time, and no more than `max.connections`.
     pub(crate) fn new(
+        node: &Arc<Node>,
         listener: Arc<dyn Listener>,
         protocol: &'static str,
         front: Arc<Front>,
-        places_max: usize,
+        most: usize,
     ) -> Self {
-        Self { listener, protocol, front, places: Arc::new(Semaphore::new(places_max)), places_max }
+        Self { listener, protocol, front, places: Places::new(&node.settings, most), node: node.clone() }
     }
 
-    /// The next connection that has a place. Never fails: what cannot be accepted is logged, and one too many is closed.
+    /// The next connection that has a place, at the pace that the broker allows. Never fails: what cannot be accepted is
+    /// logged, one too many is closed, and so is one of an address that comes too often, once it has waited: whoever
+    /// opens another one as soon as the last is closed is slowed down.
     pub(crate) async fn accept(&self) -> Connection {
         let protocol = self.protocol;
         loop {
@@ -65,11 +70,35 @@ impl Port {
                     continue;
                 }
             };
-            match self.places.clone().try_acquire_owned() {
-                Ok(place) => return Connection::new(stream, peer, self.front.clone(), place),
-                Err(_) => {
+            let place = match self.places.take(peer.ip()) {
+                Ok(place) => place,
+                Err(reason) => {
                     self.front.refuse();
-                    tracing::warn!(protocol, %peer, max = self.places_max, "too many connections; closing this one");
+                    tracing::warn!(protocol, %peer, "closing a connection: {reason}");
+                    continue;
+                }
+            };
+            let connection = Connection::new(stream, peer, self.front.clone(), place);
+            let clock = &self.node.world.clock;
+            match self.node.quotas.connect(peer.ip(), self.node.settings.now().connection_rate_max) {
+                Admission::Now => return connection,
+                Admission::After { wait_ms } => {
+                    clock.sleep_until(clock.now().plus(wait_ms)).await;
+                    return connection;
+                }
+                Admission::Never { wait_ms } => {
+                    self.front.refuse();
+                    tracing::debug!(protocol, %peer, wait_ms, "closing a connection: its address opens too many");
+                    let (pause, stopping) =
+                        (clock.sleep_until(clock.now().plus(wait_ms)), self.node.stopping.clone());
+                    self.node.tasks.spawn(async move {
+                        tokio::select! {
+                            biased;
+                            () = stopping.cancelled() => {}
+                            () = pause => {}
+                        }
+                        drop(connection);
+                    });
                 }
             }
         }
@@ -78,7 +107,7 @@ impl Port {
 
 /// Accepts until the broker stops; each connection is a task of its own.
 pub(crate) async fn serve_kafka(node: Arc<Node>, listener: Arc<dyn Listener>) {
-    let port = Port::new(listener, "Kafka", node.traffic.kafka.clone(), node.settings.now().connections_max);
+    let port = Port::new(&node, listener, "Kafka", node.traffic.kafka.clone(), usize::MAX);
     loop {
         let connection = tokio::select! {
             biased;

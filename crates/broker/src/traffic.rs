@@ -1,5 +1,6 @@
 //! What crosses each port: connections and bytes, counted where they are anyway.
 
+use crate::limits::Place;
 use keyway_kafka_wire::ApiKey;
 use keyway_runtime::{Millis, Stream};
 use std::{
@@ -12,10 +13,7 @@ use std::{
     },
     task::{Context, Poll, ready},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::OwnedSemaphorePermit,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
 /// One more than the greatest number of a Kafka API that has a name.
@@ -117,16 +115,11 @@ pub(crate) struct Connection {
     stream: Box<dyn Stream>,
     pub(crate) peer: SocketAddr,
     front: Arc<Front>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Connection {
-    pub(crate) fn new(
-        stream: Box<dyn Stream>,
-        peer: SocketAddr,
-        front: Arc<Front>,
-        place: OwnedSemaphorePermit,
-    ) -> Self {
+    pub(crate) fn new(stream: Box<dyn Stream>, peer: SocketAddr, front: Arc<Front>, place: Place) -> Self {
         front.accepted.fetch_add(1, Relaxed);
         front.open.fetch_add(1, Relaxed);
         Self { stream, peer, front, _place: place }

@@ -40,7 +40,7 @@ const FINISH_TIME_MAX: Duration = Duration::from_secs(3);
 /// Accepts until the broker stops; each connection is a task of its own.
 pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
     let router = super::router(node.clone(), listener.address());
-    let port = Port::new(listener, "HTTP", node.traffic.http.clone(), CONNECTIONS_MAX);
+    let port = Port::new(&node, listener, "HTTP", node.traffic.http.clone(), CONNECTIONS_MAX);
     loop {
         let connection = tokio::select! {
             biased;

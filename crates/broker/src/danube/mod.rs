@@ -63,8 +63,8 @@ fn server(streams_max: u32) -> Server {
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
 }
 
-fn port(node: &Node, listener: Arc<dyn Listener>, protocol: &'static str) -> Port {
-    Port::new(listener, protocol, node.traffic.grpc.clone(), node.settings.now().connections_max)
+fn port(node: &Arc<Node>, listener: Arc<dyn Listener>, protocol: &'static str) -> Port {
+    Port::new(node, listener, protocol, node.traffic.grpc.clone(), usize::MAX)
 }
 
 /// Connections as they come.

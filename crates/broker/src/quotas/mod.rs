@@ -18,6 +18,7 @@ use keyway_runtime::Clock;
 pub(crate) use mute::Mute;
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicU8, Ordering::Relaxed},
@@ -39,6 +40,17 @@ pub(crate) struct Quotas {
     figures: Figures,
     /// One change at a time; never held by those who are charged.
     changing: tokio::sync::Mutex<()>,
+}
+
+/// Whether a connection may go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Admission {
+    /// At once.
+    Now,
+    /// Once it has waited: the broker takes no more for so long.
+    After { wait_ms: u64 },
+    /// Not at all: its address opens too many. It is closed once it has waited.
+    Never { wait_ms: u64 },
 }
 
 /// What becomes of one quota of an entity; `None` takes it away.
@@ -122,6 +134,34 @@ impl Quotas {
         self.active.store(active(&limits), Relaxed);
         *self.limits.write().expect("no panic while the limits are locked") = Arc::new(limits);
         Ok(())
+    }
+
+    /// Counts a connection from `address`, of which the broker takes `per_second` from all together.
+    pub(crate) fn connect(&self, address: IpAddr, per_second: Option<f64>) -> Admission {
+        let kind = QuotaKind::ConnectionCreationRate;
+        let limit = if self.has(kind) { self.limits().of_address(address) } else { None };
+        if limit.is_none() && per_second.is_none() {
+            return Admission::Now;
+        }
+        let now_ms = self.clock.now().0;
+        let mut usage = self.usage.lock().expect("no panic while the usage is locked");
+        if let Some(limit) = limit {
+            let name = address.to_canonical().to_string();
+            let client = Client { user: "", id: &name };
+            let wait_ms = usage.charge(kind, client, limit, 1.0, now_ms);
+            if wait_ms > 0 {
+                // It does not come in, so it does not count.
+                usage.refund(kind, client, limit, 1.0, now_ms);
+                self.figures.throttled(kind, wait_ms);
+                return Admission::Never { wait_ms };
+            }
+        }
+        let Some(per_second) = per_second else { return Admission::Now };
+        let all = Limit { per_second, by_user: false, by_client: false };
+        match usage.charge(kind, Client { user: "", id: "" }, all, 1.0, now_ms) {
+            0 => Admission::Now,
+            wait_ms => Admission::After { wait_ms },
+        }
     }
 
     /// Whether anybody has any quota.

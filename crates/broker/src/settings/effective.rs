@@ -6,8 +6,8 @@ use super::{
     group,
     layers::{Layers, Source, Synonym},
 };
-use crate::quotas::windows;
 use crate::topics::configs::{TopicConfig, check_together};
+use crate::{limits::AddressLimits, quotas::windows};
 use keyway_access::quota::Windows;
 use keyway_groups::GroupConfig;
 use keyway_log::StoreConfig;
@@ -41,6 +41,14 @@ pub(crate) struct Effective {
     pub(crate) authorizer: Option<AuthorizerSettings>,
     /// `quota.window.num` and `quota.window.size.seconds`.
     pub(crate) quota_windows: Windows,
+    /// `max.connections.per.ip` and its overrides.
+    pub(crate) address_limits: AddressLimits,
+    /// `max.connection.creation.rate`; `None` for any.
+    pub(crate) connection_rate_max: Option<f64>,
+    /// `connections.max.idle.ms`; below 0 for any.
+    pub(crate) connection_idle_ms_max: i64,
+    /// `socket.request.max.bytes`.
+    pub(crate) request_bytes_max: usize,
     /// What groups that set nothing of their own follow.
     group: GroupConfig,
 }
@@ -87,6 +95,18 @@ impl Effective {
             },
             store,
             authorizer: AuthorizerSettings::of(&layers)?,
+            address_limits: AddressLimits::parse(
+                size("max.connections.per.ip"),
+                &text("max.connections.per.ip.overrides"),
+            )
+            .map_err(|error| SettingError::Together(format!("max.connections.per.ip.overrides: {error}")))?,
+            connection_rate_max: match int("max.connection.creation.rate") {
+                i32::MAX => None,
+                // Kafka's word for none at all is 0; a broker that nobody can reach cannot be told otherwise.
+                rate => Some(f64::from(rate.max(1))),
+            },
+            connection_idle_ms_max: number("connections.max.idle.ms"),
+            request_bytes_max: size("socket.request.max.bytes"),
             quota_windows: windows(size("quota.window.num"), size("quota.window.size.seconds") as u64),
             group,
             groups,

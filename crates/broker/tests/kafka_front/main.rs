@@ -11,6 +11,7 @@ mod every_version;
 mod fetching;
 mod foreign;
 mod groups;
+mod limits;
 mod panics;
 mod producing;
 mod quotas;

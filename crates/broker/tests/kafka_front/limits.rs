@@ -1,0 +1,94 @@
+//! How many may come, and for how long they may say nothing.
+
+use crate::{
+    broker::TestBroker,
+    client::{Client, call},
+    requests::metadata_of,
+};
+use keyway_broker::Config;
+use keyway_kafka_wire::messages::{AlterClientQuotasRequest, alter_client_quotas::*};
+use keyway_log::MemoryStore;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+async fn start(settings: &[(&str, &str)]) -> TestBroker {
+    let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    TestBroker::on(Arc::new(MemoryStore::new()), Config { settings, ..Config::default() }).await
+}
+
+async fn is_served(client: &mut Client) -> bool {
+    let request = keyway_kafka_wire::messages::Request::Metadata(metadata_of("orders"));
+    client.send(&request, 12).await;
+    client.frame().await.is_some()
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_no_more() {
+    let broker = start(&[("max.connections.per.ip.overrides", "127.0.0.1:2")]).await;
+    let (mut first, mut second) = (broker.connect().await, broker.connect().await);
+    assert!(is_served(&mut first).await && is_served(&mut second).await);
+    assert!(!is_served(&mut broker.connect().await).await, "a third");
+    drop(first);
+    let until = Instant::now() + Duration::from_secs(10);
+    while !is_served(&mut broker.connect().await).await {
+        assert!(Instant::now() < until, "the place of the first is not given back");
+    }
+    drop(second);
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_port_has_so_many_connections_and_no_more() {
+    let broker = start(&[("max.connections", "1")]).await;
+    let mut first = broker.connect().await;
+    assert!(is_served(&mut first).await);
+    assert!(!is_served(&mut broker.connect().await).await, "a second");
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_closed_and_one_that_asks_is_not() {
+    let broker = start(&[("connections.max.idle.ms", "400")]).await;
+    let (mut silent, mut asking) = (broker.connect().await, broker.connect().await);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(900) {
+        assert!(is_served(&mut asking).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let begun = Instant::now();
+    assert_eq!(silent.frame().await, None);
+    assert!(begun.elapsed() < Duration::from_millis(300), "it was closed long ago");
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_request_beyond_socket_request_max_bytes_ends_its_connection() {
+    let broker = start(&[("socket.request.max.bytes", "1000")]).await;
+    let mut client = broker.connect().await;
+    assert!(is_served(&mut client).await);
+    client.send_bytes(&1_001_i32.to_be_bytes()).await;
+    assert_eq!(client.frame().await, None);
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_address_that_connects_too_often_is_held_up_and_closed() {
+    let broker = TestBroker::start().await;
+    let mut client = broker.connect().await;
+    let address = EntityData { entity_type: "ip".to_owned(), entity_name: Some("127.0.0.1".to_owned()) };
+    let rate = OpData { key: "connection_creation_rate".to_owned(), value: 1.0, remove: false };
+    let entries = vec![EntryData { entity: vec![address], ops: vec![rate] }];
+    let request = AlterClientQuotasRequest { entries, validate_only: false };
+    assert_eq!(call!(client, AlterClientQuotas, 1, request).entries[0].error_code, 0);
+    // Ten seconds' worth pass at once.
+    for _ in 0..10 {
+        assert!(is_served(&mut broker.connect().await).await);
+    }
+    let begun = Instant::now();
+    assert!(!is_served(&mut broker.connect().await).await, "one too many");
+    assert!(begun.elapsed() >= Duration::from_millis(500), "closed after {:?}", begun.elapsed());
+    assert!(is_served(&mut client).await, "who is in stays in");
+    broker.shutdown().await;
+}
