@@ -210,12 +210,14 @@ impl Groups {
         id: &GroupId,
         missing: Missing,
     ) -> Result<mpsc::Sender<Message>, AskError> {
+        let settings = node.settings.now();
         let mut slots = self.slots();
         let full = slots.len() >= GROUPS_MAX;
         let group = match slots.get(id) {
             Some(Slot::Running(sender)) => return Ok(sender.clone()),
             Some(Slot::Parked(_)) => {
-                let Some(Slot::Parked(group)) = slots.remove(id) else { unreachable!("matched above") };
+                let Some(Slot::Parked(mut group)) = slots.remove(id) else { unreachable!("matched above") };
+                group.configure(settings.group(id.as_str()));
                 *group
             }
             None if missing == Missing::Leave => return Err(AskError::Unknown),
@@ -223,12 +225,12 @@ impl Groups {
                 tracing::warn!(max = GROUPS_MAX, "too many consumer groups; refusing another");
                 return Err(AskError::Unavailable);
             }
-            None => Group::new(id.clone(), node.settings.now().group(id.as_str())),
+            None => Group::new(id.clone(), settings.group(id.as_str())),
         };
         let (sender, inbox) = mpsc::channel(INBOX_LEN);
         slots.insert(id.clone(), Slot::Running(sender.clone()));
         drop(slots);
-        node.tasks.spawn(Owner::new(node.clone(), self.records.clone(), group, inbox).run());
+        node.tasks.spawn(Owner::new(node.clone(), self.records.clone(), settings, group, inbox).run());
         Ok(sender)
     }
 

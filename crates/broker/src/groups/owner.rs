@@ -65,14 +65,14 @@ impl Timer {
 }
 
 impl Owner {
+    /// The owner of a group that is configured by `settings`.
     pub(super) fn new(
         node: Arc<Node>,
         records: Arc<InternalTopic>,
-        mut group: Group,
+        settings: Arc<Effective>,
+        group: Group,
         inbox: mpsc::Receiver<Message>,
     ) -> Self {
-        let settings = node.settings.now();
-        group.configure(settings.group(group.id().as_str()));
         let timer = Timer::unset();
         let used = node.world.clock.now();
         Self {

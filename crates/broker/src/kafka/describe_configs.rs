@@ -2,10 +2,10 @@
 
 use super::{
     call::Call,
-    config_resource::{Refused, Resource},
+    config_resource::{self, Refused, Resource},
 };
 use crate::{
-    settings::{BrokerSetting, Effective, Entity, GroupSetting, Source, Synonym, Update},
+    settings::{BrokerSetting, Effective, Entity, GroupSetting, Source, Synonym, Update, documentation},
     topics::{Topic, configs::TopicConfig},
 };
 use keyway_access::Operation;
@@ -25,6 +25,9 @@ pub(super) fn handle(call: &Call<'_>, request: DescribeConfigsRequest) -> Descri
         // No names ask for all.
         if let Some(keys) = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty()) {
             configs.retain(|config| keys.contains(&config.name));
+        }
+        if request.include_documentation {
+            configs.iter_mut().for_each(|config| explain(resource.resource_type, config));
         }
         if !request.include_synonyms {
             configs.iter_mut().for_each(|config| config.synonyms.clear());
@@ -51,6 +54,16 @@ fn describe(call: &Call<'_>, kind: i8, name: &str) -> Result<Vec<DescribeConfigs
         Resource::Settings(Entity::AllBrokers) => of_all_brokers(&settings),
         Resource::Settings(entity @ Entity::Group(_)) => of_group(&settings, &entity),
     })
+}
+
+/// Says what a config does: what the broker's setting does that it follows.
+fn explain(kind: i8, config: &mut DescribeConfigsResourceResult) {
+    let broker_name = match kind {
+        config_resource::TOPIC => TopicConfig::named(&config.name).and_then(|config| config.broker_name),
+        config_resource::GROUP => GroupSetting::named(&config.name).and_then(|setting| setting.broker_name),
+        _ => Some(config.name.as_str()),
+    };
+    config.documentation = broker_name.and_then(documentation::of).map(String::from);
 }
 
 fn of_topic(settings: &Effective, topic: &Topic) -> Vec<DescribeConfigsResourceResult> {

@@ -4,6 +4,7 @@
 mod authorizer;
 mod broker;
 mod broker_table;
+pub(crate) mod documentation;
 mod effective;
 mod group;
 mod kind;

@@ -36,16 +36,20 @@ pub(crate) struct Entry {
 enum Standing {
     /// It stays: either answer is right, or ours is meant.
     Decided,
+    /// It is a part of Kafka that is still to come.
+    Later,
     /// It is to be mended.
     Open,
 }
 
 /// What the list says of the differences that were found.
+#[derive(Default)]
 pub(crate) struct Judgement {
     pub(crate) unlisted: Vec<Difference>,
     /// Entries that fit no difference.
     pub(crate) unused: Vec<String>,
     pub(crate) decided: usize,
+    pub(crate) later: usize,
     pub(crate) open: usize,
 }
 
@@ -61,7 +65,7 @@ impl Listed {
 
     /// Sorts what was found; entries of scripts that did not run are neither used nor unused.
     pub(crate) fn judge(&self, found: Vec<Difference>, scripts: &[&str]) -> Judgement {
-        let mut judgement = Judgement { unlisted: Vec::new(), unused: Vec::new(), decided: 0, open: 0 };
+        let mut judgement = Judgement::default();
         let mut used = BTreeSet::new();
         for difference in found {
             let fitting = self.entries.iter().position(|entry| entry.fits(&difference));
@@ -71,6 +75,7 @@ impl Listed {
                     used.insert(place);
                     match self.entries[place].standing {
                         Standing::Decided => judgement.decided += 1,
+                        Standing::Later => judgement.later += 1,
                         Standing::Open => judgement.open += 1,
                     }
                 }

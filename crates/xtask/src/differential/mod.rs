@@ -176,9 +176,9 @@ impl Comparison {
     }
 
     fn summary(&self) -> String {
-        let Judgement { decided, open, .. } = self.judgement;
+        let Judgement { decided, later, open, .. } = self.judgement;
         format!(
-            "{} scripts, {} requests, {} fields alike, {decided} differ as decided, {open} open",
+            "{} scripts, {} requests, {} fields alike, {decided} differ as decided, {later} in what is to come, {open} open",
             self.scripts,
             self.steps.len(),
             self.alike
