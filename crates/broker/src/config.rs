@@ -1,8 +1,10 @@
 //! What a broker can be told. Names and defaults are Kafka's where Kafka has them.
 
+use crate::log_levels::LogFilter;
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
 };
 
 /// Settings of one broker; start from [`Config::default`].
@@ -23,6 +25,8 @@ pub struct Config {
     pub settings: BTreeMap<String, String>,
     /// Most partitions of one topic; default 10,000.
     pub partitions_per_topic_max: i32,
+    /// What the process logs, for Kafka's tools to see and change; default: none, and they are told so.
+    pub log_filter: Option<Arc<dyn LogFilter>>,
 }
 
 impl Default for Config {
@@ -35,6 +39,7 @@ impl Default for Config {
             advertised_kafka: None,
             settings: BTreeMap::new(),
             partitions_per_topic_max: 10_000,
+            log_filter: None,
         }
     }
 }

@@ -14,6 +14,7 @@ mod internal_topic;
 mod kafka;
 mod limits;
 mod listener;
+mod log_levels;
 mod namespaces;
 mod node;
 mod partition;
@@ -28,6 +29,7 @@ mod transactions;
 mod validate;
 
 pub use config::Config;
+pub use log_levels::{LogFilter, LogLevels, ROOT as ROOT_LOG_LEVEL};
 pub use node::{ShutdownError, StartError};
 pub use settings::{BrokerSetting, SettingError, check_settings};
 

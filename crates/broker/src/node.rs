@@ -7,6 +7,7 @@ use crate::{
     config::Config,
     groups::Groups,
     internal_topic::InternalTopicError,
+    log_levels::Loggers,
     namespaces::Namespaces,
     partition::Partition,
     producer_ids::ProducerIdSource,
@@ -35,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) store: Arc<dyn LogStore>,
     /// Kafka's settings of the broker and of groups.
     pub(crate) settings: Arc<Settings>,
+    /// What the process logs, if that can be changed.
+    pub(crate) loggers: Option<Loggers>,
     /// Who may do what.
     pub(crate) access: Access,
     /// How much of it.
@@ -127,11 +130,13 @@ impl Node {
         let traffic = Traffic::new(world.clock.now());
         let dead_letters = DeadLetters::recover(&world, &store, &topics)?;
         let request_bytes = Arc::new(Semaphore::new(settings.now().request_bytes_in_flight_max));
+        let loggers = config.log_filter.clone().map(Loggers::new);
         let node = Arc::new(Self {
             config,
             world,
             store,
             settings,
+            loggers,
             access,
             quotas,
             topics,

@@ -9,6 +9,7 @@ mod demo;
 mod dlq;
 mod failure;
 mod http;
+mod log;
 mod output;
 mod position;
 mod produce;
@@ -18,10 +19,9 @@ mod stop_signal;
 mod subscription;
 mod topic;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, log::Log};
 use clap::{Parser, Subcommand, error::ErrorKind};
-use std::{future::Future, io::IsTerminal, process::ExitCode, time::Duration};
-use tracing_subscriber::EnvFilter;
+use std::{future::Future, process::ExitCode, time::Duration};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -65,8 +65,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return wrong_usage(&error),
     };
-    let outcome = start_log(&cli.log).and_then(|()| match cli.command {
-        Command::Serve(serve) => serve.run(),
+    let outcome = Log::start(&cli.log).and_then(|log| match cli.command {
+        Command::Serve(serve) => serve.run(log),
         Command::Produce(produce) => block_on(produce.run()),
         Command::Consume(consume) => block_on(consume.run()),
         Command::Topic(topic) => block_on(topic.run()),
@@ -91,20 +91,6 @@ fn wrong_usage(error: &clap::Error) -> ExitCode {
     let words = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
     Failure::Usage(paragraphs.map(words).collect::<Vec<_>>().join("; ").replace("; For more", "; for more"))
         .report()
-}
-
-fn start_log(filter: &str) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
-        Failure::Usage(format!("--log (or RUST_LOG) '{filter}': {error}; try a level such as 'info'"))
-    })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        // A full disk under stderr is no reason to panic.
-        .log_internal_errors(false)
-        .init();
-    Ok(())
 }
 
 /// Runs a client command. Its own code runs on this thread, so that a blocked stdout stops no heartbeat.

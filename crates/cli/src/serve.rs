@@ -7,6 +7,7 @@ mod properties;
 
 use crate::{
     failure::{Failure, note},
+    log::Log,
     stop_signal::StopSignals,
 };
 use clap::Args;
@@ -110,7 +111,7 @@ struct Plan {
 
 impl Serve {
     /// Serves until a signal or a failed disk ends it.
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self, log: Log) -> Result<(), Failure> {
         let started = Instant::now();
         let plan = self.plan()?;
         if self.check_config {
@@ -122,7 +123,7 @@ impl Serve {
             .enable_all()
             .build()
             .map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?;
-        let outcome = runtime.block_on(self.serve(plan, started));
+        let outcome = runtime.block_on(self.serve(plan, log, started));
         // What still runs after a failed disk or a second signal must not hold up the end.
         runtime.shutdown_background();
         outcome
@@ -183,7 +184,7 @@ impl Serve {
         Ok(folder.to_owned())
     }
 
-    async fn serve(&self, plan: Plan, started: Instant) -> Result<(), Failure> {
+    async fn serve(&self, plan: Plan, log: Log, started: Instant) -> Result<(), Failure> {
         // First, so that a signal during a long recovery is not lost.
         let mut stop = StopSignals::listen()?;
         match self.durability {
@@ -204,6 +205,7 @@ impl Serve {
             http: self.http,
             advertised_kafka: plan.advertised,
             settings: plan.settings,
+            log_filter: Some(Arc::new(log)),
             ..Config::default()
         };
         let broker = Broker::start(config, world, Arc::clone(&store))

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::settings::{Configs, Effective};
 use keyway_kafka_wire::messages::{AlterConfigsRequest, AlterConfigsResponse, alter_configs::*};
+use keyway_record::ErrorCode;
 
 pub(super) async fn handle(call: &Call<'_>, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let mut repeated =
@@ -35,6 +36,10 @@ fn replaced(
     settings: &Effective,
     given: &[AlterableConfig],
 ) -> Result<Configs, Refused> {
+    if matches!(resource, Resource::Loggers(_)) {
+        let message = "levels of loggers are changed one by one, by IncrementalAlterConfigs";
+        return Err((ErrorCode::InvalidRequest, message.to_owned()));
+    }
     config_change::check_request(given.iter().map(|one| (one.name.as_str(), one.value.as_deref())))?;
     let mut configs = Configs::new();
     for config in given {

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     internal_topic::InternalTopicError,
+    log_levels::ROOT,
     settings::{Configs, Effective, Entity, SettingError},
     topics::{Topic, TopicSettings, configs},
 };
@@ -40,6 +41,10 @@ pub(super) async fn change(
             Resource::Settings(entity) => {
                 let changed = |settings: &Effective| changed(&resource, settings).map_err(Failed);
                 change_settings(call, entity, validate_only, changed).await
+            }
+            Resource::Loggers(_) => {
+                let changed = |own| changed(&Resource::Loggers(own), &call.node.settings.now());
+                change_loggers(call, validate_only, changed)
             }
         }
     };
@@ -94,6 +99,18 @@ async fn change_settings(
         node.topics.follow_settings().await;
     }
     Ok(())
+}
+
+fn change_loggers(
+    call: &Call<'_>,
+    validate_only: bool,
+    changed: impl FnOnce(Configs) -> Result<Configs, Refused>,
+) -> Result<(), Refused> {
+    let loggers = call.node.loggers.as_ref().expect("without them there is no such resource");
+    loggers.change(validate_only, |own| match changed(own)? {
+        after if after.contains_key(ROOT) => Ok(after),
+        _ => Err((ErrorCode::InvalidRequest, format!("{ROOT} always has a level: set another"))),
+    })
 }
 
 /// Checks what a request says of one resource: each config once, and values where there must be one.

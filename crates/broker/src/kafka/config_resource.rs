@@ -1,7 +1,8 @@
-//! What has configs: topics, the broker, all brokers, groups.
+//! What has configs: topics, the broker, all brokers, groups, and what the broker logs.
 
 use super::{call::Call, topic_error};
 use crate::{
+    log_levels::{self, LEVEL_NAMES},
     node::NODE_ID,
     settings::{BrokerSetting, Configs, Effective, Entity, GroupSetting, Kind, SettingError, check_dynamic},
     topics::{
@@ -15,8 +16,11 @@ use std::sync::Arc;
 
 pub(super) const TOPIC: i8 = 2;
 pub(super) const BROKER: i8 = 4;
-const BROKER_LOGGER: i8 = 8;
+pub(super) const BROKER_LOGGER: i8 = 8;
 pub(super) const GROUP: i8 = 32;
+
+/// A level of a logger.
+const LEVEL: Kind = Kind::String(LEVEL_NAMES);
 
 /// Why a resource's configs are not told or not changed.
 pub(super) type Refused = (ErrorCode, String);
@@ -26,6 +30,8 @@ pub(super) enum Resource {
     Topic(Arc<Topic>),
     /// Of the broker, of all brokers, or of a group.
     Settings(Entity),
+    /// The levels that are set for what the broker logs.
+    Loggers(Configs),
 }
 
 impl Resource {
@@ -47,16 +53,17 @@ impl Resource {
                 }
             },
             BROKER if name.is_empty() => Ok(Self::Settings(Entity::AllBrokers)),
-            BROKER => match name.parse() {
-                Ok(NODE_ID) => Ok(Self::Settings(Entity::Broker)),
-                Ok(_) => Err(invalid(format!("this is broker {NODE_ID}, not {name}"))),
-                Err(_) => Err(invalid(format!("{name:?} is not the number of a broker"))),
+            BROKER | BROKER_LOGGER => match (name.parse(), &call.node.loggers) {
+                (Ok(NODE_ID), _) if kind == BROKER => Ok(Self::Settings(Entity::Broker)),
+                (Ok(NODE_ID), Some(loggers)) => Ok(Self::Loggers(loggers.own())),
+                (Ok(NODE_ID), None) => {
+                    Err(invalid("what this broker logs is up to the program that it is part of".to_owned()))
+                }
+                (Ok(_), _) => Err(invalid(format!("this is broker {NODE_ID}, not {name}"))),
+                (Err(_), _) => Err(invalid(format!("{name:?} is not the number of a broker"))),
             },
             GROUP if name.is_empty() => Err(invalid("a group has a name".to_owned())),
             GROUP => Ok(Self::Settings(Entity::Group(name.to_owned()))),
-            BROKER_LOGGER => {
-                Err(invalid("log levels are set where the broker is started, with --log".to_owned()))
-            }
             other => Err(invalid(format!("resources of type {other} have no configs here"))),
         }
     }
@@ -66,6 +73,7 @@ impl Resource {
         match self {
             Self::Topic(topic) => topic.settings.configs.clone(),
             Self::Settings(entity) => settings.own(entity),
+            Self::Loggers(own) => own.clone(),
         }
     }
 
@@ -81,6 +89,8 @@ impl Resource {
             Self::Settings(Entity::Broker | Entity::AllBrokers) => {
                 Ok(BrokerSetting::named(name).map(|setting| setting.kind))
             }
+            Self::Loggers(own) if log_levels::exists(own, name) => Ok(Some(LEVEL)),
+            Self::Loggers(_) => Err((ErrorCode::InvalidConfig, format!("there is no logger {name}"))),
         }
     }
 
@@ -92,6 +102,7 @@ impl Resource {
                 GroupSetting::named(name).map(|setting| setting.broker_value(&settings.layers))
             }
             Self::Settings(Entity::Broker | Entity::AllBrokers) => settings.layers.value(name),
+            Self::Loggers(_) => None,
         };
         value.unwrap_or_default()
     }
@@ -116,6 +127,11 @@ impl Resource {
             // Kafka's code for whatever is wrong with a broker's setting.
             Self::Settings(entity) => check_dynamic(entity, name, value)
                 .map_err(|error| (ErrorCode::InvalidRequest, error.to_string())),
+            Self::Loggers(_) if LEVEL.accepts(value) => Ok(()),
+            Self::Loggers(_) => {
+                let message = format!("{name} cannot be '{value}': expected {}", LEVEL.expected());
+                Err((ErrorCode::InvalidConfig, message))
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
-//! DescribeConfigs: what topics, the broker and groups are set to, and where each value comes from.
+//! DescribeConfigs: what topics, the broker, groups and loggers are set to, and where each value comes from.
 
 use super::{
     call::Call,
     config_resource::{self, Refused, Resource},
 };
 use crate::{
+    log_levels::Loggers,
     settings::{BrokerSetting, Effective, Entity, GroupSetting, Source, Synonym, Update, documentation},
     topics::{Topic, configs::TopicConfig},
 };
@@ -14,6 +15,9 @@ use keyway_record::ErrorCode;
 
 /// Kafka's number of the type of a config that it does not know.
 const UNKNOWN_TYPE: i8 = 0;
+
+/// Kafka's number of where the level of a logger comes from, whoever set it.
+const LOGGER_SOURCE: i8 = 6;
 
 pub(super) fn handle(call: &Call<'_>, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let describe = |resource: DescribeConfigsResource| {
@@ -53,6 +57,7 @@ fn describe(call: &Call<'_>, kind: i8, name: &str) -> Result<Vec<DescribeConfigs
         Resource::Settings(Entity::Broker) => of_broker(&settings),
         Resource::Settings(Entity::AllBrokers) => of_all_brokers(&settings),
         Resource::Settings(entity @ Entity::Group(_)) => of_group(&settings, &entity),
+        Resource::Loggers(_) => call.node.loggers.as_ref().map_or_else(Vec::new, of_loggers),
     })
 }
 
@@ -145,6 +150,16 @@ fn of_group(settings: &Effective, entity: &Entity) -> Vec<DescribeConfigsResourc
         described(setting.name, Some(own.unwrap_or(inherited)), setting.kind.code(), synonyms)
     };
     GroupSetting::all().iter().map(describe).collect()
+}
+
+fn of_loggers(loggers: &Loggers) -> Vec<DescribeConfigsResourceResult> {
+    let describe = |(name, level): (String, String)| DescribeConfigsResourceResult {
+        name,
+        value: Some(level),
+        config_source: LOGGER_SOURCE,
+        ..Default::default()
+    };
+    loggers.all().into_iter().map(describe).collect()
 }
 
 fn described(

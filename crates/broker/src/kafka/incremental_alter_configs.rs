@@ -63,6 +63,9 @@ fn altered(
                 configs.remove(&change.name);
                 continue;
             }
+            APPEND | SUBTRACT if matches!(resource, Resource::Loggers(_)) => {
+                return Err((ErrorCode::InvalidRequest, "the level of a logger is not a list".to_owned()));
+            }
             APPEND | SUBTRACT if !kind.is_some_and(Kind::is_list) => {
                 return Err((ErrorCode::InvalidConfig, format!("{} is not a list", change.name)));
             }

@@ -2,7 +2,7 @@
 
 use super::{
     call::Call,
-    config_resource::{BROKER, GROUP, TOPIC},
+    config_resource::{BROKER, BROKER_LOGGER, GROUP, TOPIC},
 };
 use crate::node::NODE_ID;
 use keyway_access::{Operation, Resource};
@@ -30,6 +30,7 @@ pub(super) fn handle(call: &Call<'_>, request: &ListConfigResourcesRequest) -> L
         };
         list(TOPIC, call.node.topics.all().iter().map(|topic| topic.name.to_string()).collect());
         list(BROKER, vec![NODE_ID.to_string()]);
+        list(BROKER_LOGGER, call.node.loggers.iter().map(|_| NODE_ID.to_string()).collect());
         list(GROUP, call.node.settings.now().groups().map(str::to_owned).collect());
     }
     ListConfigResourcesResponse { config_resources, ..Default::default() }

@@ -6,7 +6,7 @@ use crate::{
     requests::{append, batch, create_topic, metadata_of},
     restart,
 };
-use keyway_broker::{Broker, Config};
+use keyway_broker::{Broker, Config, LogFilter, LogLevels, ROOT_LOG_LEVEL};
 use keyway_kafka_wire::messages::{
     AlterConfigsRequest, ConsumerGroupHeartbeatRequest, DescribeConfigsRequest,
     IncrementalAlterConfigsRequest, InitProducerIdRequest, ListConfigResourcesRequest, alter_configs,
@@ -15,7 +15,8 @@ use keyway_kafka_wire::messages::{
 };
 use keyway_log::MemoryStore;
 use keyway_runtime::World;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use tracing::level_filters::LevelFilter;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -160,6 +161,7 @@ async fn what_cannot_be_changed_is_refused() {
         ((GROUP, "g"), SET, "no.such", "5", 40),
         ((GROUP, "g"), SET, "share.auto.offset.reset", "never", 40),
         ((GROUP, ""), SET, "consumer.session.timeout.ms", "50000", 42),
+        // No filter was given to this one.
         ((BROKER_LOGGER, "1"), SET, "root", "DEBUG", 42),
     ] {
         let answered = alter(&mut client, resource, operation, config, value).await;
@@ -171,6 +173,50 @@ async fn what_cannot_be_changed_is_refused() {
         alter(&mut client, (BROKER, "1"), SET, "log.cleaner.max.compaction.lag.ms", "5").await;
     assert_eq!(contradicting, 0);
     assert_eq!(alter(&mut client, (BROKER, "1"), SET, "log.cleaner.min.compaction.lag.ms", "6").await, 42);
+}
+
+/// A filter that lets nothing through.
+#[derive(Debug)]
+struct Filter(Mutex<LogLevels>);
+
+impl LogFilter for Filter {
+    fn levels(&self) -> LogLevels {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn set_levels(&self, levels: LogLevels) {
+        *self.0.lock().unwrap() = levels;
+    }
+}
+
+#[tokio::test]
+async fn levels_of_loggers_are_told_and_changed() {
+    const LOGGERS: (i8, &str) = (BROKER_LOGGER, "1");
+    let warn = LogLevels::from([(ROOT_LOG_LEVEL.to_owned(), LevelFilter::WARN)]);
+    let filter = Arc::new(Filter(Mutex::new(warn.clone())));
+    let config = Config { log_filter: Some(filter.clone()), ..Config::default() };
+    let broker = TestBroker::on(Arc::new(MemoryStore::new()), config).await;
+    let mut client = broker.connect().await;
+    let level = async |client: &mut Client, name: &str| shown(client, LOGGERS, name).await;
+    let (value, source, synonyms) = level(&mut client, "keyway_broker::kafka").await;
+    assert_eq!((value.as_deref(), source, synonyms.len()), (Some("WARN"), 6, 0));
+    for (resource, operation, name, value, code) in [
+        (LOGGERS, SET, "keyway_broker", "DEBUG", 0),
+        (LOGGERS, SET, "keyway_broker", "debug", 40),
+        (LOGGERS, SET, "org.apache.kafka", "DEBUG", 40),
+        (LOGGERS, DELETE, "org.apache.kafka", "", 40),
+        (LOGGERS, DELETE, "root", "", 42),
+        (LOGGERS, APPEND, "keyway_broker", "DEBUG", 42),
+        ((BROKER_LOGGER, "2"), SET, "keyway_broker", "DEBUG", 42),
+        ((BROKER_LOGGER, ""), SET, "keyway_broker", "DEBUG", 42),
+    ] {
+        let answered = alter(&mut client, resource, operation, name, value).await;
+        assert_eq!(answered, code, "{resource:?} {operation} {name}={value}");
+    }
+    assert_eq!(filter.levels()["keyway_broker"], LevelFilter::DEBUG);
+    assert_eq!(level(&mut client, "keyway_broker::kafka").await.0.as_deref(), Some("DEBUG"));
+    assert_eq!(alter(&mut client, LOGGERS, DELETE, "keyway_broker", "").await, 0);
+    assert_eq!(filter.levels(), warn);
 }
 
 #[tokio::test]
