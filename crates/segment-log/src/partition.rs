@@ -1,32 +1,34 @@
 //! One partition: what is in memory of it, and how appends, trims and waits go.
 
+mod handle;
+mod segment_entry;
+
 use crate::{
     engine::Engine,
-    manifest::SegmentState,
     offline::Offline,
-    segment::{Extent, Segment, Span},
     staging::Staged,
     wal::entry::{Entry, LogId},
 };
 use keyway_log::{
-    AppendError, Appended, Bounds, BoxFuture, Isolation, LogConfig, PartitionLog, ReadError, ReadLimit,
-    Slice, Ticket,
-    epochs::{EpochEnd, Epochs, EpochsError},
-    producers::{ActiveProducer, ProducerStates, Verdict},
+    AppendError, Appended, Isolation, LogConfig, Ticket,
+    epochs::{Epochs, EpochsError},
+    producers::{ProducerStates, Verdict},
     transactions::Transactions,
-    waiters::{Place, Waiters},
+    waiters::Waiters,
 };
 use keyway_record::{LeaderEpoch, Offset, ProducerId, RecordBatch, Timestamp, TopicPartition};
 use std::{
     collections::VecDeque,
     path::PathBuf,
-    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::Waker,
 };
+
+pub(crate) use handle::Handle;
+pub(crate) use segment_entry::SegmentEntry;
 
 pub(crate) struct Log {
     pub(crate) id: LogId,
@@ -69,20 +71,6 @@ pub(crate) struct State {
     /// The log is in the list of those to be written behind.
     pub(crate) dirty: bool,
     waiters: Waiters<Offset>,
-}
-
-/// A segment as far as it is written.
-#[derive(Clone)]
-pub(crate) struct SegmentEntry {
-    pub(crate) segment: Arc<Segment>,
-    pub(crate) next: Offset,
-    pub(crate) len: u64,
-    /// Max timestamp of its first batch.
-    pub(crate) first_timestamp: Timestamp,
-    pub(crate) max_timestamp: Timestamp,
-    /// As far as the device has it: offset and bytes.
-    pub(crate) durable_next: Offset,
-    pub(crate) durable_len: u64,
 }
 
 /// What can be forgotten of a log.
@@ -362,161 +350,5 @@ impl State {
         self.high_watermark = self.end;
         self.transactions.settle(self.end);
         Ok(())
-    }
-}
-
-impl SegmentEntry {
-    /// A segment without batches.
-    pub(crate) fn empty(segment: Segment) -> Self {
-        let base = segment.base;
-        Self {
-            segment: Arc::new(segment),
-            next: base,
-            len: 0,
-            first_timestamp: Timestamp::NONE,
-            max_timestamp: Timestamp(i64::MIN),
-            durable_next: base,
-            durable_len: 0,
-        }
-    }
-
-    /// How far it is written; nothing is said of its leader epoch.
-    pub(crate) fn extent(&self) -> Extent {
-        Extent { len: self.len, next: self.next, epoch: None }
-    }
-
-    /// Whether the device has all of it.
-    pub(crate) fn is_durable(&self) -> bool {
-        self.durable_len == self.len
-    }
-
-    pub(crate) fn set_durable(&mut self) {
-        (self.durable_next, self.durable_len) = (self.next, self.len);
-    }
-
-    /// A segment as the manifest or a reference states it.
-    pub(crate) fn restored(segment: Arc<Segment>, stated: &SegmentState) -> Self {
-        Self {
-            segment,
-            next: stated.next,
-            len: stated.len,
-            first_timestamp: stated.first_timestamp,
-            max_timestamp: stated.max_timestamp,
-            durable_next: stated.next,
-            durable_len: stated.len,
-        }
-    }
-
-    /// Notes that a batch was written at the end.
-    pub(crate) fn grow(&mut self, span: Span) {
-        let in_place =
-            if self.segment.revision == 0 { self.next == span.base } else { self.next <= span.base };
-        assert!(in_place, "offsets in a segment are dense, or ascend where compaction left holes");
-        if self.len == 0 {
-            self.first_timestamp = span.max_timestamp;
-        }
-        self.next = span.next;
-        self.len += span.len;
-        self.max_timestamp = self.max_timestamp.max(span.max_timestamp);
-    }
-}
-
-/// What callers hold of a [`Log`].
-pub(crate) struct Handle(pub(crate) Arc<Log>);
-
-impl PartitionLog for Handle {
-    fn append(&self, batch: &RecordBatch) -> Result<Appended, AppendError> {
-        self.0.append(batch)
-    }
-
-    fn read(&self, from: Offset, limit: ReadLimit) -> Result<Slice, ReadError> {
-        self.0.read(from, limit)
-    }
-
-    fn bounds(&self) -> Bounds {
-        let state = self.0.state();
-        Bounds { start: state.start, high_watermark: state.high_watermark, end: state.end }
-    }
-
-    fn last_stable(&self) -> Offset {
-        self.0.state().readable_end(Isolation::ReadCommitted)
-    }
-
-    fn open_transaction(&self, producer_id: ProducerId) -> Option<Offset> {
-        self.0.state().transactions.open_since(producer_id)
-    }
-
-    fn size_bytes(&self) -> u64 {
-        let state = self.0.state();
-        let in_segments: u64 = state.segments.iter().map(|entry| entry.len).sum();
-        in_segments + state.unwritten_bytes(state.end) as u64
-    }
-
-    fn producers(&self) -> Vec<ActiveProducer> {
-        let state = self.0.state();
-        state.producers.active(&state.transactions).collect()
-    }
-
-    fn wait_past(&self, offset: Offset, isolation: Isolation) -> BoxFuture<'static, ()> {
-        Box::pin(WaitPast { log: self.0.clone(), offset, isolation, place: Place::default() })
-    }
-
-    fn find(&self, time: Timestamp) -> Result<Option<Offset>, ReadError> {
-        self.0.find(time)
-    }
-
-    fn trim(&self, before: Offset) -> Result<Ticket, AppendError> {
-        self.0.trim(before)
-    }
-
-    fn leader_epoch(&self) -> LeaderEpoch {
-        self.0.state().leader_epoch()
-    }
-
-    fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
-        self.0.state().epochs.epoch_of(offset)
-    }
-
-    fn epoch_end(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
-        let state = self.0.state();
-        state.epochs.end_of(epoch, state.end)
-    }
-
-    fn configure(&self, config: LogConfig) {
-        let mut state = self.0.state();
-        state.config = config;
-        if let Some(expiration_ms) = config.producer_expiration_ms {
-            state.producers.expire_after(expiration_ms);
-        }
-    }
-}
-
-struct WaitPast {
-    log: Arc<Log>,
-    offset: Offset,
-    isolation: Isolation,
-    place: Place<Offset>,
-}
-
-impl Future for WaitPast {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Self { log, offset, isolation, place } = self.get_mut();
-        let mut state = log.state();
-        if state.readable_end(*isolation) > *offset || state.deleted || log.engine.has_ended() {
-            return Poll::Ready(());
-        }
-        // What is stable moves only with what is readable at all.
-        let number = state.high_watermark.max(*offset);
-        state.waiters.leave(place);
-        state.waiters.wait(place, number, context.waker());
-        Poll::Pending
-    }
-}
-
-impl Drop for WaitPast {
-    fn drop(&mut self) {
-        self.log.state().waiters.leave(&mut self.place);
     }
 }
