@@ -92,6 +92,7 @@ impl Writer {
             "uint16" => self.out.extend(u16::try_from(number()?)?.to_be_bytes()),
             "int32" => self.out.extend(i32::try_from(number()?)?.to_be_bytes()),
             "int64" => self.out.extend(number()?.to_be_bytes()),
+            "float64" => self.out.extend(value.as_f64().context("no number")?.to_be_bytes()),
             "uuid" => {
                 let bytes = of_hex(value.as_str().context("no text")?)?;
                 ensure!(bytes.len() == 16, "a uuid has 16 bytes");
@@ -150,6 +151,7 @@ fn default_of(field: &Field) -> anyhow::Result<Value> {
         "string" | "bytes" | "records" => Value::from(""),
         "uuid" => Value::from("0".repeat(32)),
         "bool" => Value::from(given == Some("true")),
+        "float64" => Value::from(0.0),
         ty if ty.starts_with("int") || ty.starts_with("uint") => match given {
             Some(number) => match number.strip_prefix("0x") {
                 Some(hex) => i64::from_str_radix(hex, 16)?.into(),
@@ -215,6 +217,7 @@ impl Reader<'_> {
             "uint16" => u16::from_be_bytes(self.array()?).into(),
             "int32" => i32::from_be_bytes(self.array()?).into(),
             "int64" => i64::from_be_bytes(self.array()?).into(),
+            "float64" => f64::from_be_bytes(self.array()?).into(),
             "uuid" => to_hex(&self.array::<16>()?).into(),
             "string" => match self.length(true)? {
                 Some(length) => std::str::from_utf8(self.take(length)?)?.into(),

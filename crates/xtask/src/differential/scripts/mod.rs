@@ -1,5 +1,6 @@
 //! The scripts: what is asked of both brokers, one file per subject.
 
+mod access;
 mod classic_group;
 mod cluster;
 mod commits;
@@ -35,6 +36,7 @@ macro_rules! script {
 /// Every script, in the order in which they run.
 pub(crate) static ALL: &[Script] = &[
     script!("cluster", cluster::script),
+    script!("access", access::script),
     script!("topics", topics::script),
     script!("produce", produce::script),
     script!("fetch", fetch::script),
