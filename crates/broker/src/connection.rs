@@ -200,12 +200,17 @@ async fn write_all(write: &mut WriteHalf<traffic::Connection>, pieces: Vec<Bytes
     let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
     let mut rest = slices.as_mut_slice();
     while !rest.is_empty() {
-        let written = tokio::time::timeout(WRITE_STALL_MAX, write.write_vectored(rest)).await;
-        let written = written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let written = before_stalling(write.write_vectored(rest)).await?;
         if written == 0 && rest.iter().any(|slice| !slice.is_empty()) {
             return Err(io::ErrorKind::WriteZero.into());
         }
         IoSlice::advance_slices(&mut rest, written);
     }
-    write.flush().await
+    before_stalling(write.flush()).await
+}
+
+/// What is written, unless the client takes nothing of it for too long.
+async fn before_stalling<T>(write: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let written = tokio::time::timeout(WRITE_STALL_MAX, write).await;
+    written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
