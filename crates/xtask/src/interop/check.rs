@@ -9,8 +9,8 @@ use super::stage::Stage;
 use super::{
     backlog, bad_input, bad_subscriptions, both_protocols, command_line, costs, crash, danube_admin,
     differential, failure_policy, faststream, go_franz, go_sarama, kafka_clients, kafka_configs,
-    kafka_groups, kafka_quotas, kafka_streams, kafka_tools, kafkajs, key_shared, producer_document,
-    rust_clients, transactions, truncation,
+    kafka_groups, kafka_streams, kafka_tools, kafkajs, key_shared, producer_document, rust_clients,
+    transactions, truncation,
 };
 use crate::tools::Tool::{
     self, ApacheKafka, Go, Kafkajs, Kcat, LoopDisks, Python, RustPrograms, Strace, Valgrind,
@@ -100,7 +100,6 @@ pub(crate) static ALL: &[Check] = &[
     check!("kafka-console", kafka, 90, &[ApacheKafka], kafka_tools::console),
     check!("kafka-topics", kafka, 90, &[ApacheKafka], kafka_tools::topics),
     check!("kafka-configs", kafka, 300, &[ApacheKafka], kafka_configs::configs),
-    check!("kafka-quotas", kafka, 120, &[ApacheKafka], kafka_quotas::quotas),
     check!("kafka-consumer-groups", kafka, 90, &[ApacheKafka], kafka_tools::consumer_groups),
     check!("kafka-admin-topics", kafka, 120, &[ApacheKafka], kafka_admin::topics::topics),
     check!("kafka-admin-groups", kafka, 120, &[ApacheKafka], kafka_admin::groups::groups),

@@ -20,7 +20,6 @@ mod kafka_clients;
 mod kafka_configs;
 mod kafka_groups;
 mod kafka_programs;
-mod kafka_quotas;
 mod kafka_streams;
 mod kafka_tools;
 mod kafkajs;
