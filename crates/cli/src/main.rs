@@ -33,8 +33,9 @@ Exit codes:
   6  the disk failed under the broker: nothing was acknowledged after that
   130, 141, 143  ended by Ctrl-C, by a closed pipe, by SIGTERM";
 
-/// Client libraries report what fails to their caller, so their log lines would say it twice.
-const LOG_DEFAULT: &str = "warn,krafka=off,danube_client=off";
+/// Client libraries report what fails to their caller, so their log lines would say it twice. A broker's denials and changes
+/// of access rules are the audit log.
+const LOG_DEFAULT: &str = "warn,keyway::audit=info,krafka=off,danube_client=off";
 
 /// Keyed event streaming in one binary: a Kafka and Danube broker that hands messages to workers by key.
 #[derive(Parser)]

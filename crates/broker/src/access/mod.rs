@@ -2,6 +2,8 @@
 
 mod audit;
 mod caller;
+#[cfg(test)]
+mod matrix;
 mod stored;
 
 pub(crate) use audit::{AuditEvent, audit};

@@ -10,6 +10,9 @@ use keyway_kafka_wire::messages::{OffsetFetchRequest, OffsetFetchResponse, offse
 use keyway_record::{ErrorCode, PartitionId, TopicName};
 use std::collections::BTreeMap;
 
+/// First version with an error of the whole group; before, its partitions have it.
+const ERROR_FROM: i16 = 2;
+
 /// First version that asks for several groups.
 const GROUPS_FROM: i16 = 8;
 
@@ -46,7 +49,11 @@ async fn one_group(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetchR
         topics: request.topics.map(|topics| topics.into_iter().map(newer).collect()),
         ..Default::default()
     };
-    let answered = group(call, asked, request.require_stable).await;
+    let topics = asked.topics.clone().unwrap_or_default();
+    let mut answered = group(call, asked, request.require_stable).await;
+    if call.version() < ERROR_FROM && answered.error_code != ErrorCode::None.code() {
+        answered.topics = refused_topics(topics, answered.error_code);
+    }
     let older = |topic: OffsetFetchResponseTopics| OffsetFetchResponseTopic {
         name: topic.name,
         partitions: topic.partitions.into_iter().map(older_partition).collect(),
@@ -56,6 +63,17 @@ async fn one_group(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetchR
         error_code: answered.error_code,
         ..Default::default()
     }
+}
+
+fn refused_topics(topics: Vec<OffsetFetchRequestTopics>, error_code: i16) -> Vec<OffsetFetchResponseTopics> {
+    let refused =
+        |index: &i32| OffsetFetchResponsePartitions { error_code, ..partition(PartitionId(*index), None) };
+    let of_topic = |topic: OffsetFetchRequestTopics| OffsetFetchResponseTopics {
+        partitions: topic.partition_indexes.iter().map(refused).collect(),
+        name: topic.name,
+        ..Default::default()
+    };
+    topics.into_iter().map(of_topic).collect()
 }
 
 fn older_partition(partition: OffsetFetchResponsePartitions) -> OffsetFetchResponsePartition {

@@ -27,7 +27,7 @@ use keyway_kafka_wire::{
     response_frame,
 };
 use keyway_log::{AppendError, Appended, Durability, Ticket};
-use keyway_record::{ErrorCode, Offset, PartitionId, Timestamp};
+use keyway_record::{ErrorCode, Offset, PartitionId, RecordBatch, Timestamp};
 use std::sync::Arc;
 
 /// First version in which zstd is allowed.
@@ -47,7 +47,8 @@ pub(super) async fn handle(call: &Call<'_>, mut body: Decoder) -> Reply {
     };
     let acks = Acks::of(request.acks);
     let mut newest = None;
-    let of_request = acks.is_none().then_some(ErrorCode::InvalidRequiredAcks);
+    let of_request = check_transaction(call, &request).err();
+    let of_request = of_request.or(acks.is_none().then_some(ErrorCode::InvalidRequiredAcks));
     let transactional_id = request.transactional_id.as_deref().map(TransactionalId::from);
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for asked in request.topic_data {
@@ -78,6 +79,20 @@ pub(super) async fn handle(call: &Call<'_>, mut body: Decoder) -> Reply {
     let account = Account::of(call);
     let throttle_time_ms = account.map_or(0, |account| account.produced(call.request_bytes, is_answered));
     reply(call.node, head, acks, newest, ProduceResponse { responses, throttle_time_ms })
+}
+
+/// Refuses all of a request that writes in a transaction which is not the client's to write in.
+fn check_transaction(call: &Call<'_>, request: &ProduceRequest) -> Result<(), ErrorCode> {
+    let Some(id) = request.transactional_id.as_deref() else { return Ok(()) };
+    let mut partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let is_transactional = |data: &PartitionProduceData| {
+        let first = data.records.as_ref().and_then(|records| RecordBatch::parse_first(records).ok());
+        first.is_some_and(|batch| batch.is_transactional())
+    };
+    if !partitions.any(is_transactional) {
+        return Ok(());
+    }
+    call.check(Operation::Write, Resource::transactional_id(id))
 }
 
 /// When a producer wants its answer.
@@ -172,8 +187,6 @@ async fn append(
         // Kafka's code: whoever names no transactional id cannot be allowed to use it.
         (true, None) => return Err(Refusal::of(ErrorCode::TransactionalIdAuthorizationFailed)),
         (true, Some(id)) => {
-            let resource = Resource::transactional_id(id.as_str());
-            call.check(Operation::Write, resource).map_err(Refusal::of)?;
             let rules = if version >= IMPLICIT_FROM { Version::V2 } else { Version::V1 };
             let appended = node.transactions.append(node, id, partition, &batch, rules).await;
             appended.map_err(|error| refused_by_transaction(error, partition, rules, version))?
