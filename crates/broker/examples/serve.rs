@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p keyway-broker --example serve -- 127.0.0.1:9092 127.0.0.1:6650 127.0.0.1:8080`
 
-use keyway_broker::{Broker, Config};
+use keyway_broker::{Broker, Config, KafkaListener};
 use keyway_log::MemoryStore;
 use keyway_runtime::World;
 use std::{net::SocketAddr, sync::Arc};
@@ -12,7 +12,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt::init();
     let mut config = Config::default();
     let mut addresses = std::env::args().skip(1).map(|text| text.parse::<SocketAddr>());
-    config.kafka = addresses.next().transpose()?.unwrap_or(config.kafka);
+    if let Some(kafka) = addresses.next().transpose()? {
+        config.kafka = vec![KafkaListener::plaintext(kafka)];
+    }
     config.grpc = addresses.next().transpose()?.unwrap_or(config.grpc);
     config.http = addresses.next().transpose()?.unwrap_or(config.http);
     let broker = Broker::start(config, World::real(), Arc::new(MemoryStore::new())).await?;

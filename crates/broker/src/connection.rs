@@ -8,22 +8,25 @@ use crate::{
     incoming::{Incoming, IncomingError, Request},
     kafka::{self, Reply},
     limits::{Idle, WRITE_STALL_MAX},
+    listeners::Endpoint,
     node::Node,
     quotas::Mute,
+    sasl::Login,
+    tls::HandshakeError,
     traffic,
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use keyway_runtime::Millis;
 use std::{io, io::IoSlice, sync::Arc};
-use tokio::io::{AsyncWriteExt, WriteHalf};
+use tokio::{
+    io::{AsyncWriteExt, WriteHalf},
+    sync::Mutex,
+};
 
 /// Responses that may wait for a flush while the next request runs. Clients keep 5 produce requests in flight by
 /// default; librdkafka may keep more.
 const REPLIES_WAITING_MAX: usize = 64;
-
-/// The name of the one listener.
-const LISTENER: &str = "PLAINTEXT";
 
 /// A response's bytes, length prefix included.
 pub(crate) type Response = Vec<Bytes>;
@@ -40,19 +43,46 @@ enum End {
     #[error("nothing was asked or answered for connections.max.idle.ms")]
     Idle,
     #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    #[error(transparent)]
     Write(#[from] io::Error),
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(node: Arc<Node>, stream: traffic::Connection) {
-    let caller = Arc::new(Caller::anonymous(stream.peer, LISTENER));
+pub(crate) async fn serve(node: Arc<Node>, endpoint: Arc<Endpoint>, stream: traffic::Connection) {
+    let mut caller = Caller::anonymous(stream.peer, endpoint.name.clone());
+    let secured = match &endpoint.tls {
+        None => Ok((stream, None)),
+        Some(tls) => tokio::select! {
+            biased;
+            () = node.stopping.cancelled() => return,
+            secured = stream.secured(tls) => secured,
+        },
+    };
+    let (stream, principal) = match secured {
+        Ok(secured) => secured,
+        Err(error) => return told(&caller, &error.into()),
+    };
+    // A login says who the client is, whatever its certificate says.
+    if let Some(principal) = principal.filter(|_| !endpoint.protocol.has_sasl()) {
+        caller.principal = principal;
+    }
+    let caller = Arc::new(caller);
     let (read, write) = tokio::io::split(stream);
-    let incoming = Incoming::new(read, node.settings.now().request_bytes_max, node.request_bytes.clone());
+    let request_bytes_max = node.settings.now().request_bytes_max;
+    let frame_bytes_max = match &endpoint.sasl {
+        Some(sasl) => sasl.frame_bytes_max().min(request_bytes_max),
+        None => request_bytes_max,
+    };
+    let incoming = Incoming::new(read, frame_bytes_max, node.request_bytes.clone());
     let idle = Idle::new(&node);
+    let login = endpoint.sasl.is_some().then(|| Login::new(endpoint, caller.clone()));
+    let login = login.map(|login| Arc::new(Mutex::new(login)));
     let connection = Connection {
         node,
         idle,
         caller: caller.clone(),
+        login: login.clone(),
         mute: Mute::default(),
         incoming,
         write,
@@ -60,6 +90,14 @@ pub(crate) async fn serve(node: Arc<Node>, stream: traffic::Connection) {
         polling: false,
     };
     let end = connection.run().await;
+    match login {
+        None => told(&caller, &end),
+        Some(login) => told(login.lock().await.caller(), &end),
+    }
+}
+
+/// Writes the end of a connection into the log.
+fn told(caller: &Caller, end: &End) {
     match end {
         End::Stopping
         | End::Idle
@@ -67,7 +105,7 @@ pub(crate) async fn serve(node: Arc<Node>, stream: traffic::Connection) {
         | End::Write(_) => {
             tracing::debug!(peer = %caller.address, user = %caller.principal, listener = %caller.listener, "Kafka connection ended: {end}");
         }
-        End::Incoming(_) | End::Refused(_) => {
+        End::Incoming(_) | End::Refused(_) | End::Handshake(_) => {
             tracing::warn!(peer = %caller.address, user = %caller.principal, listener = %caller.listener, "closing a Kafka connection: {end}")
         }
     }
@@ -76,6 +114,8 @@ pub(crate) async fn serve(node: Arc<Node>, stream: traffic::Connection) {
 struct Connection {
     node: Arc<Node>,
     caller: Arc<Caller>,
+    /// Where clients log in: it says whom requests come from, and takes them until it is done.
+    login: Option<Arc<Mutex<Login>>>,
     idle: Idle,
     /// How long no further request is read.
     mute: Mute,
@@ -99,7 +139,8 @@ impl Connection {
                 && !self.polling
                 && let Some(request) = next.take()
             {
-                handling = Some(handle(self.node.clone(), self.caller.clone(), self.mute.clone(), request));
+                let (node, caller, login) = (self.node.clone(), self.caller.clone(), self.login.clone());
+                handling = Some(handle(node, caller, login, self.mute.clone(), request));
             }
             let idle = handling.is_none() && self.replies.is_empty();
             let may_read = next.is_none()
@@ -111,6 +152,7 @@ impl Connection {
                 Some(response) = self.replies.next(), if !self.replies.is_empty() => self.respond(response).await,
                 reply = async { handling.as_mut().expect("guarded").await }, if handling.is_some() => {
                     handling = None;
+                    self.trust();
                     self.take(reply)
                 }
                 () = stopping.cancelled(), if idle => Err(End::Stopping),
@@ -136,6 +178,14 @@ impl Connection {
         self.mute.deadline().filter(|&until| until > self.node.world.clock.now())
     }
 
+    /// Frames may be as long as ever once the client has logged in.
+    fn trust(&mut self) {
+        let login = self.login.as_ref().map(|login| login.try_lock().expect("no request is handled"));
+        if login.is_some_and(|login| login.is_done()) {
+            self.incoming.allow(self.node.settings.now().request_bytes_max);
+        }
+    }
+
     fn take(&mut self, reply: Reply) -> Result<(), End> {
         match reply {
             Reply::Now(response) => self.replies.push_back(std::future::ready(Some(response)).boxed()),
@@ -145,6 +195,10 @@ impl Connection {
                 self.polling = true;
             }
             Reply::Nothing => {}
+            Reply::Last(response, reason) => {
+                self.replies.push_back(std::future::ready(Some(response)).boxed());
+                return Err(End::Refused(reason));
+            }
             Reply::Close(reason) => {
                 self.node.traffic.kafka_request_refused();
                 return Err(End::Refused(reason));
@@ -181,9 +235,18 @@ impl Connection {
 }
 
 /// Runs one request; the memory it was allowed is given back when it is done.
-fn handle(node: Arc<Node>, caller: Arc<Caller>, mute: Mute, request: Request) -> BoxFuture<'static, Reply> {
+fn handle(
+    node: Arc<Node>,
+    caller: Arc<Caller>,
+    login: Option<Arc<Mutex<Login>>>,
+    mute: Mute,
+    request: Request,
+) -> BoxFuture<'static, Reply> {
     async move {
-        let reply = kafka::handle(&node, &caller, &mute, request.frame).await;
+        let reply = match login {
+            None => kafka::handle(&node, &caller, &mute, request.frame).await,
+            Some(login) => login.lock().await.handle(&node, &mute, request.frame).await,
+        };
         drop(request.permit);
         reply
     }

@@ -59,6 +59,11 @@ impl Incoming {
         Self { read, cutter, received: BytesMut::new(), budget, permit: None, frame_begun: None }
     }
 
+    /// From here on frames may be this long.
+    pub(crate) fn allow(&mut self, frame_bytes_max: usize) {
+        self.cutter = FrameCutter::new(frame_bytes_max);
+    }
+
     /// The next frame. Cancel-safe: what was read stays here.
     pub(crate) async fn next(&mut self) -> Result<Request, IncomingError> {
         loop {

@@ -14,24 +14,32 @@ mod internal_topic;
 mod kafka;
 mod limits;
 mod listener;
+mod listeners;
 mod log_levels;
 mod namespaces;
 mod node;
 mod partition;
 mod producer_ids;
 mod quotas;
+mod sasl;
 mod schemas;
 mod settings;
 mod subscription;
+mod tls;
 mod topics;
 mod traffic;
 mod transactions;
+mod users;
 mod validate;
 
-pub use config::Config;
+pub use config::{Config, KafkaListener};
+pub use keyway_access::SecurityProtocol;
 pub use log_levels::{LogFilter, LogLevels, ROOT as ROOT_LOG_LEVEL};
 pub use node::{ShutdownError, StartError};
+pub use sasl::SaslError;
 pub use settings::{BrokerSetting, SettingError, check_settings};
+pub use tls::{PemError, TlsError};
+pub use users::{OfflineUsers, OfflineUsersError};
 
 use keyway_log::LogStore;
 use keyway_runtime::World;
@@ -45,7 +53,6 @@ const DRAIN_MS: u64 = 5_000;
 /// A running broker.
 pub struct Broker {
     node: Arc<Node>,
-    kafka_address: SocketAddr,
     grpc_address: SocketAddr,
     danube_admin_address: SocketAddr,
     http_address: SocketAddr,
@@ -56,32 +63,44 @@ pub struct Broker {
 impl Broker {
     /// Recovers topics, groups and subscriptions from `store`, then listens on all ports. Needs a tokio runtime.
     pub async fn start(config: Config, world: World, store: Arc<dyn LogStore>) -> Result<Self, StartError> {
-        let kafka = listener::bind(&world, "Kafka", "--kafka", config.kafka)?;
+        let mut kafka = Vec::with_capacity(config.kafka.len());
+        for listener in &config.kafka {
+            kafka.push(listener::bind(&world, "Kafka", "--kafka or listeners", listener.address)?);
+        }
+        let addresses: Vec<SocketAddr> = kafka.iter().map(|listener| listener.address()).collect();
         let grpc = listener::bind(&world, "gRPC", "--grpc", config.grpc)?;
         let admin = listener::bind(&world, "Danube's administration", "--danube-admin", config.danube_admin)?;
         let danube_admin_address = admin.address();
         let http = listener::bind(&world, "HTTP", "--http", config.http)?;
-        let (kafka_address, grpc_address) = (kafka.address(), grpc.address());
+        let grpc_address = grpc.address();
         let http_address = http.address();
         let stopping = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let node =
-            Node::recover(config, kafka_address, world, store, stopping.clone(), tasks.clone()).await?;
+        let node = Node::recover(config, &addresses, world, store, stopping.clone(), tasks.clone()).await?;
         let watching = node.clone();
         tasks.spawn(async move { watching.groups.watch(&watching).await });
         let watching = node.clone();
         tasks.spawn(async move { watching.transactions.watch(&watching).await });
-        tasks.spawn(listener::serve_kafka(node.clone(), kafka));
+        for (endpoint, listener) in node.listeners.all().zip(kafka) {
+            tasks.spawn(listener::serve_kafka(node.clone(), endpoint.clone(), listener));
+        }
+        tasks.spawn(tls::watch(node.clone()));
         tasks.spawn(node.fronts.track_future(danube::serve(node.clone(), grpc)));
         tasks.spawn(danube::admin::serve(node.clone(), admin, grpc_address));
         tasks.spawn(admin::serve(node.clone(), http));
-        Ok(Self { node, kafka_address, grpc_address, danube_admin_address, http_address, stopping, tasks })
+        Ok(Self { node, grpc_address, danube_admin_address, http_address, stopping, tasks })
     }
 
-    /// Where the Kafka protocol is served.
+    /// Where the Kafka protocol is served, by the first listener.
     #[must_use]
     pub fn kafka_address(&self) -> SocketAddr {
-        self.kafka_address
+        let first = self.node.listeners.all().next();
+        first.expect("a broker has a listener").address
+    }
+
+    /// Every listener of the Kafka protocol: its name, and where it listens.
+    pub fn kafka_listeners(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+        self.node.listeners.all().map(|listener| (listener.name.as_str(), listener.address))
     }
 
     /// Where the Danube protocol is served.

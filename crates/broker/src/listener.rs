@@ -3,6 +3,7 @@
 use crate::{
     connection,
     limits::Places,
+    listeners::Endpoint,
     node::{Node, StartError},
     quotas::Admission,
     traffic::{Connection, Front},
@@ -106,7 +107,7 @@ impl Port {
 }
 
 /// Accepts until the broker stops; each connection is a task of its own.
-pub(crate) async fn serve_kafka(node: Arc<Node>, listener: Arc<dyn Listener>) {
+pub(crate) async fn serve_kafka(node: Arc<Node>, endpoint: Arc<Endpoint>, listener: Arc<dyn Listener>) {
     let port = Port::new(&node, listener, "Kafka", node.traffic.kafka.clone(), usize::MAX);
     loop {
         let connection = tokio::select! {
@@ -114,6 +115,6 @@ pub(crate) async fn serve_kafka(node: Arc<Node>, listener: Arc<dyn Listener>) {
             () = node.stopping.cancelled() => return,
             connection = port.accept() => connection,
         };
-        node.tasks.spawn(connection::serve(node.clone(), connection));
+        node.tasks.spawn(connection::serve(node.clone(), endpoint.clone(), connection));
     }
 }

@@ -4,20 +4,24 @@ use crate::{
     access::Access,
     admin::DeadLetters,
     cluster_id::ClusterId,
-    config::Config,
+    config::{Config, KafkaListener},
     groups::Groups,
     internal_topic::InternalTopicError,
+    listeners::Listeners,
     log_levels::Loggers,
     namespaces::Namespaces,
     partition::Partition,
     producer_ids::ProducerIdSource,
     quotas::Quotas,
+    sasl::SaslError,
     schemas::Schemas,
     settings::{Configs, RecoverError, SettingError, Settings},
     subscription::Subscriptions,
+    tls::TlsError,
     topics::{Topic, TopicError, Topics},
     traffic::Traffic,
     transactions::Transactions,
+    users::Users,
 };
 use keyway_log::{AppendError, Appended, LogStore, StoreError};
 use keyway_record::RecordBatch;
@@ -52,8 +56,10 @@ pub(crate) struct Node {
     pub(crate) subscriptions: Subscriptions,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) traffic: Traffic,
-    /// Where Kafka clients are told to connect.
-    pub(crate) advertised_kafka: (String, u16),
+    /// Who can log in.
+    pub(crate) users: Users,
+    /// Where Kafka clients are served.
+    pub(crate) listeners: Listeners,
     /// Bytes of requests that may be held in memory.
     pub(crate) request_bytes: Arc<Semaphore>,
     /// Cancelled when the broker stops.
@@ -82,6 +88,25 @@ pub enum StartError {
     /// A setting is not one, or contradicts another.
     #[error("cannot start with these settings: {0}")]
     Settings(SettingError),
+    /// A listener's TLS cannot be served.
+    #[error("the listener {listener} cannot have TLS: {cause}")]
+    Tls {
+        /// The listener.
+        listener: String,
+        /// What is wrong.
+        cause: TlsError,
+    },
+    /// Clients cannot log in to a listener.
+    #[error("clients cannot log in to the listener {listener}: {cause}")]
+    Sasl {
+        /// The listener.
+        listener: String,
+        /// What is wrong.
+        cause: SaslError,
+    },
+    /// There is nowhere to serve Kafka clients.
+    #[error("there is no listener for Kafka clients; add one to listeners")]
+    NoListener,
     /// The broker's own records in the store cannot be read.
     #[error("cannot recover the broker's state: {0}")]
     Recover(#[from] InternalTopicError),
@@ -101,24 +126,26 @@ pub enum ShutdownError {
 impl Node {
     pub(crate) async fn recover(
         config: Config,
-        kafka_address: SocketAddr,
+        kafka_addresses: &[SocketAddr],
         world: World,
         store: Arc<dyn LogStore>,
         stopping: CancellationToken,
         tasks: TaskTracker,
     ) -> Result<Arc<Self>, StartError> {
         let producer_ids = ProducerIdSource::recover(&world, &store)?;
-        let advertised_kafka = config
-            .advertised_kafka
-            .clone()
-            .unwrap_or_else(|| (kafka_address.ip().to_string(), kafka_address.port()));
-        let start = started_with(&config, kafka_address, &advertised_kafka);
+        if kafka_addresses.is_empty() {
+            return Err(StartError::NoListener);
+        }
+        let listening: Vec<_> = config.kafka.iter().cloned().zip(kafka_addresses.iter().copied()).collect();
+        let start = started_with(&config, &listening);
         let settings = Settings::recover(start, producer_ids.records()).map_err(|error| match error {
             RecoverError::Setting(error) => StartError::Settings(error),
             RecoverError::Record(error) => StartError::Recover(error),
         })?;
         let settings = Arc::new(settings);
         let quotas = Quotas::recover(&settings.now(), &world.clock, producer_ids.records())?;
+        let listeners = Listeners::new(&listening, &settings.now().layers, config.plain_without_tls)?;
+        let users = Users::recover(&world, producer_ids.records())?;
         let topics = Topics::recover(&settings, config.partitions_per_topic_max, &world, &store)?;
         let groups = Groups::recover(&settings, &world, &store)?;
         let transactions = Transactions::recover(&world, &store)?;
@@ -149,7 +176,8 @@ impl Node {
             subscriptions,
             dead_letters,
             traffic,
-            advertised_kafka,
+            users,
+            listeners,
             request_bytes,
             stopping,
             tasks,
@@ -180,14 +208,20 @@ impl Node {
 }
 
 /// Kafka's settings as this broker was started with them, what it is itself included.
-fn started_with(config: &Config, kafka: SocketAddr, advertised: &(String, u16)) -> Configs {
+fn started_with(config: &Config, kafka: &[(KafkaListener, SocketAddr)]) -> Configs {
     let mut settings = config.settings.clone();
-    let (host, port) = advertised;
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let joined = |of: &dyn Fn(&KafkaListener, SocketAddr) -> String| {
+        kafka.iter().map(|(listener, address)| of(listener, *address)).collect::<Vec<_>>().join(",")
+    };
+    let advertised = joined(&|listener, address| match &listener.advertised {
+        Some((host, port)) if host.contains(':') => format!("{}://[{host}]:{port}", listener.name),
+        Some((host, port)) => format!("{}://{host}:{port}", listener.name),
+        None => format!("{}://{address}", listener.name),
+    });
     for (name, value) in [
-        ("advertised.listeners", format!("PLAINTEXT://{host}:{port}")),
+        ("advertised.listeners", advertised),
         ("broker.id", NODE_ID.to_string()),
-        ("listeners", format!("PLAINTEXT://{kafka}")),
+        ("listeners", joined(&|listener, address| format!("{}://{address}", listener.name))),
         ("node.id", NODE_ID.to_string()),
         ("process.roles", "broker,controller".to_owned()),
     ] {

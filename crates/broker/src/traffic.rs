@@ -1,6 +1,10 @@
 //! What crosses each port: connections and bytes, counted where they are anyway.
 
-use crate::limits::Place;
+use crate::{
+    limits::Place,
+    tls::{HandshakeError, Tls},
+};
+use keyway_access::Principal;
 use keyway_kafka_wire::ApiKey;
 use keyway_runtime::{Millis, Stream};
 use std::{
@@ -123,6 +127,15 @@ impl Connection {
         front.accepted.fetch_add(1, Relaxed);
         front.open.fetch_add(1, Relaxed);
         Self { stream, peer, front, _place: place }
+    }
+
+    /// The same connection with its bytes inside of TLS, and who the client's certificate says it is. What is counted from
+    /// here on is what is inside.
+    pub(crate) async fn secured(mut self, tls: &Tls) -> Result<(Self, Option<Principal>), HandshakeError> {
+        let bare = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
+        let (stream, principal) = tls.handshake(bare).await?;
+        self.stream = stream;
+        Ok((self, principal))
     }
 }
 

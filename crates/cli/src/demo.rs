@@ -9,7 +9,7 @@ use crate::{
 };
 use clap::Args;
 use danube_client::{ConsumerOptions, DanubeClient, SubType};
-use keyway_broker::{Broker, Config};
+use keyway_broker::{Broker, Config, KafkaListener};
 use keyway_log::LogStore;
 use keyway_record::TopicName;
 use keyway_runtime::World;
@@ -51,7 +51,13 @@ impl Demo {
         let store = SegmentStore::open(&world, folder.path().to_owned(), Options::default());
         let store: Arc<dyn LogStore> = Arc::new(store.map_err(|error| Failure::Failed(error.to_string()))?);
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let config = Config { kafka: free, grpc: free, danube_admin: free, http: free, ..Config::default() };
+        let config = Config {
+            kafka: vec![KafkaListener::plaintext(free)],
+            grpc: free,
+            danube_admin: free,
+            http: free,
+            ..Config::default()
+        };
         let broker = Broker::start(config, world, store).await;
         let broker = broker.map_err(|error| Failure::Failed(error.to_string()))?;
         let (kafka, grpc) = (broker.kafka_address(), broker.grpc_address());

@@ -2,6 +2,7 @@
 
 mod environment;
 mod given;
+mod indirection;
 mod listeners;
 mod properties;
 
@@ -12,15 +13,16 @@ use crate::{
 };
 use clap::Args;
 use given::Given;
-use keyway_broker::{Broker, Config};
+use keyway_broker::{Broker, Config, KafkaListener};
 use keyway_log::LogStore;
 use keyway_runtime::World;
 use keyway_segment_log::{DurableBy, OnDamage, Options, SegmentStore};
+use listeners::Listeners;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     collections::BTreeMap,
     io::{self, Write},
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
@@ -54,7 +56,8 @@ pub(crate) struct Serve {
     #[arg(long)]
     check_config: bool,
 
-    /// Address of the Kafka protocol; port 0 takes a free one [default: that of the setting listeners, or 127.0.0.1:9092]
+    /// Address of the (first) Kafka listener; port 0 takes a free one [default: that of the setting listeners, or
+    /// 127.0.0.1:9092]
     #[arg(long, value_name = "IP:PORT", value_parser = address)]
     kafka: Option<SocketAddr>,
 
@@ -75,8 +78,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// Host and port that Kafka clients are told to connect to; the default is that of the setting
-    /// advertised.listeners, or the address of --kafka
+    /// Host and port that clients of the (first) Kafka listener are told to connect to; the default is that of the
+    /// setting advertised.listeners, or the address of --kafka
     #[arg(long, value_name = "HOST[:PORT]", value_parser = advertised)]
     advertise: Option<(String, Option<u16>)>,
 
@@ -88,7 +91,11 @@ pub(crate) struct Serve {
     #[arg(long)]
     cut_damaged_log: bool,
 
-    /// Allow addresses that other machines reach, although no client has to prove who it is
+    /// Allow PLAIN on addresses that other machines reach without TLS, although everybody on the way can read passwords
+    #[arg(long)]
+    plain_without_tls: bool,
+
+    /// Allow addresses that other machines reach where no client has to prove who it is
     #[arg(long)]
     insecure_bind_anyway: bool,
 }
@@ -103,8 +110,7 @@ enum Durability {
 
 /// What the options, the variables and the file come to.
 struct Plan {
-    kafka: SocketAddr,
-    advertised: Option<(String, u16)>,
+    kafka: Vec<KafkaListener>,
     data: PathBuf,
     settings: BTreeMap<String, String>,
 }
@@ -136,13 +142,13 @@ impl Serve {
             variables.filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
         let given = Given::read(self.config.as_deref(), variables)?;
         let mut settings = given.checked()?;
-        let listener = listeners::read(&given, self.insecure_bind_anyway)?;
-        let kafka = self.kafka.or(listener.address).unwrap_or((Ipv4Addr::LOCALHOST, 9092).into());
-        let advertised = match &self.advertise {
-            Some((host, port)) => Some((host.clone(), port.unwrap_or(kafka.port()))),
-            None => listener.advertised,
-        };
-        self.check_addresses(kafka, advertised.is_some())?;
+        let Listeners { all: mut kafka, note: line } = listeners::read(&given, self.insecure_bind_anyway)?;
+        let first = &mut kafka[0];
+        first.address = self.kafka.unwrap_or(first.address);
+        if let Some((host, port)) = &self.advertise {
+            first.advertised = Some((host.clone(), port.unwrap_or(first.address.port())));
+        }
+        self.check_addresses(&given, &kafka)?;
         let data = self.data_folder(&given)?;
         // What Kafka's tools are told of the log is what is done.
         settings.insert("log.dirs".to_owned(), data.display().to_string());
@@ -152,10 +158,10 @@ impl Serve {
         for line in given.report() {
             note(&format!("settings of {} {line}", given.sources()));
         }
-        if let Some(line) = listener.note.filter(|_| self.kafka.is_none()) {
+        if let Some(line) = line.filter(|_| self.kafka.is_none()) {
             note(&line);
         }
-        Ok(Plan { kafka, advertised, data, settings })
+        Ok(Plan { kafka, data, settings })
     }
 
     /// Where everything is stored: Kafka's `log.dirs` goes before its `log.dir`, and both before the default.
@@ -203,7 +209,7 @@ impl Serve {
             grpc: self.grpc,
             danube_admin: self.danube_admin,
             http: self.http,
-            advertised_kafka: plan.advertised,
+            plain_without_tls: self.plain_without_tls,
             settings: plan.settings,
             log_filter: Some(Arc::new(log)),
             ..Config::default()
@@ -216,7 +222,7 @@ impl Serve {
             "keyway {} ready in {} ms: Kafka {}, gRPC {}, data {}, admin {}, HTTP {}",
             env!("CARGO_PKG_VERSION"),
             started.elapsed().as_millis(),
-            broker.kafka_address(),
+            listening(&broker),
             broker.grpc_address(),
             plan.data.display(),
             broker.danube_admin_address(),
@@ -248,21 +254,43 @@ impl Serve {
         Options { producer_expiration_ms: expiration.unwrap_or(options.producer_expiration_ms), ..options }
     }
 
-    fn check_addresses(&self, kafka: SocketAddr, advertised: bool) -> Result<(), Failure> {
-        let open = [kafka, self.grpc, self.danube_admin, self.http]
-            .into_iter()
-            .find(|address| !address.ip().is_loopback());
-        match open {
-            Some(address) if !self.insecure_bind_anyway => Err(Failure::Usage(format!(
+    /// Refuses what other machines reach although nobody has to prove who they are, and what clients cannot be told.
+    fn check_addresses(&self, given: &Given, kafka: &[KafkaListener]) -> Result<(), Failure> {
+        let of_kafka = |listener: &KafkaListener| {
+            let authenticates = listeners::authenticates(given, &listener.name, listener.protocol);
+            (!authenticates).then_some(listener.address)
+        };
+        let open = kafka.iter().filter_map(of_kafka).chain([self.grpc, self.danube_admin, self.http]);
+        let open = open.into_iter().find(|address| !address.ip().is_loopback());
+        if let Some(address) = open.filter(|_| !self.insecure_bind_anyway) {
+            return Err(Failure::Usage(format!(
                 "{address} is reachable from other machines and no client has to prove who it is; use 127.0.0.1, or \
                  add --insecure-bind-anyway on a network that you trust"
-            ))),
-            // A Kafka client connects to where the broker says it is, and nobody is at 0.0.0.0.
-            _ if kafka.ip().is_unspecified() && !advertised => Err(Failure::Usage(format!(
-                "--kafka {kafka} names no host that clients can connect to; add --advertise HOST"
-            ))),
-            _ => Ok(()),
+            )));
         }
+        // A Kafka client connects to where the broker says it is, and nobody is at 0.0.0.0.
+        let nowhere = kafka.iter().find(|one| one.address.ip().is_unspecified() && one.advertised.is_none());
+        match nowhere {
+            Some(listener) if self.kafka == Some(listener.address) => Err(Failure::Usage(format!(
+                "--kafka {} names no host that clients can connect to; add --advertise HOST",
+                listener.address
+            ))),
+            Some(KafkaListener { name, address, .. }) => Err(Failure::Usage(format!(
+                "the listener {name} on {address} names no host that clients can connect to; add \
+                 {name}://HOST:{} to advertised.listeners, or --advertise HOST for the first listener",
+                address.port()
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where Kafka clients are served, with names where there are several places.
+fn listening(broker: &Broker) -> String {
+    let all: Vec<_> = broker.kafka_listeners().collect();
+    match all.as_slice() {
+        [(_, address)] => address.to_string(),
+        several => several.iter().map(|(name, at)| format!("{name}://{at}")).collect::<Vec<_>>().join(","),
     }
 }
 

@@ -17,7 +17,7 @@ pub struct AdvertisedApi {
 /// What the broker advertises: Apache Kafka 4.3's own ranges, for the APIs that it answers.
 ///
 /// Produce is advertised from version 0 although it is spoken from 3: librdkafka before KAFKA-18659 sends no compressed
-/// batch to a broker that does not. SaslHandshake is left out until there is authentication.
+/// batch to a broker that does not.
 pub const API_VERSIONS: &[AdvertisedApi] = &[
     row(ApiKey::Produce, 0, 13),
     row(ApiKey::Fetch, 4, 18),
@@ -32,6 +32,7 @@ pub const API_VERSIONS: &[AdvertisedApi] = &[
     row(ApiKey::SyncGroup, 0, 5),
     row(ApiKey::DescribeGroups, 0, 6),
     row(ApiKey::ListGroups, 0, 5),
+    row(ApiKey::SaslHandshake, 0, 1),
     row(ApiKey::ApiVersions, 0, 4),
     row(ApiKey::CreateTopics, 2, 7),
     row(ApiKey::DeleteTopics, 1, 6),
@@ -49,6 +50,7 @@ pub const API_VERSIONS: &[AdvertisedApi] = &[
     row(ApiKey::DescribeConfigs, 1, 4),
     row(ApiKey::AlterConfigs, 0, 2),
     row(ApiKey::DescribeLogDirs, 1, 5),
+    row(ApiKey::SaslAuthenticate, 0, 2),
     row(ApiKey::CreatePartitions, 0, 3),
     row(ApiKey::DeleteGroups, 0, 2),
     row(ApiKey::ElectLeaders, 0, 2),
@@ -57,6 +59,8 @@ pub const API_VERSIONS: &[AdvertisedApi] = &[
     row(ApiKey::OffsetDelete, 0, 0),
     row(ApiKey::DescribeClientQuotas, 0, 1),
     row(ApiKey::AlterClientQuotas, 0, 1),
+    row(ApiKey::DescribeUserScramCredentials, 0, 0),
+    row(ApiKey::AlterUserScramCredentials, 0, 0),
     row(ApiKey::DescribeQuorum, 0, 2),
     row(ApiKey::UpdateFeatures, 0, 2),
     row(ApiKey::DescribeCluster, 0, 2),

@@ -2,11 +2,13 @@
 //!
 //! | field | of | |
 //! |---|---|---|
-//! | event | all | `denied`, `rule_added`, `rule_removed` |
+//! | event | all | `denied`, `rule_added`, `rule_removed`, `login`, `login_failed` |
 //! | principal, address, listener | all | who did it, from where, through which listener |
 //! | operation, resource_type, resource | `denied` | what was asked for |
 //! | decision | `denied` | `rule`, `not_granted`, `no_rule` |
 //! | rule | where a rule decided or was changed | the rule in a line |
+//! | mechanism | `login`, `login_failed` | how |
+//! | reason | `login_failed` | what was wrong; the principal is then whom the client said it was |
 //!
 //! The time is that of the log's line.
 
@@ -29,6 +31,10 @@ pub(crate) enum AuditEvent<'a> {
     RuleAdded(&'a Rule),
     /// An access rule is gone.
     RuleRemoved(&'a Rule),
+    /// Somebody proved who it is.
+    LoggedIn { mechanism: &'a str },
+    /// Somebody did not.
+    LoginFailed { mechanism: &'a str, reason: &'a str },
 }
 
 /// Writes what `caller` did, or was not let do.
@@ -48,6 +54,8 @@ fn line(caller: &Caller, event: AuditEvent<'_>) -> Map<String, Value> {
             AuditEvent::Denied { .. } => "denied".to_owned(),
             AuditEvent::RuleAdded(_) => "rule_added".to_owned(),
             AuditEvent::RuleRemoved(_) => "rule_removed".to_owned(),
+            AuditEvent::LoggedIn { .. } => "login".to_owned(),
+            AuditEvent::LoginFailed { .. } => "login_failed".to_owned(),
         },
     );
     put("principal", caller.principal.to_string());
@@ -68,6 +76,11 @@ fn line(caller: &Caller, event: AuditEvent<'_>) -> Map<String, Value> {
             }
         }
         AuditEvent::RuleAdded(rule) | AuditEvent::RuleRemoved(rule) => put("rule", rule.to_string()),
+        AuditEvent::LoggedIn { mechanism } => put("mechanism", mechanism.to_owned()),
+        AuditEvent::LoginFailed { mechanism, reason } => {
+            put("mechanism", mechanism.to_owned());
+            put("reason", reason.to_owned());
+        }
     }
     line
 }

@@ -32,6 +32,11 @@ impl Call<'_> {
         self.head.version
     }
 
+    /// Where this broker is for clients of the listener that the request came through.
+    pub(super) fn advertised(&self) -> (String, u16) {
+        self.node.listeners.advertised(&self.caller.listener)
+    }
+
     /// Whether the client may do `operation` to `resource`. A denial is told and noted.
     pub(super) fn may(&self, operation: Operation, resource: Resource<'_>) -> bool {
         self.node.access.allows(self.caller, operation, resource)
@@ -101,6 +106,7 @@ answers! {
     AddPartitionsToTxn: AddPartitionsToTxnResponse,
     AlterClientQuotas: AlterClientQuotasResponse,
     AlterConfigs: AlterConfigsResponse,
+    AlterUserScramCredentials: AlterUserScramCredentialsResponse,
     ApiVersions: ApiVersionsResponse,
     ConsumerGroupDescribe: ConsumerGroupDescribeResponse,
     ConsumerGroupHeartbeat: ConsumerGroupHeartbeatResponse,
@@ -121,6 +127,7 @@ answers! {
     DescribeQuorum: DescribeQuorumResponse,
     DescribeTopicPartitions: DescribeTopicPartitionsResponse,
     DescribeTransactions: DescribeTransactionsResponse,
+    DescribeUserScramCredentials: DescribeUserScramCredentialsResponse,
     ElectLeaders: ElectLeadersResponse,
     EndTxn: EndTxnResponse,
     FindCoordinator: FindCoordinatorResponse,
@@ -139,6 +146,8 @@ answers! {
     OffsetDelete: OffsetDeleteResponse,
     OffsetFetch: OffsetFetchResponse,
     OffsetForLeaderEpoch: OffsetForLeaderEpochResponse,
+    SaslAuthenticate: SaslAuthenticateResponse,
+    SaslHandshake: SaslHandshakeResponse,
     SyncGroup: SyncGroupResponse,
     TxnOffsetCommit: TxnOffsetCommitResponse,
     UpdateFeatures: UpdateFeaturesResponse,

@@ -31,7 +31,7 @@ pub(super) async fn handle(call: &Call<'_>, request: &DescribeClusterRequest) ->
         Ok(id) => id.to_owned(),
         Err(error) => return refused(topic_error::of_internal(&error), "the cluster id cannot be written"),
     };
-    let (host, port) = call.node.advertised_kafka.clone();
+    let (host, port) = call.advertised();
     let broker = DescribeClusterBroker { broker_id: NODE_ID, host, port: port.into(), ..Default::default() };
     let asked = request.include_cluster_authorized_operations;
     DescribeClusterResponse {

@@ -36,8 +36,8 @@ pub(super) fn handle(call: &Call<'_>, request: DescribeQuorumRequest) -> Describ
 }
 
 fn node(call: &Call<'_>) -> Node {
-    let (host, port) = call.node.advertised_kafka.clone();
-    let listener = Listener { name: "PLAINTEXT".to_owned(), host, port };
+    let (host, port) = call.advertised();
+    let listener = Listener { name: call.caller.listener.clone(), host, port };
     Node { node_id: NODE_ID, listeners: vec![listener] }
 }
 

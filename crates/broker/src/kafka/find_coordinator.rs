@@ -48,6 +48,6 @@ fn coordinator(call: &Call<'_>, key_type: i8, key: &str) -> Coordinator {
     if let Err(error) = call.check(Operation::Describe, resource) {
         return refused(error, error.to_string());
     }
-    let (host, port) = call.node.advertised_kafka.clone();
+    let (host, port) = call.advertised();
     Coordinator { node_id: NODE_ID, host, port: port.into(), ..Default::default() }
 }

@@ -38,7 +38,7 @@ pub(super) async fn handle(call: &Call<'_>, request: MetadataRequest) -> Metadat
             topics
         }
     };
-    let (host, port) = node.advertised_kafka.clone();
+    let (host, port) = call.advertised();
     MetadataResponse {
         brokers: vec![MetadataResponseBroker {
             node_id: NODE_ID,

@@ -5,6 +5,7 @@ mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_client_quotas;
 mod alter_configs;
+mod alter_user_scram_credentials;
 mod api_versions;
 mod authorized_operations;
 mod call;
@@ -29,11 +30,13 @@ mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
 mod describe_transactions;
+mod describe_user_scram_credentials;
 mod elect_leaders;
 mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod group_call;
+pub(crate) mod handshake;
 mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
@@ -86,6 +89,8 @@ pub(crate) enum Reply {
     Poll(BoxFuture<'static, Option<Vec<Bytes>>>),
     /// The client expects no response.
     Nothing,
+    /// The response, and after it the connection ends, for this reason.
+    Last(Vec<Bytes>, String),
     /// The connection cannot go on, for this reason.
     Close(String),
 }
@@ -219,6 +224,14 @@ async fn answer(call: &Call<'_>, mut body: Decoder) -> Reply {
         Request::AlterClientQuotas(request) => alter_client_quotas::handle(call, request).await.into(),
         Request::IncrementalAlterConfigs(request) => {
             incremental_alter_configs::handle(call, request).await.into()
+        }
+        Request::SaslHandshake(_) => handshake::out_of_place().into(),
+        Request::SaslAuthenticate(_) => handshake::message_out_of_place().into(),
+        Request::DescribeUserScramCredentials(request) => {
+            describe_user_scram_credentials::handle(call, request).into()
+        }
+        Request::AlterUserScramCredentials(request) => {
+            alter_user_scram_credentials::handle(call, request).await.into()
         }
         other => unreachable!("{} is handled before, or not advertised", other.api_key().name()),
     };

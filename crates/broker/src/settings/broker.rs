@@ -42,6 +42,12 @@ pub(crate) enum Effect {
     Tiered,
 }
 
+/// What a listener's own settings begin with.
+pub(super) const LISTENER_PREFIX: &str = "listener.name.";
+
+/// Mechanisms of SASL as they stand in the names of settings.
+const MECHANISMS: [&str; 5] = ["plain", "scram-sha-256", "scram-sha-512", "oauthbearer", "gssapi"];
+
 pub(super) const fn row(
     name: &'static str,
     kind: Kind,
@@ -58,6 +64,16 @@ impl BrokerSetting {
     pub fn named(name: &str) -> Option<&'static Self> {
         let index = BROKER_SETTINGS.binary_search_by_key(&name, |setting| setting.name).ok()?;
         Some(&BROKER_SETTINGS[index])
+    }
+
+    /// The setting of this name, or the one that stands behind a listener's own: `listener.name.outside.ssl.client.auth`
+    /// and `listener.name.outside.plain.sasl.jaas.config`, the second for one mechanism.
+    #[must_use]
+    pub fn of_any(name: &str) -> Option<&'static Self> {
+        let Some(of_listener) = name.strip_prefix(LISTENER_PREFIX) else { return Self::named(name) };
+        let (_, own) = of_listener.split_once('.')?;
+        let of_mechanism = || MECHANISMS.iter().find_map(|one| own.strip_prefix(one)?.strip_prefix('.'));
+        Self::named(own).or_else(|| Self::named(of_mechanism()?))
     }
 
     /// All settings, by name.
@@ -96,7 +112,7 @@ impl BrokerSetting {
             Effect::OneNode => "the one broker has id 1",
             Effect::OwnLog => "the log has files of its own kind; see --durability",
             Effect::OwnNetwork => "the network is used in a way of its own",
-            Effect::Security => "clients do not have to prove who they are yet",
+            Effect::Security => "that part of Kafka's security is not there",
             Effect::ShareGroups => "share groups are not spoken yet",
             Effect::StreamsGroups => "streams groups are not spoken yet",
             Effect::Threads => "the number of threads follows the machine",
@@ -125,5 +141,18 @@ mod tests {
         assert!(setting.is_secret() && setting.idle_reason().is_some());
         assert!(BrokerSetting::named("log.retention.ms").unwrap().idle_reason().is_none());
         assert!(BrokerSetting::named("log.retention.weeks").is_none());
+    }
+
+    #[test]
+    fn listeners_have_settings_of_their_own() {
+        for (name, behind) in [
+            ("ssl.client.auth", Some("ssl.client.auth")),
+            ("listener.name.outside.ssl.client.auth", Some("ssl.client.auth")),
+            ("listener.name.o.plain.sasl.jaas.config", Some("sasl.jaas.config")),
+            ("listener.name.o.plain.nothing", None),
+            ("listener.name.o", None),
+        ] {
+            assert_eq!(BrokerSetting::of_any(name).map(|setting| setting.name), behind, "{name}");
+        }
     }
 }

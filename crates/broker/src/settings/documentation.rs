@@ -9,6 +9,11 @@ const WORDS: &[(&str, &str)] = &[
     ("authorizer.class.name", "Who decides what a client may do; empty lets everyone do everything."),
     ("auto.create.topics.enable", "Makes a topic when a client first asks for it."),
     ("compression.type", "Codec that batches are stored in; 'producer' keeps the one they came in."),
+    ("connection.failed.authentication.delay.ms", "How long a failed login waits for its answer, ms."),
+    (
+        "connections.max.reauth.ms",
+        "How long a login counts before the client has to log in again, ms; 0 is for ever.",
+    ),
     ("default.replication.factor", "Replication factor that a topic is recorded with if none is asked for."),
     ("group.consumer.assignment.interval.ms", "Least time between two assignments of a large group, ms."),
     (
@@ -26,6 +31,10 @@ const WORDS: &[(&str, &str)] = &[
     ("group.max.session.timeout.ms", "Largest session timeout that a classic member may ask for, ms."),
     ("group.max.size", "Most members of a group."),
     ("group.min.session.timeout.ms", "Smallest session timeout that a classic member may ask for, ms."),
+    (
+        "listener.security.protocol.map",
+        "What clients of each listener do first: TLS, a login, both or nothing.",
+    ),
     ("listeners", "Addresses that the broker listens at."),
     ("log.cleaner.backoff.ms", "How often logs are looked at for something to compact, ms."),
     ("log.cleaner.delete.retention.ms", "How long compaction keeps the record that deletes a key, ms."),
@@ -70,6 +79,29 @@ const WORDS: &[(&str, &str)] = &[
     ),
     ("producer.id.expiration.ms", "How long a silent idempotent producer is remembered, ms."),
     ("queued.max.request.bytes", "Most bytes of requests that are read and not answered yet."),
+    ("sasl.enabled.mechanisms", "Ways to log in: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512."),
+    ("sasl.jaas.config", "Users of a listener's PLAIN, as options user_NAME; other users are stored."),
+    ("sasl.server.max.receive.size", "Longest request of a client that has not logged in, bytes."),
+    ("ssl.cipher.suites", "Cipher suites that TLS may use; empty for all there are."),
+    ("ssl.client.auth", "Whether clients have a certificate: 'required', 'requested' or 'none'."),
+    ("ssl.enabled.protocols", "Versions of TLS: TLSv1.2, TLSv1.3."),
+    ("ssl.key.password", "A key with a password is refused; protect the file by its mode."),
+    ("ssl.keystore.certificate.chain", "The server's certificates as PEM, instead of a file."),
+    ("ssl.keystore.key", "The server's private key as PEM, instead of a file."),
+    (
+        "ssl.keystore.location",
+        "PEM file with the server's private key and certificates; taken up when it changes.",
+    ),
+    ("ssl.keystore.password", "A keystore with a password is refused; protect the file by its mode."),
+    ("ssl.keystore.type", "Form of the keystore; PEM is the one that is read."),
+    ("ssl.principal.mapping.rules", "Which user a client's certificate stands for."),
+    ("ssl.truststore.certificates", "Who may sign clients' certificates, as PEM, instead of a file."),
+    (
+        "ssl.truststore.location",
+        "PEM file of those who may sign clients' certificates; taken up when it changes.",
+    ),
+    ("ssl.truststore.password", "A truststore with a password is refused."),
+    ("ssl.truststore.type", "Form of the truststore; PEM is the one that is read."),
     ("transaction.max.timeout.ms", "Longest transaction timeout that a producer may ask for, ms."),
 ];
 

@@ -208,7 +208,7 @@ pub fn check_settings(start: &Configs) -> Result<(), SettingError> {
             checked?;
             continue;
         }
-        let setting = BrokerSetting::named(name).ok_or_else(|| SettingError::Unknown(name.to_owned()))?;
+        let setting = BrokerSetting::of_any(name).ok_or_else(|| SettingError::Unknown(name.to_owned()))?;
         setting.check(value)?;
     }
     Effective::of(Layers { start: start.clone(), ..Layers::default() }, BTreeMap::new()).map(drop)

@@ -1,6 +1,9 @@
 //! Where a setting's value comes from: the first layer that has it wins.
 
-use super::{Configs, broker::BrokerSetting};
+use super::{
+    Configs,
+    broker::{BrokerSetting, LISTENER_PREFIX},
+};
 
 /// What was set, by who set it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -60,6 +63,12 @@ impl Layers {
         let set =
             [&self.broker, &self.all_brokers, &self.start].into_iter().find_map(|layer| layer.get(name));
         set.cloned().or_else(|| default(name))
+    }
+
+    /// The value of a setting for one listener: its own, or else that of all.
+    pub(crate) fn of_listener(&self, listener: &str, name: &str) -> Option<String> {
+        let own = format!("{LISTENER_PREFIX}{}.{name}", listener.to_lowercase());
+        self.start.get(&own).cloned().or_else(|| self.value(name))
     }
 
     /// The value of a setting, or of one that stands in for it in its unit.

@@ -87,7 +87,9 @@ pub enum SettingError {
     #[error("cannot set {0} for all brokers; name the broker")]
     PerBroker(String),
     /// The setting is about the security of listeners.
-    #[error("cannot set {0}: listeners have no security yet")]
+    #[error(
+        "cannot change {0} while the broker runs; set it where the broker is started (changed PEM files are taken up by themselves)"
+    )]
     Listener(String),
     /// There are too many settings, or they are too long.
     #[error("{0}")]
@@ -206,7 +208,7 @@ pub(crate) fn check_dynamic(entity: &Entity, name: &str, value: &str) -> Result<
     match setting.update {
         Update::AtStart => return Err(SettingError::ReadOnly(name.to_owned())),
         Update::PerBroker if for_all => return Err(SettingError::PerBroker(name.to_owned())),
-        // Only per listener, says Kafka, and there is none that has them.
+        // Only per listener, says Kafka, and those are as they were at the start.
         Update::PerBroker if name.starts_with("ssl.") || name.starts_with("sasl.") => {
             return Err(SettingError::Listener(name.to_owned()));
         }

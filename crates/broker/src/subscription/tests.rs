@@ -21,9 +21,9 @@ async fn node() -> Arc<Node> {
 }
 
 async fn node_on(store: Arc<dyn LogStore>) -> Arc<Node> {
-    let address = "127.0.0.1:0".parse().expect("an address");
+    let address = ["127.0.0.1:0".parse().expect("an address")];
     let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let recovered = Node::recover(crate::Config::default(), address, World::real(), store, stopping, tasks);
+    let recovered = Node::recover(crate::Config::default(), &address, World::real(), store, stopping, tasks);
     recovered.await.expect("a readable store")
 }
 

@@ -1,7 +1,7 @@
 //! A broker on free ports, and workers built on the published client.
 
 use danube_client::{DanubeClient, Producer, SubType};
-use keyway_broker::{Broker, Config};
+use keyway_broker::{Broker, Config, KafkaListener};
 use keyway_log::{LogStore, MemoryStore};
 use keyway_runtime::World;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -30,7 +30,12 @@ impl TestBroker {
 
     /// A broker with settings; all ports but `grpc` are free ones.
     pub(crate) async fn start_as(config: Config, store: Arc<dyn LogStore>) -> Self {
-        let config = Config { kafka: free_port(), danube_admin: free_port(), http: free_port(), ..config };
+        let config = Config {
+            kafka: vec![KafkaListener::plaintext(free_port())],
+            danube_admin: free_port(),
+            http: free_port(),
+            ..config
+        };
         let broker = Broker::start(config, World::real(), store).await.expect("the broker starts");
         let url = format!("http://{}", broker.grpc_address());
         Self { broker, url }

@@ -1,6 +1,6 @@
 //! A broker in this process and the smallest HTTP client.
 
-use keyway_broker::{Broker, Config};
+use keyway_broker::{Broker, Config, KafkaListener};
 use keyway_log::MemoryStore;
 use keyway_runtime::World;
 use serde_json::Value;
@@ -18,7 +18,13 @@ pub(crate) async fn start() -> Broker {
 /// The same on a store that may hold something.
 pub(crate) async fn start_on(store: Arc<MemoryStore>) -> Broker {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = Config { kafka: any, grpc: any, danube_admin: any, http: any, ..Config::default() };
+    let config = Config {
+        kafka: vec![KafkaListener::plaintext(any)],
+        grpc: any,
+        danube_admin: any,
+        http: any,
+        ..Config::default()
+    };
     Broker::start(config, World::real(), store).await.expect("a broker on free ports")
 }
 

@@ -1,6 +1,6 @@
 //! A broker in this process.
 
-use keyway_broker::{Broker, Config};
+use keyway_broker::{Broker, Config, KafkaListener, SecurityProtocol};
 use keyway_log::{LogStore, MemoryStore};
 use keyway_runtime::World;
 use std::{net::SocketAddr, ops::Deref, sync::Arc};
@@ -18,8 +18,21 @@ impl TestBroker {
 
     pub(crate) async fn on(store: Arc<dyn LogStore>, config: Config) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let config = Config { kafka: any, grpc: any, danube_admin: any, http: any, ..config };
+        let plaintext = KafkaListener::plaintext(any);
+        let secured = config.kafka.into_iter().filter(|one| one.protocol != SecurityProtocol::Plaintext);
+        let config = Config {
+            kafka: std::iter::once(plaintext).chain(secured).collect(),
+            grpc: any,
+            danube_admin: any,
+            http: any,
+            ..config
+        };
         Self(Broker::start(config, World::real(), store).await.expect("a broker on free ports"))
+    }
+
+    /// Where the listener of this name is.
+    pub(crate) fn listener(&self, name: &str) -> SocketAddr {
+        self.0.kafka_listeners().find(|(other, _)| *other == name).expect("a listener of this name").1
     }
 
     pub(crate) async fn connect(&self) -> Client {

@@ -6,7 +6,7 @@ use crate::{
     requests::{append, batch, create_topic, metadata_of},
     restart,
 };
-use keyway_broker::{Broker, Config, LogFilter, LogLevels, ROOT_LOG_LEVEL};
+use keyway_broker::{Broker, Config, KafkaListener, LogFilter, LogLevels, ROOT_LOG_LEVEL};
 use keyway_kafka_wire::messages::{
     AlterConfigsRequest, ConsumerGroupHeartbeatRequest, DescribeConfigsRequest,
     IncrementalAlterConfigsRequest, InitProducerIdRequest, ListConfigResourcesRequest, alter_configs,
@@ -323,7 +323,13 @@ async fn what_the_broker_is_started_with_is_in_force() {
     assert_eq!(call!(client, Metadata, 12, metadata_of("payments")).topics[0].error_code, 3);
     for bad in [("num.partitions", "none"), ("group.consumer.session.timeout.ms", "1"), ("no.such", "1")] {
         let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        let config = Config { kafka: any, grpc: any, danube_admin: any, http: any, ..with(&[bad]) };
+        let config = Config {
+            kafka: vec![KafkaListener::plaintext(any)],
+            grpc: any,
+            danube_admin: any,
+            http: any,
+            ..with(&[bad])
+        };
         let refused = Broker::start(config, World::real(), Arc::new(MemoryStore::new())).await.err().unwrap();
         assert!(refused.to_string().contains(bad.0.trim_start_matches("group.")), "{refused}");
     }

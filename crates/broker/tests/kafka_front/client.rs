@@ -6,6 +6,7 @@ use keyway_kafka_wire::{
     messages::{Request, Response},
     request_frame,
 };
+use keyway_runtime::Stream;
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -16,7 +17,7 @@ use tokio::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     received: BytesMut,
     correlation_id: i32,
 }
@@ -25,7 +26,12 @@ impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, received: BytesMut::new(), correlation_id: 0 }
+        Self::on(stream)
+    }
+
+    /// On a connection that is there already.
+    pub(crate) fn on(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream), received: BytesMut::new(), correlation_id: 0 }
     }
 
     /// Sends a request and reads its response to the last byte.

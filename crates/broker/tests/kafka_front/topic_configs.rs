@@ -6,7 +6,7 @@ use crate::{
     requests::{append, batch, batches, create_topic, fetch, produce_bytes, values},
 };
 use bytes::Bytes;
-use keyway_broker::{Broker, Config};
+use keyway_broker::{Broker, Config, KafkaListener};
 use keyway_kafka_wire::messages::{
     IncrementalAlterConfigsRequest, ListOffsetsRequest,
     incremental_alter_configs::{AlterConfigsResource, AlterableConfig},
@@ -77,8 +77,14 @@ async fn retention_follows_the_config_and_the_broker_s_default() {
 async fn a_default_that_is_none_is_refused_at_the_start() {
     let settings = BTreeMap::from([("log.retention.weeks".to_owned(), "1".to_owned())]);
     let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let config =
-        Config { settings, kafka: any, grpc: any, danube_admin: any, http: any, ..Config::default() };
+    let config = Config {
+        settings,
+        kafka: vec![KafkaListener::plaintext(any)],
+        grpc: any,
+        danube_admin: any,
+        http: any,
+        ..Config::default()
+    };
     let refused = Broker::start(config, World::real(), Arc::new(MemoryStore::new())).await.err().unwrap();
     assert!(refused.to_string().contains("log.retention.weeks"), "{refused}");
 }

@@ -1,20 +1,23 @@
-//! Kafka's `listeners` and `advertised.listeners`, for a broker that has one listener for Kafka clients.
+//! Kafka's `listeners` and `advertised.listeners`: where Kafka clients are served, and what they have to do first.
 
 use super::given::{Given, Value};
 use crate::failure::Failure;
+use keyway_broker::{KafkaListener, SecurityProtocol};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 const LISTENERS: &str = "listeners";
 const ADVERTISED: &str = "advertised.listeners";
+const PROTOCOLS: &str = "listener.security.protocol.map";
+
+/// Where Kafka listens by default.
+const DEFAULT_ADDRESS: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9092);
 
 /// What the settings say about where Kafka clients are served.
-#[derive(PartialEq, Eq, Debug, Default)]
-pub(super) struct KafkaListener {
-    /// Where to listen.
-    pub(super) address: Option<SocketAddr>,
-    /// Where clients are told to connect.
-    pub(super) advertised: Option<(String, u16)>,
-    /// What to tell about it.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Listeners {
+    /// One at least.
+    pub(super) all: Vec<KafkaListener>,
+    /// What to tell about the first.
     pub(super) note: Option<String>,
 }
 
@@ -25,25 +28,57 @@ struct Endpoint<'a> {
     port: u16,
 }
 
-/// Reads both settings. `open` says whether other machines may reach the broker.
-pub(super) fn read(given: &Given, open: bool) -> Result<KafkaListener, Failure> {
+/// Reads the settings. `open` says whether other machines may reach the broker, whoever they are.
+pub(super) fn read(given: &Given, open: bool) -> Result<Listeners, Failure> {
+    let advertised = given.get(ADVERTISED);
     let Some(value) = given.get(LISTENERS) else {
-        let advertised = given.get(ADVERTISED).map(|value| only(given, value)).transpose()?.flatten();
-        let advertised = advertised.map(|endpoint| (endpoint.host.to_owned(), endpoint.port));
-        return Ok(KafkaListener { advertised, ..KafkaListener::default() });
+        let own = advertised.map(|value| of_clients(given, value)).transpose()?.unwrap_or_default();
+        let plaintext = KafkaListener::plaintext(DEFAULT_ADDRESS);
+        if let (Some(other), Some(value)) = (own.iter().find(|one| one.name != plaintext.name), advertised) {
+            return Err(refused(
+                value,
+                &format!("has {}, which is not in {LISTENERS}; add it there", other.name),
+            ));
+        }
+        let advertised = own.first().map(|endpoint| (endpoint.host.to_owned(), endpoint.port));
+        return Ok(Listeners { all: vec![KafkaListener { advertised, ..plaintext }], note: None });
     };
-    let Some(endpoint) = only(given, value)? else {
+    let endpoints = of_clients(given, value)?;
+    if endpoints.is_empty() {
         return Err(refused(
             value,
             "names no listener for clients; add one, such as PLAINTEXT://127.0.0.1:9092",
         ));
-    };
+    }
+    let (mut all, mut notes): (Vec<KafkaListener>, Vec<Option<String>>) = (Vec::new(), Vec::new());
+    for endpoint in &endpoints {
+        if all.iter().any(|other| other.name == endpoint.name) {
+            return Err(refused(
+                value,
+                &format!("names {} twice; give each listener its own name", endpoint.name),
+            ));
+        }
+        let (listener, note) = listener(given, value, endpoint, open)?;
+        all.push(listener);
+        notes.push(note);
+    }
+    Ok(Listeners { all, note: notes.swap_remove(0) })
+}
+
+/// One listener, and what to tell about it.
+fn listener(
+    given: &Given,
+    value: &Value,
+    endpoint: &Endpoint<'_>,
+    open: bool,
+) -> Result<(KafkaListener, Option<String>), Failure> {
+    let protocol = protocol(given, value, endpoint.name)?;
+    let name = endpoint.name.to_owned();
     let advertised = match given.get(ADVERTISED) {
         None => None,
         Some(value) => {
-            let same = all(value)?.into_iter().find(|other| other.name == endpoint.name);
-            let missing =
-                || refused(value, &format!("has no {}, which {LISTENERS} names; add it", endpoint.name));
+            let same = all(value)?.into_iter().find(|other| other.name == name);
+            let missing = || refused(value, &format!("has no {name}, which {LISTENERS} names; add it"));
             let same = same.ok_or_else(missing)?;
             if same.host.is_empty() {
                 return Err(refused(value, "names no host that clients can connect to; add one"));
@@ -51,6 +86,7 @@ pub(super) fn read(given: &Given, open: bool) -> Result<KafkaListener, Failure> 
             Some((same.host.to_owned(), same.port))
         }
     };
+    let open = open || authenticates(given, &name, protocol);
     let (ip, note) = match endpoint.host {
         // Kafka listens on every interface then. Where clients are told of this machine only, nobody misses the others.
         "" if open => (Ipv4Addr::UNSPECIFIED.into(), None),
@@ -65,33 +101,24 @@ pub(super) fn read(given: &Given, open: bool) -> Result<KafkaListener, Failure> 
         "" => (Ipv4Addr::UNSPECIFIED.into(), None),
         host => (resolve(value, host)?, None),
     };
-    let address = Some(SocketAddr::new(ip, endpoint.port));
-    Ok(KafkaListener { address, advertised, note })
+    let address = SocketAddr::new(ip, endpoint.port);
+    Ok((KafkaListener { name, protocol, address, advertised }, note))
 }
 
-/// The one listener for clients, of those that are not the controller's.
-fn only<'a>(given: &Given, value: &'a Value) -> Result<Option<Endpoint<'a>>, Failure> {
+/// Whether every client of a listener has to prove who it is.
+pub(super) fn authenticates(given: &Given, listener: &str, protocol: SecurityProtocol) -> bool {
+    let required = || {
+        let own = given.get(&format!("listener.name.{}.ssl.client.auth", listener.to_lowercase()));
+        own.or(given.get("ssl.client.auth")).is_some_and(|value| value.text == "required")
+    };
+    protocol.has_sasl() || (protocol.has_tls() && required())
+}
+
+/// The listeners for clients, which are those that are not the controller's.
+fn of_clients<'a>(given: &Given, value: &'a Value) -> Result<Vec<Endpoint<'a>>, Failure> {
     let controllers = given.get("controller.listener.names").map_or("", |value| value.text.as_str());
     let is_controller = |name: &str| controllers.split(',').any(|other| other.trim() == name);
-    let mut clients: Vec<Endpoint<'_>> =
-        all(value)?.into_iter().filter(|endpoint| !is_controller(endpoint.name)).collect();
-    for endpoint in &clients {
-        let protocol = protocol(given, endpoint.name);
-        if protocol != "PLAINTEXT" {
-            let reason = format!(
-                "{} is {protocol}, and this broker speaks PLAINTEXT only for now; use PLAINTEXT on a network you trust",
-                endpoint.name
-            );
-            return Err(refused(value, &reason));
-        }
-    }
-    if clients.len() > 1 {
-        let names: Vec<_> = clients.iter().map(|endpoint| endpoint.name).collect();
-        let reason =
-            format!("names {} listeners for clients, {}; leave one of them", names.len(), names.join(", "));
-        return Err(refused(value, &reason));
-    }
-    Ok(clients.pop())
+    Ok(all(value)?.into_iter().filter(|endpoint| !is_controller(endpoint.name)).collect())
 }
 
 fn all(value: &Value) -> Result<Vec<Endpoint<'_>>, Failure> {
@@ -108,10 +135,17 @@ fn all(value: &Value) -> Result<Vec<Endpoint<'_>>, Failure> {
 }
 
 /// The security protocol of a listener: by the map, or else its name is the protocol's.
-fn protocol<'a>(given: &'a Given, name: &'a str) -> &'a str {
-    let map = given.get("listener.security.protocol.map").map_or("", |value| value.text.as_str());
-    let mapped = map.split(',').filter_map(|pair| pair.trim().split_once(':'));
-    mapped.into_iter().find(|(listener, _)| *listener == name).map_or(name, |(_, protocol)| protocol)
+fn protocol(given: &Given, listeners: &Value, name: &str) -> Result<SecurityProtocol, Failure> {
+    let map = given.get(PROTOCOLS);
+    let pairs = map.map_or("", |value| value.text.as_str()).split(',');
+    let mut mapped = pairs.filter_map(|pair| pair.trim().split_once(':'));
+    let (text, place) = match mapped.find(|(listener, _)| listener.trim() == name) {
+        Some((_, protocol)) => (protocol.trim(), map.unwrap_or(listeners)),
+        None => (name, listeners),
+    };
+    text.parse().map_err(|error| {
+        refused(place, &format!("does not say what {name} is: {error}; add {name}:PROTOCOL to {PROTOCOLS}"))
+    })
 }
 
 fn resolve(value: &Value, host: &str) -> Result<IpAddr, Failure> {
@@ -137,8 +171,9 @@ fn refused(value: &Value, reason: &str) -> Failure {
 mod tests {
     use super::{super::given::tests::given, *};
 
-    fn address(listener: &KafkaListener) -> String {
-        listener.address.unwrap().to_string()
+    fn only(listeners: &Listeners) -> &KafkaListener {
+        assert_eq!(listeners.all.len(), 1);
+        &listeners.all[0]
     }
 
     #[test]
@@ -149,12 +184,12 @@ mod tests {
             ("controller.listener.names", "CONTROLLER"),
             ("listener.security.protocol.map", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT"),
         ]);
-        let listener = read(&settings, false).unwrap();
-        assert_eq!(address(&listener), "127.0.0.1:9092");
-        assert_eq!(listener.advertised, Some(("localhost".to_owned(), 9092)));
-        assert!(listener.note.is_some());
+        let listeners = read(&settings, false).unwrap();
+        assert_eq!(only(&listeners).address.to_string(), "127.0.0.1:9092");
+        assert_eq!(only(&listeners).advertised, Some(("localhost".to_owned(), 9092)));
+        assert!(listeners.note.is_some());
         let open = read(&settings, true).unwrap();
-        assert_eq!((address(&open).as_str(), open.note), ("0.0.0.0:9092", None));
+        assert_eq!((only(&open).address.to_string().as_str(), &open.note), ("0.0.0.0:9092", &None));
     }
 
     #[test]
@@ -164,28 +199,43 @@ mod tests {
             ("advertised.listeners", "INSIDE://db.example:9292"),
             ("listener.security.protocol.map", "INSIDE:PLAINTEXT"),
         ]);
-        let listener = read(&settings, false).unwrap();
-        assert_eq!(address(&listener), "[::1]:9192");
-        assert_eq!(listener.advertised, Some(("db.example".to_owned(), 9292)));
-        assert_eq!(read(&given(&[]), false).unwrap(), KafkaListener::default());
+        let listeners = read(&settings, false).unwrap();
+        assert_eq!(only(&listeners).address.to_string(), "[::1]:9192");
+        assert_eq!(only(&listeners).advertised, Some(("db.example".to_owned(), 9292)));
+        let none = read(&given(&[]), false).unwrap();
+        assert_eq!(*only(&none), KafkaListener::plaintext(DEFAULT_ADDRESS));
         let advertised_only = read(&given(&[("advertised.listeners", "PLAINTEXT://a:1")]), false).unwrap();
-        assert_eq!(advertised_only.advertised, Some(("a".to_owned(), 1)));
+        assert_eq!(only(&advertised_only).advertised, Some(("a".to_owned(), 1)));
     }
 
     #[test]
-    fn what_this_broker_does_not_have_is_refused() {
+    fn listeners_where_clients_prove_who_they_are_are_on_every_interface() {
+        let settings = given(&[
+            ("listeners", "SASL_SSL://:9094,INSIDE://127.0.0.1:9092,CERTIFIED://:9095"),
+            ("listener.security.protocol.map", "INSIDE:PLAINTEXT, CERTIFIED:SSL,SASL_SSL:SASL_SSL"),
+            ("advertised.listeners", "SASL_SSL://a:1,INSIDE://b:2,CERTIFIED://c:3"),
+            ("listener.name.certified.ssl.client.auth", "required"),
+        ]);
+        let listeners = read(&settings, false).unwrap();
+        let read: Vec<_> = listeners.all.iter().map(|one| (one.protocol, one.address.to_string())).collect();
+        use SecurityProtocol::{Plaintext, SaslSsl, Ssl};
+        let expected = [(SaslSsl, "0.0.0.0:9094"), (Plaintext, "127.0.0.1:9092"), (Ssl, "0.0.0.0:9095")];
+        assert_eq!(read, expected.map(|(protocol, address)| (protocol, address.to_owned())));
+        assert_eq!(listeners.all[2].advertised, Some(("c".to_owned(), 3)));
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused() {
         for (settings, words) in [
-            (&[("listeners", "SASL_SSL://:9094")][..], "PLAINTEXT only"),
-            (&[("listeners", "A://:1"), ("listener.security.protocol.map", "A:SSL")], "A is SSL"),
-            (
-                &[("listeners", "PLAINTEXT://:1,B://:2"), ("listener.security.protocol.map", "B:PLAINTEXT")],
-                "leave one",
-            ),
+            (&[("listeners", "OUTSIDE://:9094")][..], "add OUTSIDE:PROTOCOL"),
+            (&[("listeners", "A://:1"), ("listener.security.protocol.map", "A:TLS")], "TLS is no security"),
+            (&[("listeners", "PLAINTEXT://:1,PLAINTEXT://:2")], "twice"),
             (&[("listeners", "CONTROLLER://:1"), ("controller.listener.names", "CONTROLLER")], "no listener"),
             (&[("listeners", "9092")], "NAME://HOST:PORT"),
             (&[("listeners", "PLAINTEXT://:many")], "NAME://HOST:PORT"),
             (&[("listeners", "PLAINTEXT://:1"), ("advertised.listeners", "OTHER://a:1")], "PLAINTEXT"),
             (&[("listeners", "PLAINTEXT://:1"), ("advertised.listeners", "PLAINTEXT://:1")], "no host"),
+            (&[("advertised.listeners", "SSL://a:1")], "not in listeners"),
         ] {
             let Err(Failure::Usage(line)) = read(&given(settings), false) else {
                 panic!("{settings:?} was taken")

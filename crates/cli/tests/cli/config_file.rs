@@ -62,8 +62,10 @@ fn a_bad_value_is_refused_by_name_and_line() {
 
 #[test]
 fn listeners_that_are_not_there_are_refused() {
-    let (_folder, path) = file("listeners=SASL_SSL://:9092\n");
-    check(&path, &[]).fails(2, &["line 1", "SASL_SSL", "PLAINTEXT only"]);
+    let (_folder, path) = file("listeners=OUTSIDE://:9092\n");
+    check(&path, &[]).fails(2, &["line 1", "OUTSIDE", "listener.security.protocol.map"]);
+    let (_folder, path) = file("listeners=SSL://0.0.0.0:9092\n");
+    check(&path, &[]).fails(2, &["0.0.0.0:9092", "--insecure-bind-anyway"]);
     let (_folder, path) = file("listeners=PLAINTEXT://0.0.0.0:9092\n");
     check(&path, &[]).fails(2, &["0.0.0.0:9092", "--insecure-bind-anyway"]);
 }

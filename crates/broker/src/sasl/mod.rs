@@ -1,0 +1,34 @@
+//! Logins of Kafka clients: which mechanisms a listener has, and the state of each connection that has to log in.
+
+mod exchange;
+mod login;
+mod settings;
+
+pub(crate) use login::Login;
+pub use settings::SaslError;
+pub(crate) use settings::SaslSettings;
+
+use keyway_access::ScramMechanism;
+
+/// A way to log in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mechanism {
+    Plain,
+    Scram(ScramMechanism),
+}
+
+impl Mechanism {
+    const ALL: [Self; 3] =
+        [Self::Plain, Self::Scram(ScramMechanism::Sha256), Self::Scram(ScramMechanism::Sha512)];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::Scram(mechanism) => mechanism.name(),
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mechanism| mechanism.name() == name)
+    }
+}

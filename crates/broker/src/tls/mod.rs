@@ -1,0 +1,85 @@
+//! TLS of one listener: certificates from PEM files, taken up again when they change, and the client's certificate.
+
+mod distinguished_name;
+mod pem;
+mod reload;
+mod settings;
+
+pub use pem::PemError;
+pub(crate) use reload::watch;
+pub use settings::TlsError;
+pub(crate) use settings::TlsSettings;
+
+use keyway_access::{Principal, PrincipalMapping};
+use keyway_runtime::Stream;
+use rustls::{ServerConfig, pki_types::CertificateDer};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio_rustls::TlsAcceptor;
+
+/// How long a handshake may take; one that does not go on holds a place for a connection.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Why a connection did not become a secure one.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error("the TLS handshake failed: {0}")]
+    Failed(#[from] io::Error),
+    #[error("the TLS handshake was not done after {HANDSHAKE_TIME_MAX:?}")]
+    TooSlow,
+    #[error("the client's certificate cannot be read: {reason}")]
+    Certificate { reason: String },
+    #[error("no rule of ssl.principal.mapping.rules fits the client's certificate {name}")]
+    NoRule { name: String },
+}
+
+/// TLS as one listener has it.
+pub(crate) struct Tls {
+    settings: TlsSettings,
+    mapping: PrincipalMapping,
+    current: Mutex<Current>,
+}
+
+/// What new connections get, and the files that it was made of.
+struct Current {
+    config: Arc<ServerConfig>,
+    material: pem::Material,
+    /// Files that were found broken after that, so that they are told of once.
+    refused: Option<String>,
+}
+
+impl Tls {
+    /// Reads the files; refuses what cannot be served.
+    pub(crate) fn new(settings: TlsSettings) -> Result<Self, TlsError> {
+        let material = settings.read()?;
+        let config = Arc::new(settings.server_config(&material)?);
+        let mapping = settings.mapping.clone();
+        let current = Mutex::new(Current { config, material, refused: None });
+        Ok(Self { settings, mapping, current })
+    }
+
+    /// The secure stream inside of `stream`, and who the client's certificate says it is.
+    pub(crate) async fn handshake(
+        &self,
+        stream: Box<dyn Stream>,
+    ) -> Result<(Box<dyn Stream>, Option<Principal>), HandshakeError> {
+        let config = self.current.lock().expect("no panic while TLS is set").config.clone();
+        let accepted = tokio::time::timeout(HANDSHAKE_TIME_MAX, TlsAcceptor::from(config).accept(stream));
+        let secured = accepted.await.map_err(|_| HandshakeError::TooSlow)??;
+        let certificates = secured.get_ref().1.peer_certificates();
+        let principal = match certificates.and_then(<[_]>::first) {
+            Some(certificate) => Some(self.principal(certificate)?),
+            None => None,
+        };
+        Ok((Box::new(secured), principal))
+    }
+
+    fn principal(&self, certificate: &CertificateDer<'_>) -> Result<Principal, HandshakeError> {
+        let name = distinguished_name::of(certificate)
+            .map_err(|reason| HandshakeError::Certificate { reason: reason.to_string() })?;
+        self.mapping.principal(&name).ok_or(HandshakeError::NoRule { name })
+    }
+}

@@ -1,0 +1,143 @@
+//! Who can log in: names with keys that their passwords are checked by, and never the passwords.
+
+mod offline;
+mod stored;
+
+pub use offline::{OfflineUsers, OfflineUsersError};
+
+use crate::internal_topic::{InternalTopic, InternalTopicError};
+use bytes::Bytes;
+use keyway_access::{ScramCredential, ScramMechanism};
+use keyway_runtime::World;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, RwLock},
+};
+use tokio::sync::Semaphore;
+
+/// Most users; each login by PLAIN looks one up, and DescribeUserScramCredentials answers with all.
+const USERS_MAX: usize = 100_000;
+
+/// Longest name of a user, bytes: what a record's key may be beyond is of no use to anybody.
+pub(crate) const NAME_BYTES_MAX: usize = 255;
+
+/// How often the passwords are hashed that this broker itself makes keys of.
+pub(crate) const ITERATIONS: u32 = 8_192;
+
+/// Passwords that are checked at a time: each takes a processor for some milliseconds, which requests need too.
+const CHECKS_AT_A_TIME: usize = 2;
+
+type Credentials = BTreeMap<ScramMechanism, ScramCredential>;
+
+/// All users.
+pub(crate) struct Users {
+    records: Arc<InternalTopic>,
+    all: RwLock<BTreeMap<String, Credentials>>,
+    /// One change at a time; never held by readers.
+    changing: tokio::sync::Mutex<()>,
+    checks: Semaphore,
+    /// What users that do not exist get their keys from. New at each start.
+    nobody: [u8; 32],
+}
+
+/// One change of a user.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// Gives the user this credential, instead of the one of the same mechanism.
+    Set { name: String, credential: ScramCredential },
+    /// Takes away the credential of this mechanism.
+    Remove { name: String, mechanism: ScramMechanism },
+}
+
+/// Why users did not change.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UserError {
+    #[error("there are {USERS_MAX} users, which is the limit")]
+    TooMany,
+    #[error(transparent)]
+    Record(#[from] InternalTopicError),
+}
+
+impl Users {
+    /// The users in `records`.
+    pub(crate) fn recover(world: &World, records: &Arc<InternalTopic>) -> Result<Self, InternalTopicError> {
+        let mut all: BTreeMap<String, Credentials> = BTreeMap::new();
+        for (key, value) in records.entries() {
+            let decoded = stored::decode(&key, &value).map_err(|reason| records.malformed(reason))?;
+            if let Some((name, credential)) = decoded {
+                all.entry(name).or_default().insert(credential.mechanism, credential);
+            }
+        }
+        Ok(Self {
+            records: records.clone(),
+            all: RwLock::new(all),
+            changing: tokio::sync::Mutex::new(()),
+            checks: Semaphore::new(CHECKS_AT_A_TIME),
+            nobody: world.entropy.bytes(),
+        })
+    }
+
+    /// Every user, by name, with the mechanisms that it can log in with.
+    pub(crate) fn all(&self) -> Vec<(String, Credentials)> {
+        let all = self.all.read().expect("no panic while users are locked");
+        all.iter().map(|(name, credentials)| (name.clone(), credentials.clone())).collect()
+    }
+
+    /// What this user can log in with; empty for one that does not exist.
+    pub(crate) fn credentials(&self, name: &str) -> Credentials {
+        self.all.read().expect("no panic while users are locked").get(name).cloned().unwrap_or_default()
+    }
+
+    /// What a login by SCRAM is checked with; of a user that does not exist, something that no password fits.
+    pub(crate) fn scram(&self, name: &str, mechanism: ScramMechanism) -> ScramCredential {
+        let found = self.credentials(name).remove(&mechanism);
+        found.unwrap_or_else(|| ScramCredential::of_nobody(mechanism, &self.nobody, name, ITERATIONS))
+    }
+
+    /// Whether this is the user's password. Takes as long for a user that does not exist.
+    pub(crate) async fn password_fits(&self, name: &str, password: &str) -> bool {
+        let credentials = self.credentials(name);
+        let credential = match credentials.into_values().next() {
+            Some(credential) => credential,
+            None => self.scram(name, ScramMechanism::Sha256),
+        };
+        let _check = self.checks.acquire().await.expect("the semaphore is never closed");
+        let password = password.to_owned();
+        let checked = tokio::task::spawn_blocking(move || credential.matches(&password));
+        checked.await.expect("a password is checked without a panic")
+    }
+
+    /// Makes all of these changes; durable when this returns.
+    pub(crate) async fn change(&self, changes: Vec<Change>) -> Result<(), UserError> {
+        let _changing = self.changing.lock().await;
+        let mut all = self.all.read().expect("no panic while users are locked").clone();
+        let mut records: Vec<(Bytes, Option<Bytes>)> = Vec::with_capacity(changes.len());
+        for change in changes {
+            match change {
+                Change::Set { name, credential } => {
+                    let key = stored::key(&name, credential.mechanism);
+                    records.push((key, Some(stored::encode(&credential))));
+                    all.entry(name).or_default().insert(credential.mechanism, credential);
+                }
+                Change::Remove { name, mechanism } => {
+                    records.push((stored::key(&name, mechanism), None));
+                    if let Some(credentials) = all.get_mut(&name) {
+                        credentials.remove(&mechanism);
+                        if credentials.is_empty() {
+                            all.remove(&name);
+                        }
+                    }
+                }
+            }
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        if all.len() > USERS_MAX {
+            return Err(UserError::TooMany);
+        }
+        self.records.put(records).await?;
+        *self.all.write().expect("no panic while users are locked") = all;
+        Ok(())
+    }
+}
