@@ -42,6 +42,14 @@ impl Failure {
         ExitCode::from(code)
     }
 
+    /// The same, with the place that it is about in front.
+    pub(crate) fn at(self, place: &str) -> Self {
+        match self {
+            Self::Usage(line) => Self::Usage(format!("{place}: {line}")),
+            other => other,
+        }
+    }
+
     /// What an error of writing data to stdout means.
     pub(crate) fn of_stdout(error: &io::Error) -> Self {
         match error.kind() {

@@ -18,6 +18,7 @@ mod serve;
 mod stop_signal;
 mod subscription;
 mod topic;
+mod user;
 
 use crate::{failure::Failure, log::Log};
 use clap::{Parser, Subcommand, error::ErrorKind};
@@ -58,6 +59,7 @@ enum Command {
     Topic(topic::Topic),
     Subscription(subscription::Subscription),
     Dlq(dlq::Dlq),
+    User(user::User),
     Demo(demo::Demo),
 }
 
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::Topic(topic) => block_on(topic.run()),
         Command::Subscription(subscription) => block_on(subscription.run()),
         Command::Dlq(dlq) => block_on(dlq.run()),
+        Command::User(user) => block_on(user.run()),
         Command::Demo(demo) => block_on(demo.run()),
     });
     match outcome {

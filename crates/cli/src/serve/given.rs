@@ -1,6 +1,6 @@
 //! Kafka's settings as they were given: each with where it stands.
 
-use super::{environment, properties};
+use super::{environment, indirection, properties};
 use crate::failure::Failure;
 use keyway_broker::{BrokerSetting, check_settings};
 use std::{
@@ -54,7 +54,12 @@ impl Given {
                 all.insert(name, Value { text, origin: Origin::Variable(variable) });
             }
         }
-        all.values_mut().for_each(|value| value.text = value.text.trim().to_owned());
+        let variables = |name: &str| std::env::var(name).ok();
+        for (name, value) in &mut all {
+            let secret = BrokerSetting::of_any(name).is_some_and(BrokerSetting::is_secret);
+            let text = indirection::resolved(value.text.trim(), secret, &variables);
+            value.text = text.map_err(|failure| failure.at(&format!("{}: {name}", value.origin)))?;
+        }
         Ok(Self(all))
     }
 
@@ -65,14 +70,14 @@ impl Given {
     /// What the broker is told of it: all that Kafka knows. Every value that is none of its setting's is named.
     pub(super) fn checked(&self) -> Result<BTreeMap<String, String>, Failure> {
         let bad = |(name, value): (&String, &Value)| {
-            let error = BrokerSetting::named(name)?.check(&value.text).err()?;
+            let error = BrokerSetting::of_any(name)?.check(&value.text).err()?;
             Some(format!("{}: {error}", value.origin))
         };
         let bad: Vec<String> = self.0.iter().filter_map(bad).collect();
         if !bad.is_empty() {
             return Err(Failure::Usage(format!("{}; correct it there", bad.join("; "))));
         }
-        let known = self.0.iter().filter(|(name, _)| BrokerSetting::named(name).is_some());
+        let known = self.0.iter().filter(|(name, _)| BrokerSetting::of_any(name).is_some());
         let settings = known.map(|(name, value)| (name.clone(), value.text.clone())).collect();
         check_settings(&settings)
             .map_err(|error| Failure::Usage(format!("{error}; correct one of the two")))?;
@@ -84,9 +89,11 @@ impl Given {
         let (mut taken, mut unknown) = (Vec::new(), Vec::new());
         let mut idle: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (name, value) in &self.0 {
-            match BrokerSetting::named(name).map(BrokerSetting::idle_reason) {
+            match BrokerSetting::of_any(name).map(BrokerSetting::idle_reason) {
                 Some(None) => taken.push(name.as_str()),
                 Some(Some(reason)) => idle.entry(reason).or_default().push(name),
+                // Where values come from is read with the values.
+                None if name.starts_with("config.providers") => taken.push(name.as_str()),
                 None => unknown.push(format!("{name} ({})", value.origin)),
             }
         }
