@@ -355,7 +355,7 @@ fn last_line(log: &Path) -> String {
 
 /// An address that nobody listens on: bound once and let go. It lies below the ports that the system gives to
 /// connections, or one of those could have it while the broker restarts.
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     const PORTS: std::ops::Range<u16> = 12_000..32_000;
     /// The next one to try; runs that start at the same time begin at different places.
     static NEXT: AtomicU32 = AtomicU32::new(0);

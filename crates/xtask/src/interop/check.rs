@@ -9,7 +9,7 @@ use super::stage::Stage;
 use super::{
     backlog, bad_input, bad_subscriptions, both_protocols, command_line, costs, crash, danube_admin,
     differential, failure_policy, faststream, go_franz, go_sarama, kafka_clients, kafka_configs,
-    kafka_groups, kafka_streams, kafka_tools, kafkajs, key_shared, producer_document, rust_clients,
+    kafka_groups, kafka_streams, kafka_tools, kafkajs, key_shared, producer_document, rust_clients, security,
     transactions, truncation,
 };
 use crate::tools::Tool::{
@@ -138,6 +138,8 @@ pub(crate) static ALL: &[Check] = &[
     check!("sarama-admin", kafka, 60, &[Go], go_sarama::admin),
     check!("producer-document-java", kafka, 120, &[ApacheKafka], producer_document::java),
     check!("producer-document-python", kafka, 120, &[Python], producer_document::python),
+    check!("producer-document-sasl-ssl", danube, 120, &[ApacheKafka], security::java),
+    check!("secure-python", danube, 120, &[Python], security::python),
     check!("differential", kafka, 240, &[ApacheKafka], differential::answers),
     check!("kill-9-kafka", kafka, 180, &[Python], crash::kafka_producers),
     check!("kill-9-go", kafka, 180, &[Go, Python], crash::go_producers),

@@ -27,6 +27,7 @@ mod key_shared;
 mod producer_document;
 mod rust_clients;
 pub(crate) mod scene;
+mod security;
 mod stage;
 mod tool_shell;
 mod transactions;
