@@ -38,7 +38,7 @@ pub use log_levels::{LogFilter, LogLevels, ROOT as ROOT_LOG_LEVEL};
 pub use node::{ShutdownError, StartError};
 pub use sasl::SaslError;
 pub use settings::{BrokerSetting, SettingError, check_settings};
-pub use tls::{PemError, TlsError};
+pub use tls::{PemError, ShownCertificate, TlsError, shown_certificate};
 pub use users::{OfflineUsers, OfflineUsersError};
 
 use keyway_log::LogStore;

@@ -7,6 +7,7 @@ mod confirm;
 mod consume;
 mod demo;
 mod dlq;
+mod doctor;
 mod failure;
 mod http;
 mod log;
@@ -59,6 +60,7 @@ enum Command {
     Topic(topic::Topic),
     Subscription(subscription::Subscription),
     Dlq(dlq::Dlq),
+    Doctor(doctor::Doctor),
     User(user::User),
     Demo(demo::Demo),
 }
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Command::Topic(topic) => block_on(topic.run()),
         Command::Subscription(subscription) => block_on(subscription.run()),
         Command::Dlq(dlq) => block_on(dlq.run()),
+        Command::Doctor(doctor) => doctor.run(),
         Command::User(user) => block_on(user.run()),
         Command::Demo(demo) => block_on(demo.run()),
     });

@@ -4,6 +4,7 @@ mod environment;
 mod given;
 mod indirection;
 mod listeners;
+mod node;
 mod properties;
 
 use crate::{
@@ -18,6 +19,7 @@ use keyway_log::LogStore;
 use keyway_runtime::World;
 use keyway_segment_log::{DurableBy, OnDamage, Options, SegmentStore};
 use listeners::Listeners;
+pub(crate) use node::{Front, Node};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     collections::BTreeMap,
@@ -113,13 +115,21 @@ struct Plan {
     kafka: Vec<KafkaListener>,
     data: PathBuf,
     settings: BTreeMap<String, String>,
+    /// What to tell about the listeners.
+    note: Option<String>,
 }
 
 impl Serve {
     /// Serves until a signal or a failed disk ends it.
     pub(crate) fn run(self, log: Log) -> Result<(), Failure> {
         let started = Instant::now();
-        let plan = self.plan()?;
+        let given = self.given()?;
+        let plan = self.plan(&given)?;
+        self.check_addresses(&given, &plan.kafka)?;
+        for line in given.report() {
+            note(&format!("settings of {} {line}", given.sources()));
+        }
+        plan.note.iter().for_each(|line| note(line));
         if self.check_config {
             note("the settings are good");
             return Ok(());
@@ -135,33 +145,30 @@ impl Serve {
         outcome
     }
 
-    /// Reads and checks everything that was given, and tells what becomes of it.
-    fn plan(&self) -> Result<Plan, Failure> {
+    /// The file's settings and those of the environment.
+    fn given(&self) -> Result<Given, Failure> {
         let variables = std::env::vars_os();
         let variables =
             variables.filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
-        let given = Given::read(self.config.as_deref(), variables)?;
+        Given::read(self.config.as_deref(), variables)
+    }
+
+    /// Checks everything that was given, but for who may reach it.
+    fn plan(&self, given: &Given) -> Result<Plan, Failure> {
         let mut settings = given.checked()?;
-        let Listeners { all: mut kafka, note: line } = listeners::read(&given, self.insecure_bind_anyway)?;
+        let Listeners { all: mut kafka, note: line } = listeners::read(given, self.insecure_bind_anyway)?;
         let first = &mut kafka[0];
         first.address = self.kafka.unwrap_or(first.address);
         if let Some((host, port)) = &self.advertise {
             first.advertised = Some((host.clone(), port.unwrap_or(first.address.port())));
         }
-        self.check_addresses(&given, &kafka)?;
-        let data = self.data_folder(&given)?;
+        let data = self.data_folder(given)?;
         // What Kafka's tools are told of the log is what is done.
         settings.insert("log.dirs".to_owned(), data.display().to_string());
         if self.durability == Durability::Fsync {
             settings.insert("log.flush.interval.messages".to_owned(), "1".to_owned());
         }
-        for line in given.report() {
-            note(&format!("settings of {} {line}", given.sources()));
-        }
-        if let Some(line) = line.filter(|_| self.kafka.is_none()) {
-            note(&line);
-        }
-        Ok(Plan { kafka, data, settings })
+        Ok(Plan { kafka, data, settings, note: line.filter(|_| self.kafka.is_none()) })
     }
 
     /// Where everything is stored: Kafka's `log.dirs` goes before its `log.dir`, and both before the default.

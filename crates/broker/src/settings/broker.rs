@@ -81,6 +81,12 @@ impl BrokerSetting {
         BROKER_SETTINGS
     }
 
+    /// What holds where nothing is set; `None` for nothing.
+    #[must_use]
+    pub fn default_value(&self) -> Option<&'static str> {
+        self.default
+    }
+
     /// Whether the value is a secret, which is never shown.
     #[must_use]
     pub fn is_secret(&self) -> bool {

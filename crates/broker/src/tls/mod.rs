@@ -4,11 +4,13 @@ mod distinguished_name;
 mod pem;
 mod reload;
 mod settings;
+mod shown;
 
 pub use pem::PemError;
 pub(crate) use reload::watch;
 pub use settings::TlsError;
 pub(crate) use settings::TlsSettings;
+pub use shown::{ShownCertificate, shown_certificate};
 
 use keyway_access::{Principal, PrincipalMapping};
 use keyway_runtime::Stream;

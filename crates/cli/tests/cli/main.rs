@@ -4,6 +4,7 @@ mod config_file;
 mod dead_letters;
 mod demo;
 mod disk_full;
+mod doctor;
 mod faults;
 mod keyway;
 mod readme;

@@ -1,0 +1,75 @@
+//! What the machine allows the process: open files and memory.
+
+use super::finding::Finding;
+use crate::serve::Node;
+use rustix::process::{Resource, getrlimit};
+use std::fs;
+
+/// Files that a broker has open besides connections and segments, generously.
+const OWN_FILES: u64 = 1_000;
+
+/// Memory below which requests are refused at loads that are not large, bytes.
+const MEMORY_WARN: u64 = 256 << 20;
+
+/// Where the kernel says how much memory this group of processes may have: its second version, then its first.
+const MEMORY_FILES: [&str; 2] = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+
+pub(super) fn look(node: &Node) -> Vec<Finding> {
+    vec![files(getrlimit(Resource::Nofile).maximum, node.connections_max()), memory(memory_limit())]
+}
+
+fn files(hard: Option<u64>, connections: u64) -> Finding {
+    const CHECK: &str = "limits";
+    let needed = connections.saturating_add(OWN_FILES);
+    match hard {
+        Some(hard) if hard < needed => Finding::warn(
+            CHECK,
+            format!("{hard} open files are allowed, and max.connections {connections} may need {needed}"),
+            format!(
+                "raise it (LimitNOFILE={needed} in a systemd unit, or ulimit -Hn), or lower max.connections"
+            ),
+        ),
+        Some(hard) => {
+            Finding::ok(CHECK, format!("{hard} open files are allowed, for {connections} connections"))
+        }
+        None => Finding::ok(CHECK, "any number of open files is allowed"),
+    }
+}
+
+fn memory(limit: Option<u64>) -> Finding {
+    const CHECK: &str = "limits";
+    match limit {
+        Some(limit) if limit < MEMORY_WARN => Finding::warn(
+            CHECK,
+            format!("{} MiB of memory are allowed", limit >> 20),
+            "256 MiB carry 1,000 partitions and 2,000 connections; lower max.connections and queued.max.request.bytes",
+        ),
+        Some(limit) => Finding::ok(CHECK, format!("{} MiB of memory are allowed", limit >> 20)),
+        None => Finding::ok(CHECK, "memory is not limited"),
+    }
+}
+
+/// `None` for no limit. The first version writes a number near the largest for that.
+fn memory_limit() -> Option<u64> {
+    let text = MEMORY_FILES.iter().find_map(|path| fs::read_to_string(path).ok())?;
+    text.trim().parse().ok().filter(|&bytes: &u64| bytes < 1 << 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::finding::Level, *};
+
+    #[test]
+    fn fewer_files_than_connections_are_a_warning() {
+        assert_eq!(files(Some(1_024), 10_000).level, Level::Warn);
+        assert_eq!(files(Some(20_000), 10_000).level, Level::Ok);
+        assert_eq!(files(None, 10_000).level, Level::Ok);
+    }
+
+    #[test]
+    fn little_memory_is_a_warning() {
+        assert_eq!(memory(Some(100 << 20)).level, Level::Warn);
+        assert_eq!(memory(Some(1 << 30)).level, Level::Ok);
+        assert_eq!(memory(None).level, Level::Ok);
+    }
+}
