@@ -51,15 +51,15 @@ async fn node(settings: &[(&str, &str)]) -> Arc<Node> {
     let settings = authorizer.iter().chain(settings);
     let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let config = crate::Config { settings, ..crate::Config::default() };
-    let address = "127.0.0.1:0".parse().expect("an address");
+    let address = ["127.0.0.1:0".parse().expect("an address")];
     let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
     let store = Arc::new(MemoryStore::new());
-    Node::recover(config, address, World::real(), store, stopping, tasks).await.expect("a new store")
+    Node::recover(config, &address, World::real(), store, stopping, tasks).await.expect("a new store")
 }
 
 fn caller(user: &str) -> Caller {
     let address = "10.0.0.1:40000".parse().expect("an address");
-    Caller { principal: Principal::user(user), address, listener: "TEST".to_owned() }
+    Caller { principal: Principal::user(user), address, listener: "PLAINTEXT".to_owned() }
 }
 
 /// The answer to a request, as its client reads it.
@@ -70,7 +70,7 @@ async fn answer(node: &Arc<Node>, caller: &Caller, request: &Request, version: i
     let frame = frame.unwrap_or_else(|error| panic!("{} {version}: {error}", api.name()));
     let pieces =
         match kafka::handle(node, &Arc::new(caller.clone()), &Mute::default(), frame.slice(4..)).await {
-            Reply::Now(pieces) => pieces,
+            Reply::Now(pieces) | Reply::Last(pieces, _) => pieces,
             Reply::Later(pieces) | Reply::Poll(pieces) => pieces.await.expect("an answer"),
             Reply::Nothing => panic!("{} {version} is not answered", api.name()),
             Reply::Close(reason) => panic!("{} {version} closes: {reason}", api.name()),

@@ -81,6 +81,8 @@ pub(super) const ROWS: &[Row] = &[
     variant(ApiKey::IncrementalAlterConfigs, 0..=1, "group", &[&[On(AlterConfigs, Group)]]),
     row(ApiKey::DescribeClientQuotas, 0..=1, &[&[On(DescribeConfigs, Cluster)]]),
     row(ApiKey::AlterClientQuotas, 0..=1, &[&[On(AlterConfigs, Cluster)]]),
+    row(ApiKey::DescribeUserScramCredentials, 0..=0, &[&[On(Describe, Cluster)]]),
+    row(ApiKey::AlterUserScramCredentials, 0..=0, &[&[On(Alter, Cluster)]]),
     // Older versions have no error to tell: who may not is told of no folder.
     row(ApiKey::DescribeLogDirs, 3..=5, &[&[On(Describe, Cluster)]]),
     row(ApiKey::CreatePartitions, 0..=3, &[&[On(Alter, Topic)]]),

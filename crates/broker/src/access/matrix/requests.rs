@@ -277,6 +277,19 @@ pub(super) fn request(row: &Row, version: i16, names: Names<'_>) -> Request {
         ApiKey::DescribeClientQuotas => {
             Request::DescribeClientQuotas(m::DescribeClientQuotasRequest::default())
         }
+        ApiKey::DescribeUserScramCredentials => {
+            Request::DescribeUserScramCredentials(m::DescribeUserScramCredentialsRequest::default())
+        }
+        // Of a user that is not there, so that nothing changes.
+        ApiKey::AlterUserScramCredentials => {
+            Request::AlterUserScramCredentials(m::AlterUserScramCredentialsRequest {
+                deletions: vec![m::alter_user_scram_credentials::ScramCredentialDeletion {
+                    name: "carol".to_owned(),
+                    mechanism: 1,
+                }],
+                ..Default::default()
+            })
+        }
         ApiKey::AlterClientQuotas => Request::AlterClientQuotas(m::AlterClientQuotasRequest {
             entries: vec![m::alter_client_quotas::EntryData {
                 entity: vec![m::alter_client_quotas::EntityData {
