@@ -1,7 +1,7 @@
 //! HTTP connections: how many there may be, how long they last, and how long they may take.
 
 use super::error::ApiError;
-use crate::{listener::Port, node::Node, traffic::Connection};
+use crate::{access::Caller, listener::Port, node::Node, traffic::Connection};
 use axum::{Router, body::Body, response::IntoResponse};
 use hyper::{
     Request,
@@ -54,7 +54,8 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
 async fn converse(node: Arc<Node>, router: Router, stream: Connection) {
     let peer = stream.peer;
     let routes = TowerToHyperService::new(router);
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Caller::anonymous(peer, "HTTP"));
         let answer = tokio::time::timeout(REQUEST_TIME_MAX, routes.call(request.map(Body::new)));
         async {
             Ok::<_, Infallible>(match answer.await {

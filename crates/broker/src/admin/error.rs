@@ -13,6 +13,7 @@ use axum::{
     http::{Method, StatusCode},
     response::{IntoResponse, Response},
 };
+use keyway_access::Operation;
 use serde::Serialize;
 
 /// Why a request was refused.
@@ -24,6 +25,8 @@ pub(super) enum ApiError {
     NoSuchMethod { method: Method, path: String },
     #[error("the request names the host '{host}', and this broker serves its own machine only")]
     ForeignHost { host: String },
+    #[error("{principal} may not {operation:?} {resource}")]
+    Denied { principal: String, operation: Operation, resource: String },
     #[error("the request took longer than {seconds} s")]
     TooSlow { seconds: u64 },
     #[error("the broker stops")]
@@ -74,6 +77,10 @@ impl ApiError {
             Self::ForeignHost { .. } => {
                 let step = "use the address that the broker listens on, such as 127.0.0.1:8080";
                 (StatusCode::FORBIDDEN, "host_foreign", step)
+            }
+            Self::Denied { .. } => {
+                let step = "an access rule allows it, such as kafka-acls --add makes";
+                (StatusCode::FORBIDDEN, "denied", step)
             }
             Self::TooSlow { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "timeout", "try again, or ask for less")

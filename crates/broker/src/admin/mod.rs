@@ -35,6 +35,7 @@ mod error;
 mod extract;
 mod health;
 mod metrics;
+mod permits;
 mod policy;
 mod same_site;
 mod subscriptions;
@@ -48,9 +49,11 @@ use axum::{
     extract::DefaultBodyLimit,
     http::{Method, Uri},
     middleware,
-    routing::{get, post},
+    routing::{delete, get, patch, post, put},
 };
 use error::ApiError;
+use keyway_access::Operation::{Alter, AlterConfigs, Delete, Describe, DescribeConfigs, Read};
+use permits::{Need, Routes};
 use std::{net::SocketAddr, sync::Arc};
 
 /// Largest body of a request, bytes; the longest one carries a key.
@@ -60,11 +63,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 type Shared = Arc<Node>;
 
 fn router(node: Arc<Node>, listening: SocketAddr) -> Router {
-    let routes = Router::new()
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(metrics::scrape))
-        .nest("/api/v1", api())
+    let routes = routes(node.clone())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -72,22 +71,42 @@ fn router(node: Arc<Node>, listening: SocketAddr) -> Router {
     if listening.ip().is_loopback() { routes.layer(middleware::from_fn(same_site::check)) } else { routes }
 }
 
-fn api() -> Router<Shared> {
-    let subscription = Router::new()
-        .route("/", get(subscriptions::describe).put(subscriptions::create).delete(subscriptions::delete))
-        .route("/keys", get(subscriptions::keys))
-        .route("/key", get(subscriptions::key))
-        .route("/seek", post(subscriptions::seek))
-        .route("/release", post(subscriptions::release))
-        .route("/policy", get(policy::get).patch(policy::change));
-    Router::new()
-        .route("/subscriptions", get(subscriptions::list))
-        .nest("/topics/{topic}/subscriptions/{name}", subscription)
-        .route("/damaged-records", get(damaged_records::list))
-        .route("/dead-letters", get(dead_letters::list))
-        .route("/dead-letters/{topic}", get(dead_letters::show))
-        .route("/dead-letters/{topic}/replay", post(dead_letters::replay))
-        .route("/dead-letters/{topic}/purge", post(dead_letters::purge))
+/// Whoever asks about messages of a subscription could have read them as its worker.
+const WORKER: &[Need] = &[Need::Topic(Read), Need::Group(Read)];
+
+fn routes(node: Shared) -> Router<Shared> {
+    let of_all = &[Need::Cluster(Describe)];
+    let subscription = "/api/v1/topics/{topic}/subscriptions/{name}";
+    let below = |rest: &str| format!("{subscription}{rest}");
+    Routes::new(node)
+        .route("/healthz", &[], get(health::healthz))
+        .route("/readyz", &[], get(health::readyz))
+        .route("/metrics", of_all, get(metrics::scrape))
+        .route("/api/v1/subscriptions", of_all, get(subscriptions::list))
+        .route(subscription, &[Need::Topic(Describe), Need::Group(Describe)], get(subscriptions::describe))
+        .route(subscription, WORKER, put(subscriptions::create))
+        .route(subscription, &[Need::Topic(Describe), Need::Group(Delete)], delete(subscriptions::delete))
+        .route(&below("/keys"), WORKER, get(subscriptions::keys))
+        .route(&below("/key"), WORKER, get(subscriptions::key))
+        .route(&below("/seek"), WORKER, post(subscriptions::seek))
+        .route(&below("/release"), WORKER, post(subscriptions::release))
+        .route(&below("/policy"), &[Need::Topic(Describe), Need::Group(DescribeConfigs)], get(policy::get))
+        .route(&below("/policy"), &[Need::Topic(Describe), Need::Group(AlterConfigs)], patch(policy::change))
+        .route("/api/v1/damaged-records", of_all, get(damaged_records::list))
+        .route("/api/v1/dead-letters", of_all, get(dead_letters::list))
+        .route("/api/v1/dead-letters/{topic}", &[Need::Topic(Read)], get(dead_letters::show))
+        // Letters go to topics that they name themselves.
+        .route(
+            "/api/v1/dead-letters/{topic}/replay",
+            &[Need::Topic(Read), Need::Topic(Delete), Need::Cluster(Alter)],
+            post(dead_letters::replay),
+        )
+        .route(
+            "/api/v1/dead-letters/{topic}/purge",
+            &[Need::Topic(Read), Need::Topic(Delete)],
+            post(dead_letters::purge),
+        )
+        .into_router()
 }
 
 async fn no_such_path(uri: Uri) -> ApiError {

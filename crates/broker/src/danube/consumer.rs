@@ -4,6 +4,7 @@ use super::{
     authority::BrokerUrl,
     delivery_stream::DeliveryStream,
     ids::consumer_id,
+    permits::Permits,
     target::{self, Target},
     throttle::Account,
 };
@@ -51,12 +52,14 @@ impl ConsumerService for Consumers {
         request: Request<ConsumerRequest>,
     ) -> Result<Response<ConsumerResponse>, Status> {
         let start = start(request.metadata())?;
+        let permits = Permits::of(&self.node, &request);
         let request = request.into_inner();
         target::check_name("subscription", &request.subscription)?;
         target::check_name("consumer", &request.consumer_name)?;
         let mode = mode(request.subscription_type)?;
         let filters = filters(request.key_filters)?;
         let name = target::topic_ref(&request.topic_name)?;
+        permits.work(name.topic().as_str(), &request.subscription)?;
         let target = Target::find(&self.node, name)
             .ok_or_else(|| Status::not_found(format!("topic {} does not exist", request.topic_name)))?;
         // A consumer that knew the topic before it was partitioned goes on with the partition that it had.
@@ -96,6 +99,7 @@ impl ConsumerService for Consumers {
     ) -> Result<Response<DeliveryStream>, Status> {
         let broker_addr =
             request.extensions().get::<BrokerUrl>().map_or_else(String::new, |url| url.0.clone());
+        let permits = Permits::of(&self.node, &request);
         let (_, extensions, request) = request.into_parts();
         let id = request.consumer_id;
         let clock = self.node.world.clock.clone();
@@ -106,6 +110,7 @@ impl ConsumerService for Consumers {
             clock.sleep_until(clock.now().plus(UNKNOWN_PAUSE_MS)).await;
             return Err(Status::unavailable(format!("consumer {id} is not known; subscribe again")));
         };
+        permits_consumer(&self.node, &permits, &subscription)?;
         consumer.heard(clock.now().0);
         let stream = self.node.subscriptions.next_stream();
         let (outlet, items) = mpsc::channel(OUTLET_ITEMS);
@@ -118,8 +123,9 @@ impl ConsumerService for Consumers {
 
     /// Answers once the ack is on its way to the subscription's owner. One that is lost in a crash repeats the delivery.
     async fn ack(&self, request: Request<AckRequest>) -> Result<Response<AckResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let AckRequest { request_id, msg_id, subscription_name } = request.into_inner();
-        if let Some((subscription, offset)) = self.answered(msg_id, &subscription_name)? {
+        if let Some((subscription, offset)) = self.answered(&permits, msg_id, &subscription_name)? {
             subscription.ack(offset, token(request_id)).await;
         }
         Ok(Response::new(AckResponse { request_id }))
@@ -127,8 +133,9 @@ impl ConsumerService for Consumers {
 
     /// As an ack.
     async fn nack(&self, request: Request<NackRequest>) -> Result<Response<NackResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let NackRequest { request_id, msg_id, subscription_name, delay_ms, reason } = request.into_inner();
-        if let Some((subscription, offset)) = self.answered(msg_id, &subscription_name)? {
+        if let Some((subscription, offset)) = self.answered(&permits, msg_id, &subscription_name)? {
             let reason = reason.map(shortened);
             subscription.nack(offset, token(request_id), delay_ms, reason).await;
         }
@@ -140,11 +147,13 @@ impl Consumers {
     /// What is answered; nothing if it is no more, which is no mistake of the client.
     fn answered(
         &self,
+        permits: &Permits<'_>,
         msg_id: Option<MsgId>,
         subscription: &str,
     ) -> Result<Option<(Arc<Subscription>, Offset)>, Status> {
         let id = msg_id.ok_or_else(|| Status::invalid_argument("the request has no msg_id"))?;
         let name = target::topic_ref(&id.topic_name)?;
+        permits.work(name.topic().as_str(), subscription)?;
         let offset = i64::try_from(id.topic_offset)
             .map_err(|_| Status::invalid_argument(format!("offset {} cannot be", id.topic_offset)))?;
         let Some(topic) = self.node.topics.named(name.topic().as_str()) else { return Ok(None) };
@@ -152,6 +161,16 @@ impl Consumers {
         let subscription = self.node.subscriptions.named(topic.id, partition, subscription);
         Ok(subscription.map(|subscription| (subscription, Offset(offset))))
     }
+}
+
+/// Whoever knows a consumer's id has to be allowed its work all the same.
+pub(super) fn permits_consumer(
+    node: &Node,
+    permits: &Permits<'_>,
+    subscription: &Subscription,
+) -> Result<(), Status> {
+    let topic = node.topics.of_id(subscription.id.topic);
+    permits.work(topic.as_ref().map_or("", |topic| topic.name.as_str()), &subscription.id.name)
 }
 
 /// Clients echo the token of a delivery; Java sends a small counter of its own instead.

@@ -2,9 +2,11 @@
 
 use super::{
     authority::BrokerUrl,
+    permits::Permits,
     target::{self, Target},
 };
 use crate::node::Node;
+use keyway_access::Operation;
 use keyway_danube_wire::{
     TopicRef,
     proto::{
@@ -27,9 +29,11 @@ impl Discovery for Topics {
         &self,
         request: Request<TopicLookupRequest>,
     ) -> Result<Response<TopicLookupResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let url = request.extensions().get::<BrokerUrl>().expect("the service is wrapped").0.clone();
         let TopicLookupRequest { request_id, topic } = request.into_inner();
         let name = target::topic_ref(&topic)?;
+        permits.topic(Operation::Describe, name.topic().as_str())?;
         if Target::find(&self.node, name).is_none() {
             return Err(Status::not_found(format!("topic {topic} does not exist")));
         }
@@ -47,8 +51,10 @@ impl Discovery for Topics {
         &self,
         request: Request<TopicLookupRequest>,
     ) -> Result<Response<TopicPartitionsResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let TopicLookupRequest { request_id, topic } = request.into_inner();
         let name = target::topic_ref(&topic)?;
+        permits.topic(Operation::Describe, name.topic().as_str())?;
         let partitions = Target::find(&self.node, name).map_or_else(Vec::new, |target| names(&target, topic));
         Ok(Response::new(TopicPartitionsResponse { request_id, partitions }))
     }

@@ -1,6 +1,6 @@
 //! `danube.HealthCheck`: the heartbeat of producers and consumers.
 
-use super::ids::is_producer_id;
+use super::{consumer::permits_consumer, ids::is_producer_id, permits::Permits};
 use crate::node::Node;
 use keyway_danube_wire::proto::{
     HealthCheckRequest, HealthCheckResponse, health_check_request::ClientType,
@@ -22,10 +22,11 @@ impl HealthCheck for Heartbeats {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let HealthCheckRequest { client, id } = request.into_inner();
         let known = match ClientType::try_from(client) {
             Ok(ClientType::Producer) => is_producer_id(id),
-            Ok(ClientType::Consumer) => self.heard(id),
+            Ok(ClientType::Consumer) => self.heard(&permits, id)?,
             Err(_) => return Err(Status::invalid_argument(format!("client type {client} is unknown"))),
         };
         if known {
@@ -37,11 +38,10 @@ impl HealthCheck for Heartbeats {
 }
 
 impl Heartbeats {
-    fn heard(&self, id: u64) -> bool {
-        let known = self.node.subscriptions.consumer(id);
-        known.is_some_and(|(_, consumer)| {
-            consumer.heard(self.node.world.clock.now().0);
-            true
-        })
+    fn heard(&self, permits: &Permits<'_>, id: u64) -> Result<bool, Status> {
+        let Some((subscription, consumer)) = self.node.subscriptions.consumer(id) else { return Ok(false) };
+        permits_consumer(&self.node, permits, &subscription)?;
+        consumer.heard(self.node.world.clock.now().0);
+        Ok(true)
     }
 }

@@ -8,6 +8,7 @@ mod delivery_stream;
 mod discovery;
 mod health_check;
 pub(crate) mod ids;
+mod permits;
 mod producer;
 mod request_memory;
 mod schema_registry;

@@ -2,6 +2,7 @@
 
 use super::{
     ids::producer_id,
+    permits::Permits,
     request_memory::Held,
     target::{self, Target},
     throttle::Account,
@@ -13,7 +14,7 @@ use crate::{
     topics::{DispatchStrategy, Topic, TopicError, TopicSettings},
     validate::{self, Rules},
 };
-use keyway_access::quota::QuotaKind;
+use keyway_access::{Operation, Resource, quota::QuotaKind};
 use keyway_danube_wire::{
     TopicRef, message,
     proto::{
@@ -48,14 +49,16 @@ impl ProducerService for Producers {
         &self,
         request: Request<ProducerRequest>,
     ) -> Result<Response<ProducerResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let request = request.into_inner();
         target::check_name("producer", &request.producer_name)?;
         let name = target::topic_ref(&request.topic_name)?;
         let strategy = target::strategy(request.dispatch_strategy)?;
+        permits.topic(Operation::Write, name.topic().as_str())?;
         if let Some(schema) = &request.schema_ref {
             self.check_schema(schema)?;
         }
-        let target = self.find_or_create(name, strategy).await?;
+        let target = self.find_or_create(&permits, name, strategy).await?;
         if let Some(schema) = request.schema_ref {
             let fixed = self.node.schemas.fix_subject(&target.topic, &schema.subject).await;
             fixed.map_err(|error| schema_status(&error))?;
@@ -71,11 +74,13 @@ impl ProducerService for Producers {
         &self,
         request: Request<StreamMessage>,
     ) -> Result<Response<MessageResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let (_, extensions, message) = request.into_parts();
         let request_id = message.request_id;
         let id =
             message.msg_id.as_ref().ok_or_else(|| Status::invalid_argument("the message has no msg_id"))?;
         let name = target::topic_ref(&id.topic_name)?;
+        permits.topic(Operation::Write, name.topic().as_str())?;
         // Clients answer UNAVAILABLE by asking for the topic and creating the producer again, which is what is needed.
         let target = Target::find(&self.node, name)
             .ok_or_else(|| Status::unavailable(format!("topic {} does not exist", id.topic_name)))?;
@@ -103,7 +108,12 @@ impl Producers {
 
     /// The topic, made or given more partitions if that is what it takes. Clients create a partitioned topic by creating
     /// a producer for each of its partitions, in any order.
-    async fn find_or_create(&self, name: TopicRef, strategy: DispatchStrategy) -> Result<Target, Status> {
+    async fn find_or_create(
+        &self,
+        permits: &Permits<'_>,
+        name: TopicRef,
+        strategy: DispatchStrategy,
+    ) -> Result<Target, Status> {
         let partitions = match name.partition() {
             None => 1,
             Some(PartitionId(index)) => index.checked_add(1).ok_or_else(|| {
@@ -118,12 +128,16 @@ impl Producers {
                     if topic.partitions.len() >= partitions as usize {
                         return Ok(Target { topic, name });
                     }
+                    if !permits.shows(Operation::Alter, Resource::topic(name.topic().as_str())) {
+                        permits.create(name.topic().as_str())?;
+                    }
                     topics.grow(name.topic(), partitions).await
                 }
                 None if !self.node.settings.now().auto_create_topics => {
                     return Err(Status::not_found(format!("topic {name} does not exist")));
                 }
                 None => {
+                    permits.create(name.topic().as_str())?;
                     // Danube's answer: clients try again for a while, in case the namespace is on its way.
                     target::namespace(&self.node, &name).map_err(Status::unavailable)?;
                     let settings = TopicSettings { dispatch: Some(strategy), ..TopicSettings::default() };

@@ -1,6 +1,6 @@
 //! `danube_schema.SchemaRegistry`: served to clients and on the port of the administration.
 
-use super::target;
+use super::{permits::Permits, target};
 use crate::{
     node::Node,
     schemas::{
@@ -8,6 +8,7 @@ use crate::{
     },
     topics::Topic,
 };
+use keyway_access::{Operation, Resource};
 use keyway_danube_wire::schema::{
     CheckCompatibilityRequest, CheckCompatibilityResponse, ConfigureTopicSchemaRequest,
     ConfigureTopicSchemaResponse, DeleteSchemaVersionRequest, DeleteSchemaVersionResponse,
@@ -32,7 +33,9 @@ impl SchemaRegistry for Registry {
         &self,
         request: Request<RegisterSchemaRequest>,
     ) -> Result<Response<RegisterSchemaResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let request = request.into_inner();
+        permits.topic(Operation::Write, &request.subject)?;
         let registration = Registration {
             kind: schema_type(&request.schema_type)?,
             subject: request.subject,
@@ -54,8 +57,10 @@ impl SchemaRegistry for Registry {
         &self,
         request: Request<GetSchemaRequest>,
     ) -> Result<Response<GetSchemaResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let GetSchemaRequest { schema_id, version } = request.into_inner();
         let subject = self.node.schemas.of_id(schema_id).map_err(status)?;
+        permits.topic(Operation::Describe, &subject.name)?;
         schema(&subject, version)
     }
 
@@ -63,7 +68,10 @@ impl SchemaRegistry for Registry {
         &self,
         request: Request<GetLatestSchemaRequest>,
     ) -> Result<Response<GetSchemaResponse>, Status> {
-        let subject = self.node.schemas.subject(&request.into_inner().subject).map_err(status)?;
+        let permits = Permits::of(&self.node, &request);
+        let subject = request.into_inner().subject;
+        permits.topic(Operation::Describe, &subject)?;
+        let subject = self.node.schemas.subject(&subject).map_err(status)?;
         schema(&subject, None)
     }
 
@@ -71,7 +79,10 @@ impl SchemaRegistry for Registry {
         &self,
         request: Request<ListVersionsRequest>,
     ) -> Result<Response<ListVersionsResponse>, Status> {
-        let subject = self.node.schemas.subject(&request.into_inner().subject).map_err(status)?;
+        let permits = Permits::of(&self.node, &request);
+        let subject = request.into_inner().subject;
+        permits.topic(Operation::Describe, &subject)?;
+        let subject = self.node.schemas.subject(&subject).map_err(status)?;
         let info = |version: &Arc<Version>| SchemaVersionInfo {
             version: version.number,
             created_at: version.created_at,
@@ -87,7 +98,9 @@ impl SchemaRegistry for Registry {
         &self,
         request: Request<CheckCompatibilityRequest>,
     ) -> Result<Response<CheckCompatibilityResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let request = request.into_inner();
+        permits.topic(Operation::Describe, &request.subject)?;
         let kind = schema_type(&request.schema_type)?;
         // Some clients send an empty text for "the subject's own".
         let mode = request.compatibility_mode.filter(|mode| !mode.is_empty());
@@ -102,7 +115,9 @@ impl SchemaRegistry for Registry {
         &self,
         request: Request<SetCompatibilityModeRequest>,
     ) -> Result<Response<SetCompatibilityModeResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let SetCompatibilityModeRequest { subject, compatibility_mode } = request.into_inner();
+        permits.topic(Operation::AlterConfigs, &subject)?;
         let mode = compatibility(&compatibility_mode)?;
         self.node.schemas.set_mode(&subject, mode).await.map_err(status)?;
         let message = format!("the compatibility mode of {subject} is {}", mode.as_str());
@@ -113,7 +128,9 @@ impl SchemaRegistry for Registry {
         &self,
         request: Request<DeleteSchemaVersionRequest>,
     ) -> Result<Response<DeleteSchemaVersionResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let DeleteSchemaVersionRequest { subject, version } = request.into_inner();
+        permits.topic(Operation::Delete, &subject)?;
         self.node.schemas.delete_version(&subject, version).await.map_err(status)?;
         let message = format!("version {version} of {subject} is deleted");
         Ok(Response::new(DeleteSchemaVersionResponse { success: true, message }))
@@ -123,8 +140,9 @@ impl SchemaRegistry for Registry {
         &self,
         request: Request<ConfigureTopicSchemaRequest>,
     ) -> Result<Response<ConfigureTopicSchemaResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let request = request.into_inner();
-        let topic = self.topic(&request.topic_name)?;
+        let topic = self.topic(&permits, Operation::AlterConfigs, &request.topic_name)?;
         let schema = TopicSchema {
             policy: policy(&request.validation_policy)?,
             check_payloads: request.enable_payload_validation,
@@ -139,8 +157,9 @@ impl SchemaRegistry for Registry {
         &self,
         request: Request<UpdateTopicValidationPolicyRequest>,
     ) -> Result<Response<UpdateTopicValidationPolicyResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let request = request.into_inner();
-        let topic = self.topic(&request.topic_name)?;
+        let topic = self.topic(&permits, Operation::AlterConfigs, &request.topic_name)?;
         let policy = policy(&request.validation_policy)?;
         let check_payloads = request.enable_payload_validation;
         self.node.schemas.update_topic(&topic, policy, check_payloads).await.map_err(status)?;
@@ -153,7 +172,9 @@ impl SchemaRegistry for Registry {
         &self,
         request: Request<GetTopicSchemaConfigRequest>,
     ) -> Result<Response<GetTopicSchemaConfigResponse>, Status> {
-        let topic = self.topic(&request.into_inner().topic_name)?;
+        let permits = Permits::of(&self.node, &request);
+        let name = request.into_inner().topic_name;
+        let topic = self.topic(&permits, Operation::DescribeConfigs, &name)?;
         let Some(schema) = self.node.schemas.of_topic(topic.id) else {
             let validation_policy = ValidationPolicy::None.as_str().to_owned();
             let nothing = GetTopicSchemaConfigResponse { validation_policy, ..Default::default() };
@@ -170,8 +191,11 @@ impl SchemaRegistry for Registry {
 
     async fn list_subjects(
         &self,
-        _: Request<ListSubjectsRequest>,
+        request: Request<ListSubjectsRequest>,
     ) -> Result<Response<ListSubjectsResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
+        let is_shown =
+            |subject: &&Arc<Subject>| permits.shows(Operation::Describe, Resource::topic(&subject.name));
         let summary = |subject: &Arc<Subject>| {
             let latest = subject.latest()?;
             Some(SubjectSummary {
@@ -183,15 +207,18 @@ impl SchemaRegistry for Registry {
                 tags: latest.tags.clone(),
             })
         };
-        let subjects = self.node.schemas.subjects().iter().filter_map(summary).collect();
+        let subjects = self.node.schemas.subjects();
+        let subjects = subjects.iter().filter(is_shown).filter_map(summary).collect();
         Ok(Response::new(ListSubjectsResponse { subjects }))
     }
 }
 
 impl Registry {
     /// A schema belongs to a topic as a whole, whichever of its partitions is named.
-    fn topic(&self, name: &str) -> Result<Arc<Topic>, Status> {
-        let topic = self.node.topics.named(target::topic_ref(name)?.topic().as_str());
+    fn topic(&self, permits: &Permits<'_>, operation: Operation, name: &str) -> Result<Arc<Topic>, Status> {
+        let asked = target::topic_ref(name)?;
+        permits.topic(operation, asked.topic().as_str())?;
+        let topic = self.node.topics.named(asked.topic().as_str());
         topic.ok_or_else(|| Status::not_found(format!("topic {name} does not exist")))
     }
 }

@@ -1,9 +1,10 @@
 //! `danube_admin.BrokerAdmin`: this broker is the whole cluster.
 
 use crate::{
-    danube::authority::BrokerUrl,
+    danube::{authority::BrokerUrl, permits::Permits},
     node::{NODE_ID, Node},
 };
+use keyway_access::Operation;
 use keyway_danube_wire::admin::{
     BrokerInfo, BrokerListResponse, BrokerResponse, Empty, NamespaceListResponse,
     broker_admin_server::BrokerAdmin,
@@ -34,6 +35,7 @@ fn alone() -> Status {
 #[tonic::async_trait]
 impl BrokerAdmin for Brokers {
     async fn list_brokers(&self, request: Request<Empty>) -> Result<Response<BrokerListResponse>, Status> {
+        Permits::of(&self.node, &request).cluster(Operation::Describe)?;
         let admin_addr = request.extensions().get::<BrokerUrl>().expect("the service is wrapped").0.clone();
         // The host that the administrator used is one that works, whatever address is listened on.
         let host = admin_addr.rsplit_once(':').map_or(admin_addr.as_str(), |(host, _)| host);
@@ -48,28 +50,37 @@ impl BrokerAdmin for Brokers {
         Ok(Response::new(BrokerListResponse { brokers: vec![broker] }))
     }
 
-    async fn get_leader_broker(&self, _: Request<Empty>) -> Result<Response<BrokerResponse>, Status> {
+    async fn get_leader_broker(&self, request: Request<Empty>) -> Result<Response<BrokerResponse>, Status> {
+        Permits::of(&self.node, &request).cluster(Operation::Describe)?;
         Ok(Response::new(BrokerResponse { leader: broker_id() }))
     }
 
-    async fn list_namespaces(&self, _: Request<Empty>) -> Result<Response<NamespaceListResponse>, Status> {
+    async fn list_namespaces(
+        &self,
+        request: Request<Empty>,
+    ) -> Result<Response<NamespaceListResponse>, Status> {
+        Permits::of(&self.node, &request).cluster(Operation::Describe)?;
         let namespaces = self.node.namespaces.all(&self.node.topics).into_iter().collect();
         Ok(Response::new(NamespaceListResponse { namespaces }))
     }
 
-    async fn unload_broker(&self, _: Request<Empty>) -> Result<Response<Empty>, Status> {
+    async fn unload_broker(&self, request: Request<Empty>) -> Result<Response<Empty>, Status> {
+        Permits::of(&self.node, &request).cluster(Operation::Alter)?;
         Err(alone())
     }
 
-    async fn activate_broker(&self, _: Request<Empty>) -> Result<Response<Empty>, Status> {
+    async fn activate_broker(&self, request: Request<Empty>) -> Result<Response<Empty>, Status> {
+        Permits::of(&self.node, &request).cluster(Operation::Alter)?;
         Err(alone())
     }
 
-    async fn get_cluster_balance(&self, _: Request<Empty>) -> Result<Response<Empty>, Status> {
+    async fn get_cluster_balance(&self, request: Request<Empty>) -> Result<Response<Empty>, Status> {
+        Permits::of(&self.node, &request).cluster(Operation::Describe)?;
         Err(alone())
     }
 
-    async fn trigger_rebalance(&self, _: Request<Empty>) -> Result<Response<Empty>, Status> {
+    async fn trigger_rebalance(&self, request: Request<Empty>) -> Result<Response<Empty>, Status> {
+        Permits::of(&self.node, &request).cluster(Operation::Alter)?;
         Err(alone())
     }
 }

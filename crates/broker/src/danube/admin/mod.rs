@@ -6,9 +6,11 @@ mod policy;
 mod topics;
 
 use super::{
-    authority::WithBrokerUrl, connections, port, registry, request_memory::Counted, server, with_hint,
+    authority::WithBrokerUrl, connections, permits::Permits, port, registry, request_memory::Counted, server,
+    with_hint,
 };
 use crate::{node::Node, topics::Topic};
+use keyway_access::{Operation, Resource};
 use keyway_danube_wire::{
     TopicRef,
     admin::{
@@ -48,14 +50,28 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>, grpc: So
     }
 }
 
-/// The topics of a namespace under their Danube names, partition by partition: that is what clients open.
-fn topics_of(node: &Node, namespace: &str) -> Result<Vec<(String, Arc<Topic>)>, Status> {
+/// The topics of a namespace that the caller may know of, under their Danube names, partition by partition: that is what clients open.
+fn topics_of(
+    node: &Node,
+    permits: &Permits<'_>,
+    namespace: &str,
+) -> Result<Vec<(String, Arc<Topic>)>, Status> {
+    if !permits.shows(Operation::Describe, Resource::CLUSTER)
+        && !node.topics.all().iter().any(|topic| is_shown(permits, topic))
+    {
+        permits.cluster(Operation::Describe)?;
+    }
     namespaces::check_exists(node, namespace)?;
     let topics = node.topics.all();
     let lies_in = |name: &TopicRef| name.namespace() == namespace;
     let named =
         topics.iter().filter(|topic| TopicRef::of_kafka(&topic.name, None).is_ok_and(|n| lies_in(&n)));
-    Ok(named.flat_map(names).collect())
+    Ok(named.filter(|topic| is_shown(permits, topic)).flat_map(names).collect())
+}
+
+/// Whether the caller may know of the topic.
+fn is_shown(permits: &Permits<'_>, topic: &Arc<Topic>) -> bool {
+    permits.shows(Operation::Describe, Resource::topic(topic.name.as_str()))
 }
 
 /// A topic's names, each with the topic. A topic that only Kafka clients can name has none.

@@ -1,7 +1,8 @@
 //! `danube_admin.NamespaceAdmin`: namespaces and what lies in them.
 
 use super::topics_of;
-use crate::{namespaces::NamespaceError, node::Node};
+use crate::{danube::permits::Permits, namespaces::NamespaceError, node::Node};
+use keyway_access::Operation;
 use keyway_danube_wire::admin::{
     NamespaceRequest, NamespaceResponse, PolicyResponse, TopicListResponse,
     namespace_admin_server::NamespaceAdmin,
@@ -21,7 +22,8 @@ impl NamespaceAdmin for Namespaces {
         &self,
         request: Request<NamespaceRequest>,
     ) -> Result<Response<TopicListResponse>, Status> {
-        let topics = topics_of(&self.node, &request.into_inner().name)?;
+        let permits = Permits::of(&self.node, &request);
+        let topics = topics_of(&self.node, &permits, &request.into_inner().name)?;
         let topics = topics.into_iter().map(|(name, _)| name).collect();
         Ok(Response::new(TopicListResponse { topics }))
     }
@@ -31,6 +33,7 @@ impl NamespaceAdmin for Namespaces {
         &self,
         request: Request<NamespaceRequest>,
     ) -> Result<Response<PolicyResponse>, Status> {
+        Permits::of(&self.node, &request).cluster(Operation::Describe)?;
         check_exists(&self.node, &request.into_inner().name)?;
         let policies = format!(
             r#"{{"max_producers_per_topic":0,"max_subscriptions_per_topic":0,"max_consumers_per_topic":0,"max_consumers_per_subscription":0,"max_publish_rate":0,"max_subscription_dispatch_rate":0,"max_message_size":{DANUBE_SENT_BYTES_MAX}}}"#
@@ -42,6 +45,7 @@ impl NamespaceAdmin for Namespaces {
         &self,
         request: Request<NamespaceRequest>,
     ) -> Result<Response<NamespaceResponse>, Status> {
+        Permits::of(&self.node, &request).cluster(Operation::Create)?;
         let name = request.into_inner().name;
         self.node.namespaces.create(&self.node.topics, &name).await.map_err(status)?;
         Ok(Response::new(NamespaceResponse { success: true }))
@@ -51,6 +55,7 @@ impl NamespaceAdmin for Namespaces {
         &self,
         request: Request<NamespaceRequest>,
     ) -> Result<Response<NamespaceResponse>, Status> {
+        Permits::of(&self.node, &request).cluster(Operation::Delete)?;
         let name = request.into_inner().name;
         self.node.namespaces.delete(&self.node.topics, &name).await.map_err(status)?;
         Ok(Response::new(NamespaceResponse { success: true }))

@@ -1,13 +1,14 @@
 //! `danube_admin.TopicAdmin`: topics and their subscriptions.
 
-use super::{brokers::broker_id, names, policy, topics_of};
+use super::{brokers::broker_id, is_shown, names, policy, topics_of};
 use crate::{
-    danube::{schema_registry, target},
+    danube::{permits::Permits, schema_registry, target},
     node::Node,
     schemas::Compatibility,
     subscription::SubscriptionError,
     topics::{DispatchStrategy, Topic, TopicError, TopicSettings},
 };
+use keyway_access::{Operation, Resource};
 use keyway_danube_wire::{
     TopicRef,
     admin::{
@@ -34,7 +35,8 @@ impl TopicAdmin for Topics {
         &self,
         request: Request<NamespaceRequest>,
     ) -> Result<Response<TopicInfoListResponse>, Status> {
-        let topics = topics_of(&self.node, &request.into_inner().name)?;
+        let permits = Permits::of(&self.node, &request);
+        let topics = topics_of(&self.node, &permits, &request.into_inner().name)?;
         Ok(Response::new(TopicInfoListResponse { topics: topics.iter().map(info).collect() }))
     }
 
@@ -42,12 +44,15 @@ impl TopicAdmin for Topics {
         &self,
         request: Request<BrokerRequest>,
     ) -> Result<Response<TopicInfoListResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let asked = request.into_inner().broker_id;
         if asked != broker_id() {
             let text = format!("broker {asked} does not exist; the only one is {}", broker_id());
             return Err(Status::not_found(text));
         }
-        let topics = self.node.topics.all().iter().flat_map(names).map(|topic| info(&topic)).collect();
+        let topics = self.node.topics.all();
+        let shown = topics.iter().filter(|topic| is_shown(&permits, topic));
+        let topics = shown.flat_map(names).map(|topic| info(&topic)).collect();
         Ok(Response::new(TopicInfoListResponse { topics }))
     }
 
@@ -55,24 +60,27 @@ impl TopicAdmin for Topics {
         &self,
         request: Request<NewTopicRequest>,
     ) -> Result<Response<TopicResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let NewTopicRequest { name, schema_subject, dispatch_strategy } = request.into_inner();
-        self.create(&name, 1, dispatch_strategy, schema_subject).await
+        self.create(&permits, &name, 1, dispatch_strategy, schema_subject).await
     }
 
     async fn create_partitioned_topic(
         &self,
         request: Request<PartitionedTopicRequest>,
     ) -> Result<Response<TopicResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let PartitionedTopicRequest { base_name, partitions, schema_subject, dispatch_strategy } =
             request.into_inner();
         let partitions = i32::try_from(partitions)
             .map_err(|_| Status::invalid_argument(format!("{partitions} partitions cannot be")))?;
-        self.create(&base_name, partitions, dispatch_strategy, schema_subject).await
+        self.create(&permits, &base_name, partitions, dispatch_strategy, schema_subject).await
     }
 
     async fn delete_topic(&self, request: Request<TopicRequest>) -> Result<Response<TopicResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let name = request.into_inner().name;
-        let (topic, asked) = self.find(&name)?;
+        let (topic, asked) = self.find(&permits, Operation::Delete, &name)?;
         if asked.partition().is_some() {
             let base =
                 TopicRef::of_kafka(asked.topic(), None).map_or_else(|_| name.clone(), |it| it.to_string());
@@ -84,8 +92,10 @@ impl TopicAdmin for Topics {
     }
 
     async fn unload_topic(&self, request: Request<TopicRequest>) -> Result<Response<TopicResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
+        permits.cluster(Operation::Alter)?;
         let name = request.into_inner().name;
-        self.find(&name)?;
+        self.find(&permits, Operation::Describe, &name)?;
         Err(Status::failed_precondition(format!(
             "topic {name} stays where it is: this broker is the whole cluster, there is no other to take it"
         )))
@@ -95,8 +105,10 @@ impl TopicAdmin for Topics {
         &self,
         request: Request<TopicRequest>,
     ) -> Result<Response<SubscriptionListResponse>, Status> {
-        let (topic, _) = self.find(&request.into_inner().name)?;
-        let subscriptions = self.node.subscriptions.names(topic.id);
+        let permits = Permits::of(&self.node, &request);
+        let name = request.into_inner().name;
+        let (topic, _) = self.find(&permits, Operation::Describe, &name)?;
+        let subscriptions = shown_subscriptions(&self.node, &permits, &topic);
         Ok(Response::new(SubscriptionListResponse { subscriptions }))
     }
 
@@ -105,8 +117,10 @@ impl TopicAdmin for Topics {
         &self,
         request: Request<SubscriptionRequest>,
     ) -> Result<Response<SubscriptionResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let SubscriptionRequest { topic: name, subscription } = request.into_inner();
-        let (topic, asked) = self.find(&name)?;
+        permits.check(Operation::Delete, Resource::group(&subscription))?;
+        let (topic, asked) = self.find(&permits, Operation::Describe, &name)?;
         if asked.partition().is_some() && topic.partitions.len() > 1 {
             let text = format!("{name} is one partition; subscriptions are deleted for the whole topic");
             return Err(Status::invalid_argument(text));
@@ -124,8 +138,9 @@ impl TopicAdmin for Topics {
         &self,
         request: Request<SetSubscriptionFailurePolicyRequest>,
     ) -> Result<Response<SubscriptionResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let request = request.into_inner();
-        let topic = self.reliable(&request.topic, &request.subscription)?;
+        let topic = self.reliable(&permits, &request.topic, &request.subscription)?;
         let given =
             request.failure_policy.ok_or_else(|| Status::invalid_argument("the policy is missing"))?;
         let subscriptions = &self.node.subscriptions;
@@ -139,8 +154,9 @@ impl TopicAdmin for Topics {
         &self,
         request: Request<GetSubscriptionFailurePolicyRequest>,
     ) -> Result<Response<GetSubscriptionFailurePolicyResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let GetSubscriptionFailurePolicyRequest { topic, subscription } = request.into_inner();
-        let topic = self.known(&topic, &subscription)?;
+        let topic = self.known(&permits, &topic, &subscription)?;
         let subscriptions = &self.node.subscriptions;
         let is_set = subscriptions.policy_is_set(topic.id, &subscription);
         let has = is_set.then(|| policy::danube(&subscriptions.policy(topic.id, &subscription)));
@@ -154,11 +170,12 @@ impl TopicAdmin for Topics {
         &self,
         request: Request<DescribeTopicRequest>,
     ) -> Result<Response<DescribeTopicResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let name = request.into_inner().name;
-        let (topic, _) = self.find(&name)?;
+        let (topic, _) = self.find(&permits, Operation::Describe, &name)?;
         let mut described = DescribeTopicResponse {
             name,
-            subscriptions: self.node.subscriptions.names(topic.id),
+            subscriptions: shown_subscriptions(&self.node, &permits, &topic),
             broker_id: broker_id(),
             delivery: delivery(&topic),
             ..DescribeTopicResponse::default()
@@ -179,8 +196,9 @@ impl TopicAdmin for Topics {
         &self,
         request: Request<SetSubscriptionDispatchConfigRequest>,
     ) -> Result<Response<SubscriptionResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let request = request.into_inner();
-        let topic = self.reliable(&request.topic, &request.subscription)?;
+        let topic = self.reliable(&permits, &request.topic, &request.subscription)?;
         let given =
             request.dispatch_config.ok_or_else(|| Status::invalid_argument("the config is missing"))?;
         let subscriptions = &self.node.subscriptions;
@@ -195,8 +213,9 @@ impl TopicAdmin for Topics {
         &self,
         request: Request<GetSubscriptionDispatchConfigRequest>,
     ) -> Result<Response<GetSubscriptionDispatchConfigResponse>, Status> {
+        let permits = Permits::of(&self.node, &request);
         let GetSubscriptionDispatchConfigRequest { topic, subscription } = request.into_inner();
-        let topic = self.known(&topic, &subscription)?;
+        let topic = self.known(&permits, &topic, &subscription)?;
         let unacked_max = self.node.subscriptions.policy(topic.id, &subscription).unacked_max;
         let dispatch_config = unacked_max
             .map(|max_unacked_messages| admin::SubscriptionDispatchConfig { max_unacked_messages });
@@ -207,12 +226,14 @@ impl TopicAdmin for Topics {
 impl Topics {
     async fn create(
         &self,
+        permits: &Permits<'_>,
         name: &str,
         partitions: i32,
         strategy: i32,
         schema_subject: Option<String>,
     ) -> Result<Response<TopicResponse>, Status> {
         let asked = target::topic_ref(name)?;
+        permits.create(asked.topic().as_str())?;
         if asked.partition().is_some() {
             let text = format!("{name} names one partition; create the topic with a number of partitions");
             return Err(Status::invalid_argument(text));
@@ -235,16 +256,24 @@ impl Topics {
     }
 
     /// The topic that is named, or of which a partition is named.
-    fn find(&self, name: &str) -> Result<(Arc<Topic>, TopicRef), Status> {
+    fn find(
+        &self,
+        permits: &Permits<'_>,
+        operation: Operation,
+        name: &str,
+    ) -> Result<(Arc<Topic>, TopicRef), Status> {
         let unknown = || Status::not_found(format!("topic {name} does not exist"));
-        let found = target::Target::find(&self.node, target::topic_ref(name)?).ok_or_else(unknown)?;
+        let asked = target::topic_ref(name)?;
+        permits.topic(operation, asked.topic().as_str())?;
+        let found = target::Target::find(&self.node, asked).ok_or_else(unknown)?;
         Ok((found.topic, found.name))
     }
 
     /// The topic, if a subscription of it can have a policy.
-    fn reliable(&self, topic: &str, subscription: &str) -> Result<Arc<Topic>, Status> {
+    fn reliable(&self, permits: &Permits<'_>, topic: &str, subscription: &str) -> Result<Arc<Topic>, Status> {
         target::check_name("subscription", subscription)?;
-        let (found, _) = self.find(topic)?;
+        permits.check(Operation::AlterConfigs, Resource::group(subscription))?;
+        let (found, _) = self.find(permits, Operation::Describe, topic)?;
         if found.settings.dispatch == Some(DispatchStrategy::NonReliable) {
             let text =
                 format!("topic {topic} is not reliable: nothing is delivered twice, so no policy holds");
@@ -254,8 +283,9 @@ impl Topics {
     }
 
     /// The topic, if it has this subscription or a policy for it.
-    fn known(&self, topic: &str, subscription: &str) -> Result<Arc<Topic>, Status> {
-        let (found, _) = self.find(topic)?;
+    fn known(&self, permits: &Permits<'_>, topic: &str, subscription: &str) -> Result<Arc<Topic>, Status> {
+        permits.check(Operation::DescribeConfigs, Resource::group(subscription))?;
+        let (found, _) = self.find(permits, Operation::Describe, topic)?;
         let subscriptions = &self.node.subscriptions;
         if subscriptions.mode(found.id, subscription).is_none()
             && !subscriptions.policy_is_set(found.id, subscription)
@@ -265,6 +295,13 @@ impl Topics {
         }
         Ok(found)
     }
+}
+
+/// The topic's subscriptions that the caller may know of.
+fn shown_subscriptions(node: &Node, permits: &Permits<'_>, topic: &Topic) -> Vec<String> {
+    let mut names = node.subscriptions.names(topic.id);
+    names.retain(|name| permits.shows(Operation::Describe, Resource::group(name)));
+    names
 }
 
 fn info((name, topic): &(String, Arc<Topic>)) -> TopicInfo {
