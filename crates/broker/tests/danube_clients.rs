@@ -17,6 +17,8 @@ mod membership;
 mod other_types;
 #[path = "danube/restart.rs"]
 mod restart;
+#[path = "danube/rules.rs"]
+mod rules;
 #[path = "danube/schemas.rs"]
 mod schemas;
 #[path = "danube/throttling.rs"]

@@ -4,7 +4,7 @@ use super::{Shared, error::ApiError};
 use crate::access::Caller;
 use axum::{
     Router,
-    extract::{RawPathParams, Request, State},
+    extract::{RawPathParams, Request, State, rejection::RawPathParamsRejection},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::MethodRouter,
@@ -51,10 +51,17 @@ struct Guard {
 
 async fn check(
     State(Guard { node, needs }): State<Guard>,
-    path: RawPathParams,
+    path: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
     next: Next,
 ) -> Response {
+    let path = match path {
+        Ok(path) => path,
+        Err(error) => {
+            return ApiError::Unreadable { status: error.status(), reason: error.body_text() }
+                .into_response();
+        }
+    };
     let named = |wanted: &str| path.iter().find(|(name, _)| *name == wanted).map_or("", |(_, value)| value);
     if node.access.is_enforced() {
         let caller = request.extensions().get::<Caller>().expect("every request has its caller beside it");

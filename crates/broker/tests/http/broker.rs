@@ -17,12 +17,23 @@ pub(crate) async fn start() -> Broker {
 
 /// The same on a store that may hold something.
 pub(crate) async fn start_on(store: Arc<MemoryStore>) -> Broker {
+    start_as(store, &[]).await
+}
+
+/// The same on an empty store, with settings of Kafka's.
+pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Broker {
+    start_as(Arc::new(MemoryStore::new()), settings).await
+}
+
+async fn start_as(store: Arc<MemoryStore>, settings: &[(&str, &str)]) -> Broker {
+    let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = Config {
         kafka: vec![KafkaListener::plaintext(any)],
         grpc: any,
         danube_admin: any,
         http: any,
+        settings: settings.collect(),
         ..Config::default()
     };
     Broker::start(config, World::real(), store).await.expect("a broker on free ports")

@@ -5,4 +5,5 @@ mod connections;
 mod dead_letters;
 mod kafka;
 mod metrics;
+mod rules;
 mod subscriptions;
