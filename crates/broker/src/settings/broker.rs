@@ -141,10 +141,10 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_not_repeated_in_an_error() {
-        let setting =
-            BrokerSetting { kind: Kind::Password, ..*BrokerSetting::named("ssl.key.password").unwrap() };
-        assert!(setting.is_secret() && setting.idle_reason().is_some());
+    fn settings_are_secret_or_idle_by_their_rows() {
+        assert!(BrokerSetting::named("ssl.key.password").unwrap().is_secret());
+        let idle = BrokerSetting::named("delegation.token.secret.key").unwrap();
+        assert!(idle.is_secret() && idle.idle_reason().is_some());
         assert!(BrokerSetting::named("log.retention.ms").unwrap().idle_reason().is_none());
         assert!(BrokerSetting::named("log.retention.weeks").is_none());
     }
