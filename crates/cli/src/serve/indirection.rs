@@ -19,7 +19,10 @@ pub(super) fn resolved(text: &str, secret: bool, variables: Variables<'_>) -> Re
     while let Some(start) = rest.find("${") {
         let (before, reference) = rest.split_at(start);
         out.push_str(before);
-        let Some(end) = reference.find('}') else { break };
+        let Some(end) = reference.find('}') else {
+            rest = reference;
+            break;
+        };
         let (reference, after) = reference.split_at(end + 1);
         let inside = &reference[2..end];
         match value(inside, secret, variables)? {
