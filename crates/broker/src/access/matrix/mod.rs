@@ -5,6 +5,7 @@ mod holes;
 mod needs;
 mod reference;
 mod requests;
+mod restart;
 
 use super::Caller;
 use crate::{
@@ -44,6 +45,10 @@ const MISSING: Names<'_> =
     Names { topic: "own-missing", group: "own-nobody", transactional_id: "own-unused" };
 
 async fn node(settings: &[(&str, &str)]) -> Arc<Node> {
+    node_on(Arc::new(MemoryStore::new()), settings).await
+}
+
+async fn node_on(store: Arc<MemoryStore>, settings: &[(&str, &str)]) -> Arc<Node> {
     let authorizer = [
         ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
         ("super.users", "User:root"),
@@ -53,7 +58,6 @@ async fn node(settings: &[(&str, &str)]) -> Arc<Node> {
     let config = crate::Config { settings, ..crate::Config::default() };
     let address = ["127.0.0.1:0".parse().expect("an address")];
     let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let store = Arc::new(MemoryStore::new());
     Node::recover(config, &address, World::real(), store, stopping, tasks).await.expect("a new store")
 }
 
