@@ -32,7 +32,12 @@ pub(super) fn handle(call: &Call<'_>, request: DescribeClientQuotasRequest) -> D
         .entities()
         .filter(|(entity, _)| filter.takes(entity))
         .map(|(entity, quotas)| entry(entity, quotas));
-    DescribeClientQuotasResponse { error_message: None, entries: Some(found.collect()), ..Default::default() }
+    DescribeClientQuotasResponse {
+        // Empty, not null, as Kafka's.
+        error_message: Some(String::new()),
+        entries: Some(found.collect()),
+        ..Default::default()
+    }
 }
 
 fn refused((error, message): Refused) -> DescribeClientQuotasResponse {

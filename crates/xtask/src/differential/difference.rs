@@ -108,7 +108,7 @@ fn union<'k>(one: impl Iterator<Item = &'k String>, other: impl Iterator<Item = 
 fn identified(elements: &[Value]) -> BTreeMap<String, &Value> {
     let mut keyed = BTreeMap::new();
     let mut elements: Vec<&Value> = elements.iter().collect();
-    elements.sort_by_key(ToString::to_string);
+    elements.sort_by_key(|element| sorted(element).to_string());
     for element in elements {
         let says = |name: &&&str| element.get(name).is_some_and(|value| !value.is_null() && value != "");
         let identity = IDENTITIES.iter().find(says).map(|name| &element[name]);
@@ -127,11 +127,14 @@ fn numbered(key: &str, number: usize) -> String {
     if number == 1 { key.to_owned() } else { format!("{key} #{number}") }
 }
 
-/// A list of numbers or names has no order here.
+/// Lists have no order here, however deep they lie.
 fn sorted(value: &Value) -> Value {
     match value {
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.clone(), sorted(value))).collect::<Map<_, _>>().into()
+        }
         Value::Array(elements) => {
-            let mut elements = elements.clone();
+            let mut elements: Vec<Value> = elements.iter().map(sorted).collect();
             elements.sort_by_key(ToString::to_string);
             Value::Array(elements)
         }

@@ -15,6 +15,7 @@ const PLENTY: f64 = 1e9;
 
 pub(super) async fn script(side: &mut Side<'_>) -> anyhow::Result<()> {
     rules(side).await?;
+    users(side).await?;
     quotas(side).await
 }
 
@@ -32,6 +33,25 @@ async fn rules(side: &mut Side<'_>) -> anyhow::Result<()> {
         side.ask("without an authorizer", "DeleteAcls", version, json!({"Filters": [filter]})).await?;
         side.ask("none", "CreateAcls", version, json!({"Creations": []})).await?;
         side.ask("none", "DeleteAcls", version, json!({"Filters": []})).await?;
+    }
+    Ok(())
+}
+
+/// Of a listener without logins, and of users that are not there.
+async fn users(side: &mut Side<'_>) -> anyhow::Result<()> {
+    for version in side.versions("DescribeUserScramCredentials")? {
+        for (step, users) in [("all", Value::Null), ("unknown", json!([{"Name": "nobody"}]))] {
+            side.ask(step, "DescribeUserScramCredentials", version, json!({"Users": users})).await?;
+        }
+    }
+    for version in side.versions("AlterUserScramCredentials")? {
+        let unknown = json!({"Deletions": [{"Name": "nobody", "Mechanism": 1}], "Upsertions": []});
+        side.ask("unknown", "AlterUserScramCredentials", version, unknown).await?;
+        let none = json!({"Deletions": [], "Upsertions": []});
+        side.ask("none", "AlterUserScramCredentials", version, none).await?;
+    }
+    for version in side.versions("SaslAuthenticate")? {
+        side.ask("without a login", "SaslAuthenticate", version, json!({"AuthBytes": ""})).await?;
     }
     Ok(())
 }
