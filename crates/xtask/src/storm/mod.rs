@@ -75,6 +75,8 @@ const BANDS: usize = 2;
 const PRODUCERS: usize = 8;
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// A client that lost its broker looks for the topic and makes its producer again, with pauses of its own.
+const GET_THROUGH_LIMIT: Duration = Duration::from_secs(60);
 /// Nothing is delivered for this long at the end: longer than any nack's delay and any worker's grace.
 const QUIET: Duration = Duration::from_secs(5);
 /// Short, so that leases end in a storm too.
@@ -217,7 +219,7 @@ impl Storm {
         }
         let tally = self.events(broker, &mut crew, &mut random).await?;
         stop.send(true).ok().context("every producer has ended")?;
-        timeout(STOP_LIMIT, producers.join_all()).await.context("a producer does not get through")?;
+        timeout(GET_THROUGH_LIMIT, producers.join_all()).await.context("a producer does not get through")?;
         let drained = self.drain(broker, &mut crew).await?;
         for worker in crew.alive.drain(..) {
             crew.ending.push(worker.end(End::Left));
