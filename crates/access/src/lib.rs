@@ -4,6 +4,7 @@
 
 pub mod acl;
 mod jaas;
+mod oauthbearer;
 mod operation;
 mod principal;
 mod principal_mapping;
@@ -14,7 +15,8 @@ mod scram;
 mod security_protocol;
 
 pub use jaas::{Jaas, JaasError};
-pub use operation::Operation;
+pub use oauthbearer::{BearerError, BearerLogin, bearer_refusal, is_bearer_end};
+pub use operation::{Operation, UnknownOperation};
 pub use principal::{Principal, PrincipalError};
 pub use principal_mapping::{MappingError, PrincipalMapping};
 pub use resource::{Resource, ResourceType};

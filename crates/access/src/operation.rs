@@ -1,5 +1,7 @@
 //! What a client wants to do.
 
+use std::{fmt, str::FromStr};
+
 /// An operation, with Kafka's code for it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(i8)]
@@ -63,5 +65,51 @@ impl Operation {
     #[must_use]
     pub fn from_code(code: i8) -> Option<Self> {
         Self::ALL.into_iter().find(|operation| operation.code() == code)
+    }
+}
+
+/// A word that is no operation.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{word:?} is no operation; there are {}", Operation::ALL.map(|operation| operation.to_string()).join(", "))]
+pub struct UnknownOperation {
+    /// The word.
+    pub word: String,
+}
+
+impl fmt::Display for Operation {
+    /// Kafka's word for it: `DESCRIBE_CONFIGS`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, letter) in format!("{self:?}").char_indices() {
+            let gap = if place > 0 && letter.is_uppercase() { "_" } else { "" };
+            write!(f, "{gap}{}", letter.to_ascii_uppercase())?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Operation {
+    type Err = UnknownOperation;
+
+    /// Takes Kafka's word in any case, with or without its underscores.
+    fn from_str(word: &str) -> Result<Self, UnknownOperation> {
+        let asked = word.replace('_', "");
+        let named = |operation: &Self| format!("{operation:?}").eq_ignore_ascii_case(&asked);
+        Self::ALL.into_iter().find(named).ok_or_else(|| UnknownOperation { word: word.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_kafkas() {
+        assert_eq!(Operation::DescribeConfigs.to_string(), "DESCRIBE_CONFIGS");
+        for operation in Operation::ALL {
+            assert_eq!(operation.to_string().parse(), Ok(operation));
+            assert_eq!(format!("{operation:?}").parse(), Ok(operation));
+        }
+        assert_eq!("idempotent_write".parse(), Ok(Operation::IdempotentWrite));
+        assert!("readwrite".parse::<Operation>().unwrap_err().to_string().contains("ALTER_CONFIGS"));
     }
 }

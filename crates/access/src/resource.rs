@@ -1,5 +1,7 @@
 //! What a client wants to do it to.
 
+use std::fmt;
+
 /// A kind of resource, with Kafka's code for it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(i8)]
@@ -65,5 +67,12 @@ impl<'a> Resource<'a> {
     #[must_use]
     pub fn transactional_id(name: &'a str) -> Self {
         Self { kind: ResourceType::TransactionalId, name }
+    }
+}
+
+impl fmt::Display for Resource<'_> {
+    /// Kind and name: `Topic orders`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.kind, self.name)
     }
 }

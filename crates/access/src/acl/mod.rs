@@ -1,5 +1,6 @@
 //! Access rules: who may do what to which resources, from where.
 
+mod explanation;
 mod filter;
 mod pattern;
 mod permission;
@@ -8,6 +9,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+pub use explanation::Explanation;
 pub use filter::{PatternFilter, RuleFilter};
 pub use pattern::{Pattern, PatternType};
 pub use permission::Permission;

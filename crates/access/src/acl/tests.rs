@@ -72,6 +72,15 @@ proptest! {
         if let Decision::Rule(rule) = decision {
             prop_assert!(list.contains(rule) && rule.pattern.matches(resource));
         }
+        let explained = authorizer.explain(subject, operation, resource);
+        prop_assert_eq!(explained.decision, decision);
+        let denied = matches!(decision, Decision::Rule(rule) if rule.permission == Permission::Deny);
+        let mut without_denials = authorizer.clone();
+        for rule in list.iter().filter(|rule| rule.permission == Permission::Deny) {
+            without_denials.rules.remove(rule);
+        }
+        let would = matches!(without_denials.decide(subject, operation, resource), Decision::Rule(_));
+        prop_assert_eq!(!explained.overridden.is_empty(), denied && would);
         let somewhere = authorizer.may_somewhere(subject, operation, kind);
         prop_assert_eq!(somewhere, reference.allows_somewhere(user, address, operation, kind));
     }
