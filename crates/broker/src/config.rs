@@ -1,6 +1,6 @@
 //! What a broker can be told. Names and defaults are Kafka's where Kafka has them.
 
-use crate::log_levels::LogFilter;
+use crate::{access::AuditSink, log_levels::LogFilter};
 use keyway_access::SecurityProtocol;
 use std::{
     collections::BTreeMap,
@@ -29,6 +29,8 @@ pub struct Config {
     pub partitions_per_topic_max: i32,
     /// What the process logs, for Kafka's tools to see and change; default: none, and they are told so.
     pub log_filter: Option<Arc<dyn LogFilter>>,
+    /// Where the audit log goes; default: to the ordinary log, under the target `keyway::audit`.
+    pub audit: Option<Arc<dyn AuditSink>>,
 }
 
 /// One place where Kafka clients connect.
@@ -63,6 +65,7 @@ impl Default for Config {
             settings: BTreeMap::new(),
             partitions_per_topic_max: 10_000,
             log_filter: None,
+            audit: None,
         }
     }
 }

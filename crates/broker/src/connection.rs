@@ -7,7 +7,7 @@ use crate::{
     access::Caller,
     incoming::{Incoming, IncomingError, Request},
     kafka::{self, Reply},
-    limits::{Idle, WRITE_STALL_MAX},
+    limits::{Idle, LOGIN_STALL_MAX_MS, WRITE_STALL_MAX},
     listeners::Endpoint,
     node::Node,
     quotas::Mute,
@@ -42,6 +42,8 @@ enum End {
     Refused(String),
     #[error("nothing was asked or answered for connections.max.idle.ms")]
     Idle,
+    #[error("it began to log in and did not go on for {} s", LOGIN_STALL_MAX_MS / 1_000)]
+    LoginStalled,
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
     #[error(transparent)]
@@ -51,21 +53,18 @@ enum End {
 /// Serves one connection to its end.
 pub(crate) async fn serve(node: Arc<Node>, endpoint: Arc<Endpoint>, stream: traffic::Connection) {
     let mut caller = Caller::anonymous(stream.peer, endpoint.name.clone());
-    let secured = match &endpoint.tls {
-        None => Ok((stream, None)),
-        Some(tls) => tokio::select! {
-            biased;
-            () = node.stopping.cancelled() => return,
-            secured = stream.secured(tls) => secured,
-        },
+    let secured = tokio::select! {
+        biased;
+        () = node.stopping.cancelled() => return,
+        secured = stream.secured() => secured,
     };
-    let (stream, principal) = match secured {
-        Ok(secured) => secured,
+    let stream = match secured {
+        Ok(stream) => stream,
         Err(error) => return told(&caller, &error.into()),
     };
     // A login says who the client is, whatever its certificate says.
-    if let Some(principal) = principal.filter(|_| !endpoint.protocol.has_sasl()) {
-        caller.principal = principal;
+    if let Some(principal) = stream.certified().filter(|_| !endpoint.protocol.has_sasl()) {
+        caller.principal = principal.clone();
     }
     let caller = Arc::new(caller);
     let (read, write) = tokio::io::split(stream);
@@ -74,13 +73,18 @@ pub(crate) async fn serve(node: Arc<Node>, endpoint: Arc<Endpoint>, stream: traf
         Some(sasl) => sasl.frame_bytes_max().min(request_bytes_max),
         None => request_bytes_max,
     };
-    let incoming = Incoming::new(read, frame_bytes_max, node.request_bytes.clone());
+    let incoming = Incoming::new(read, frame_bytes_max, node.request_memory.clone());
     let idle = Idle::new(&node);
     let login = endpoint.sasl.is_some().then(|| Login::new(endpoint, caller.clone()));
     let login = login.map(|login| Arc::new(Mutex::new(login)));
+    let trust = match &login {
+        None => Trust::Full,
+        Some(_) => Trust::Before { until: node.world.clock.now().plus(LOGIN_STALL_MAX_MS) },
+    };
     let connection = Connection {
         node,
         idle,
+        trust,
         caller: caller.clone(),
         login: login.clone(),
         mute: Mute::default(),
@@ -105,7 +109,7 @@ fn told(caller: &Caller, end: &End) {
         | End::Write(_) => {
             tracing::debug!(peer = %caller.address, user = %caller.principal, listener = %caller.listener, "Kafka connection ended: {end}");
         }
-        End::Incoming(_) | End::Refused(_) | End::Handshake(_) => {
+        End::Incoming(_) | End::Refused(_) | End::LoginStalled | End::Handshake(_) => {
             tracing::warn!(peer = %caller.address, user = %caller.principal, listener = %caller.listener, "closing a Kafka connection: {end}")
         }
     }
@@ -116,6 +120,7 @@ struct Connection {
     caller: Arc<Caller>,
     /// Where clients log in: it says whom requests come from, and takes them until it is done.
     login: Option<Arc<Mutex<Login>>>,
+    trust: Trust,
     idle: Idle,
     /// How long no further request is read.
     mute: Mute,
@@ -127,9 +132,27 @@ struct Connection {
     polling: bool,
 }
 
+/// How far a client is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// It has not logged in yet: frames are short, and the next of them has come until then.
+    Before { until: Millis },
+    /// It logs in again, and the next of its frames has come until then.
+    Again { until: Millis },
+    /// It has logged in, or need not.
+    Full,
+}
+
+/// A request that has run.
+struct Handled {
+    reply: Reply,
+    /// Whether the client's login is over, or there is none.
+    logged_in: bool,
+}
+
 impl Connection {
     async fn run(mut self) -> End {
-        let mut handling: Option<BoxFuture<'static, Reply>> = None;
+        let mut handling: Option<BoxFuture<'static, Handled>> = None;
         let mut next: Option<Request> = None;
         let stopping = self.node.stopping.clone();
         loop {
@@ -147,13 +170,19 @@ impl Connection {
                 && handling.is_none()
                 && muted.is_none()
                 && self.replies.len() < REPLIES_WAITING_MAX;
+            let stalled = match self.trust {
+                Trust::Before { until } | Trust::Again { until } => {
+                    Some(until).filter(|_| handling.is_none())
+                }
+                Trust::Full => None,
+            };
             let step = tokio::select! {
                 biased;
                 Some(response) = self.replies.next(), if !self.replies.is_empty() => self.respond(response).await,
-                reply = async { handling.as_mut().expect("guarded").await }, if handling.is_some() => {
+                handled = async { handling.as_mut().expect("guarded").await }, if handling.is_some() => {
                     handling = None;
-                    self.trust();
-                    self.take(reply)
+                    self.trust(handled.logged_in);
+                    self.take(handled.reply)
                 }
                 () = stopping.cancelled(), if idle => Err(End::Stopping),
                 () = sleep_until(&self.node, muted), if muted.is_some() && handling.is_none() => Ok(()),
@@ -166,6 +195,7 @@ impl Connection {
                     Err(error) => Err(error.into()),
                 },
                 () = self.idle.over(&self.node), if idle => Err(End::Idle),
+                () = sleep_until(&self.node, stalled), if stalled.is_some() => Err(End::LoginStalled),
             };
             if let Err(end) = step {
                 return self.finish(end).await;
@@ -178,12 +208,18 @@ impl Connection {
         self.mute.deadline().filter(|&until| until > self.node.world.clock.now())
     }
 
-    /// Frames may be as long as ever once the client has logged in.
-    fn trust(&mut self) {
-        let login = self.login.as_ref().map(|login| login.try_lock().expect("no request is handled"));
-        if login.is_some_and(|login| login.is_done()) {
-            self.incoming.allow(self.node.settings.now().request_bytes_max);
-        }
+    /// Frames may be as long as ever once the client has logged in; while it does, each may take so long to come.
+    fn trust(&mut self, logged_in: bool) {
+        let until = || self.node.world.clock.now().plus(LOGIN_STALL_MAX_MS);
+        self.trust = match (self.trust, logged_in) {
+            (Trust::Before { .. }, true) => {
+                self.incoming.allow(self.node.settings.now().request_bytes_max);
+                Trust::Full
+            }
+            (Trust::Before { .. }, false) => Trust::Before { until: until() },
+            (Trust::Again { .. } | Trust::Full, true) => Trust::Full,
+            (Trust::Again { .. } | Trust::Full, false) => Trust::Again { until: until() },
+        };
     }
 
     fn take(&mut self, reply: Reply) -> Result<(), End> {
@@ -241,14 +277,21 @@ fn handle(
     login: Option<Arc<Mutex<Login>>>,
     mute: Mute,
     request: Request,
-) -> BoxFuture<'static, Reply> {
+) -> BoxFuture<'static, Handled> {
     async move {
-        let reply = match login {
-            None => kafka::handle(&node, &caller, &mute, request.frame).await,
-            Some(login) => login.lock().await.handle(&node, &mute, request.frame).await,
+        let handled = match login {
+            None => {
+                let reply = kafka::handle(&node, &caller, &mute, request.frame).await;
+                Handled { reply, logged_in: true }
+            }
+            Some(login) => {
+                let mut login = login.lock().await;
+                let reply = login.handle(&node, &mute, request.frame).await;
+                Handled { reply, logged_in: login.is_done() }
+            }
         };
-        drop(request.permit);
-        reply
+        drop(request.held);
+        handled
     }
     .boxed()
 }

@@ -8,6 +8,7 @@ mod cluster_id;
 mod config;
 mod connection;
 mod danube;
+mod fronts;
 mod groups;
 mod incoming;
 mod internal_topic;
@@ -24,25 +25,30 @@ mod quotas;
 mod sasl;
 mod schemas;
 mod settings;
+mod stored;
 mod subscription;
 mod tls;
+mod tokens;
 mod topics;
 mod traffic;
 mod transactions;
 mod users;
 mod validate;
 
+pub use access::{AuditSink, OfflineRules, OfflineRulesError};
 pub use config::{Config, KafkaListener};
 pub use keyway_access::SecurityProtocol;
 pub use log_levels::{LogFilter, LogLevels, ROOT as ROOT_LOG_LEVEL};
 pub use node::{ShutdownError, StartError};
 pub use sasl::SaslError;
-pub use settings::{BrokerSetting, SettingError, check_settings};
+pub use settings::{AuthorizerSettings, BrokerSetting, SettingError, check_settings, is_setting};
 pub use tls::{PemError, ShownCertificate, TlsError, shown_certificate};
+pub use tokens::{FetcherError, KeyError, KeySetError, SourceError, TokenSettingsError};
 pub use users::{OfflineUsers, OfflineUsersError};
 
 use keyway_log::LogStore;
 use keyway_runtime::World;
+use listeners::Listening;
 use node::Node;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -67,7 +73,6 @@ impl Broker {
         for listener in &config.kafka {
             kafka.push(listener::bind(&world, "Kafka", "--kafka or listeners", listener.address)?);
         }
-        let addresses: Vec<SocketAddr> = kafka.iter().map(|listener| listener.address()).collect();
         let grpc = listener::bind(&world, "gRPC", "--grpc", config.grpc)?;
         let admin = listener::bind(&world, "Danube's administration", "--danube-admin", config.danube_admin)?;
         let danube_admin_address = admin.address();
@@ -76,7 +81,14 @@ impl Broker {
         let http_address = http.address();
         let stopping = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let node = Node::recover(config, &addresses, world, store, stopping.clone(), tasks.clone()).await?;
+        let of_kafka = config.kafka.iter().cloned().zip(kafka.iter().map(|listener| listener.address()));
+        let listening = Listening {
+            kafka: of_kafka.collect(),
+            grpc: grpc_address,
+            danube_admin: danube_admin_address,
+            http: http_address,
+        };
+        let node = Node::recover(config, listening, world, store, stopping.clone(), tasks.clone()).await?;
         let watching = node.clone();
         tasks.spawn(async move { watching.groups.watch(&watching).await });
         let watching = node.clone();
@@ -85,6 +97,8 @@ impl Broker {
             tasks.spawn(listener::serve_kafka(node.clone(), endpoint.clone(), listener));
         }
         tasks.spawn(tls::watch(node.clone()));
+        tasks.spawn(access::watch_audit(node.clone()));
+        tasks.spawn(tokens::watch(node.clone()));
         tasks.spawn(node.fronts.track_future(danube::serve(node.clone(), grpc)));
         tasks.spawn(danube::admin::serve(node.clone(), admin, grpc_address));
         tasks.spawn(admin::serve(node.clone(), http));

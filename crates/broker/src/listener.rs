@@ -38,6 +38,7 @@ pub(crate) fn bind(
 /// A port that is listened on, and its places for connections.
 pub(crate) struct Port {
     listener: Arc<dyn Listener>,
+    endpoint: Arc<Endpoint>,
     /// What is spoken there, for the log.
     protocol: &'static str,
     front: Arc<Front>,
@@ -49,12 +50,13 @@ impl Port {
     /// At most `most` connections at a time, and no more than `max.connections`.
     pub(crate) fn new(
         node: &Arc<Node>,
-        listener: Arc<dyn Listener>,
+        (listener, endpoint): (Arc<dyn Listener>, &Arc<Endpoint>),
         protocol: &'static str,
         front: Arc<Front>,
         most: usize,
     ) -> Self {
-        Self { listener, protocol, front, places: Places::new(&node.settings, most), node: node.clone() }
+        let (endpoint, places) = (endpoint.clone(), Places::new(&node.settings, most));
+        Self { listener, endpoint, protocol, front, places, node: node.clone() }
     }
 
     /// The next connection that has a place, at the pace that the broker allows. Never fails: what cannot be accepted is
@@ -79,7 +81,7 @@ impl Port {
                     continue;
                 }
             };
-            let connection = Connection::new(stream, peer, self.front.clone(), place);
+            let connection = Connection::new(stream, peer, self.endpoint.clone(), self.front.clone(), place);
             let clock = &self.node.world.clock;
             match self.node.quotas.connect(peer.ip(), self.node.settings.now().connection_rate_max) {
                 Admission::Now => return connection,
@@ -108,7 +110,7 @@ impl Port {
 
 /// Accepts until the broker stops; each connection is a task of its own.
 pub(crate) async fn serve_kafka(node: Arc<Node>, endpoint: Arc<Endpoint>, listener: Arc<dyn Listener>) {
-    let port = Port::new(&node, listener, "Kafka", node.traffic.kafka.clone(), usize::MAX);
+    let port = Port::new(&node, (listener, &endpoint), "Kafka", node.traffic.kafka.clone(), usize::MAX);
     loop {
         let connection = tokio::select! {
             biased;

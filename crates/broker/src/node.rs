@@ -1,13 +1,14 @@
 //! What all connections share: one broker's state behind one handle.
 
 use crate::{
-    access::Access,
+    access::{Access, AuditLog},
     admin::DeadLetters,
     cluster_id::ClusterId,
     config::{Config, KafkaListener},
     groups::Groups,
     internal_topic::InternalTopicError,
-    listeners::Listeners,
+    limits::RequestMemory,
+    listeners::{Listeners, Listening},
     log_levels::Loggers,
     namespaces::Namespaces,
     partition::Partition,
@@ -23,11 +24,11 @@ use crate::{
     transactions::Transactions,
     users::Users,
 };
+use keyway_access::UnknownProtocol;
 use keyway_log::{AppendError, Appended, LogStore, StoreError};
 use keyway_record::RecordBatch;
 use keyway_runtime::World;
 use std::{io, net::SocketAddr, sync::Arc};
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The number under which this broker appears in Kafka's metadata.
@@ -42,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) settings: Arc<Settings>,
     /// What the process logs, if that can be changed.
     pub(crate) loggers: Option<Loggers>,
+    /// Who did what, or was not let do it.
+    pub(crate) audit: Arc<AuditLog>,
     /// Who may do what.
     pub(crate) access: Access,
     /// How much of it.
@@ -58,10 +61,10 @@ pub(crate) struct Node {
     pub(crate) traffic: Traffic,
     /// Who can log in.
     pub(crate) users: Users,
-    /// Where Kafka clients are served.
+    /// Where clients are served.
     pub(crate) listeners: Listeners,
     /// Bytes of requests that may be held in memory.
-    pub(crate) request_bytes: Arc<Semaphore>,
+    pub(crate) request_memory: RequestMemory,
     /// Cancelled when the broker stops.
     pub(crate) stopping: CancellationToken,
     /// Tasks that a shutdown waits for.
@@ -104,6 +107,20 @@ pub enum StartError {
         /// What is wrong.
         cause: SaslError,
     },
+    /// What is to be done first on a port is not known.
+    #[error("listener.security.protocol.map has {listener}: {cause}")]
+    Protocol {
+        /// The port's name.
+        listener: String,
+        /// What is wrong.
+        cause: UnknownProtocol,
+    },
+    /// A listener has the name of another port.
+    #[error("{listener} is the name of another port; call the listener for Kafka clients otherwise")]
+    NameTaken {
+        /// The name.
+        listener: String,
+    },
     /// There is nowhere to serve Kafka clients.
     #[error("there is no listener for Kafka clients; add one to listeners")]
     NoListener,
@@ -126,18 +143,17 @@ pub enum ShutdownError {
 impl Node {
     pub(crate) async fn recover(
         config: Config,
-        kafka_addresses: &[SocketAddr],
+        listening: Listening,
         world: World,
         store: Arc<dyn LogStore>,
         stopping: CancellationToken,
         tasks: TaskTracker,
     ) -> Result<Arc<Self>, StartError> {
         let producer_ids = ProducerIdSource::recover(&world, &store)?;
-        if kafka_addresses.is_empty() {
+        if listening.kafka.is_empty() {
             return Err(StartError::NoListener);
         }
-        let listening: Vec<_> = config.kafka.iter().cloned().zip(kafka_addresses.iter().copied()).collect();
-        let start = started_with(&config, &listening);
+        let start = started_with(&config, &listening.kafka);
         let settings = Settings::recover(start, producer_ids.records()).map_err(|error| match error {
             RecoverError::Setting(error) => StartError::Settings(error),
             RecoverError::Record(error) => StartError::Recover(error),
@@ -149,14 +165,16 @@ impl Node {
         let topics = Topics::recover(&settings, config.partitions_per_topic_max, &world, &store)?;
         let groups = Groups::recover(&settings, &world, &store)?;
         let transactions = Transactions::recover(&world, &store)?;
-        let access = Access::recover(settings.now().authorizer.as_ref(), producer_ids.records())?;
+        let is_secured = settings.now().authorizer.is_some() || listeners.is_any_secured();
+        let audit = AuditLog::new(config.audit.clone(), is_secured, &world);
+        let access = Access::recover(settings.now().authorizer.as_ref(), &audit, producer_ids.records())?;
         let cluster_id = ClusterId::recover(&world, producer_ids.records());
         let namespaces = Namespaces::recover(producer_ids.records())?;
         let schemas = Schemas::recover(&world, &store, &topics)?;
         let subscriptions = Subscriptions::recover(&world, &store)?;
         let traffic = Traffic::new(world.clock.now());
         let dead_letters = DeadLetters::recover(&world, &store, &topics)?;
-        let request_bytes = Arc::new(Semaphore::new(settings.now().request_bytes_in_flight_max));
+        let request_memory = RequestMemory::new(settings.now().request_bytes_in_flight_max);
         let loggers = config.log_filter.clone().map(Loggers::new);
         let node = Arc::new(Self {
             config,
@@ -164,6 +182,7 @@ impl Node {
             store,
             settings,
             loggers,
+            audit,
             access,
             quotas,
             topics,
@@ -178,7 +197,7 @@ impl Node {
             traffic,
             users,
             listeners,
-            request_bytes,
+            request_memory,
             stopping,
             tasks,
             fronts: TaskTracker::new(),

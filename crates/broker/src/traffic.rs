@@ -1,8 +1,10 @@
 //! What crosses each port: connections and bytes, counted where they are anyway.
 
 use crate::{
-    limits::Place,
-    tls::{HandshakeError, Tls},
+    fronts::Peer,
+    limits::{Opening, Place},
+    listeners::Endpoint,
+    tls::HandshakeError,
 };
 use keyway_access::Principal;
 use keyway_kafka_wire::ApiKey;
@@ -118,24 +120,52 @@ impl Front {
 pub(crate) struct Connection {
     stream: Box<dyn Stream>,
     pub(crate) peer: SocketAddr,
+    /// The listener it came through.
+    endpoint: Arc<Endpoint>,
+    /// Whom the client's certificate stands for.
+    certified: Option<Principal>,
     front: Arc<Front>,
+    opening: Opening,
     _place: Place,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: Box<dyn Stream>, peer: SocketAddr, front: Arc<Front>, place: Place) -> Self {
+    pub(crate) fn new(
+        stream: Box<dyn Stream>,
+        peer: SocketAddr,
+        endpoint: Arc<Endpoint>,
+        front: Arc<Front>,
+        place: Place,
+    ) -> Self {
         front.accepted.fetch_add(1, Relaxed);
         front.open.fetch_add(1, Relaxed);
-        Self { stream, peer, front, _place: place }
+        let opening = Opening::none();
+        Self { stream, peer, endpoint, certified: None, front, opening, _place: place }
     }
 
-    /// The same connection with its bytes inside of TLS, and who the client's certificate says it is. What is counted from
-    /// here on is what is inside.
-    pub(crate) async fn secured(mut self, tls: &Tls) -> Result<(Self, Option<Principal>), HandshakeError> {
+    /// The same connection, which ends unless its client says so much in time.
+    pub(crate) fn opening(mut self, opening: Opening) -> Self {
+        self.opening = opening;
+        self
+    }
+
+    /// The same connection with its bytes inside of TLS, if its listener has that. What is counted from here on is what is
+    /// inside.
+    pub(crate) async fn secured(mut self) -> Result<Self, HandshakeError> {
+        let Some(tls) = self.endpoint.tls.clone() else { return Ok(self) };
         let bare = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
-        let (stream, principal) = tls.handshake(bare).await?;
-        self.stream = stream;
-        Ok((self, principal))
+        (self.stream, self.certified) = tls.handshake(bare).await?;
+        Ok(self)
+    }
+
+    /// Whether its listener has TLS.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.endpoint.tls.is_some()
+    }
+
+    /// Whom the client's certificate stands for.
+    pub(crate) fn certified(&self) -> Option<&Principal> {
+        self.certified.as_ref()
     }
 }
 
@@ -146,10 +176,10 @@ impl Drop for Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = SocketAddr;
+    type ConnectInfo = Arc<Peer>;
 
-    fn connect_info(&self) -> SocketAddr {
-        self.peer
+    fn connect_info(&self) -> Arc<Peer> {
+        Arc::new(Peer::new(self.endpoint.clone(), self.peer, self.certified.clone()))
     }
 }
 
@@ -160,8 +190,11 @@ impl AsyncRead for Connection {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
+        if Pin::new(&mut self.stream).poll_read(context, into)?.is_pending() {
+            return self.opening.poll_late(context);
+        }
         let read = into.filled().len() - before;
+        self.opening.read(read);
         self.front.received_bytes.fetch_add(read as u64, Relaxed);
         Poll::Ready(Ok(()))
     }

@@ -1,5 +1,7 @@
 //! The published Danube client, and calls by hand, against a broker in this process.
 
+#[path = "kafka_front/certificates.rs"]
+mod certificates;
 #[path = "danube/support.rs"]
 mod support;
 
@@ -21,6 +23,8 @@ mod restart;
 mod rules;
 #[path = "danube/schemas.rs"]
 mod schemas;
+#[path = "danube/secure.rs"]
+mod secure;
 #[path = "danube/throttling.rs"]
 mod throttling;
 #[path = "danube/topics.rs"]

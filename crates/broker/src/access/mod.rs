@@ -4,10 +4,13 @@ mod audit;
 mod caller;
 #[cfg(test)]
 mod matrix;
+mod offline;
 mod stored;
 
-pub(crate) use audit::{AuditEvent, audit};
+pub use audit::AuditSink;
+pub(crate) use audit::{AuditEvent, AuditLog, Change, watch as watch_audit};
 pub(crate) use caller::Caller;
+pub use offline::{OfflineRules, OfflineRulesError};
 
 use crate::{
     internal_topic::{InternalTopic, InternalTopicError},
@@ -25,6 +28,7 @@ const RULES_MAX: usize = 100_000;
 /// The access rules of this broker. Without an authorizer everybody may do everything, and there are no rules.
 pub(crate) struct Access {
     authorizer: Option<RwLock<Authorizer>>,
+    audit: Arc<AuditLog>,
     records: Arc<InternalTopic>,
     /// One change at a time; never held by readers.
     changing: tokio::sync::Mutex<()>,
@@ -45,6 +49,7 @@ impl Access {
     /// The rules in `records`, which are looked at only if the settings have an authorizer.
     pub(crate) fn recover(
         settings: Option<&AuthorizerSettings>,
+        audit: &Arc<AuditLog>,
         records: &Arc<InternalTopic>,
     ) -> Result<Self, InternalTopicError> {
         let authorizer = match settings {
@@ -59,7 +64,8 @@ impl Access {
                 Some(RwLock::new(Authorizer { rules, super_users, without_rule }))
             }
         };
-        Ok(Self { authorizer, records: records.clone(), changing: tokio::sync::Mutex::new(()) })
+        let (audit, records) = (audit.clone(), records.clone());
+        Ok(Self { authorizer, audit, records, changing: tokio::sync::Mutex::new(()) })
     }
 
     /// Whether there are rules to follow.
@@ -71,7 +77,7 @@ impl Access {
     pub(crate) fn allows(&self, caller: &Caller, operation: Operation, resource: Resource<'_>) -> bool {
         self.decide(caller, operation, resource, |decision| {
             if !decision.allowed() {
-                audit(caller, AuditEvent::Denied { operation, resource, decision });
+                self.audit.note(caller, AuditEvent::Denied { operation, resource, decision });
             }
             decision.allowed()
         })
@@ -131,13 +137,14 @@ impl Access {
         let ticket = self.records.put_staged(new.iter().map(entry).collect()).await?;
         // Before the wait, at which a client that goes away may leave us.
         for rule in new {
-            audit(caller, AuditEvent::RuleAdded(&rule));
+            self.audit.note(caller, AuditEvent::RuleAdded(&rule));
             write(authorizer).rules.insert(rule);
         }
         Ok(self.records.wait(ticket).await?)
     }
 
-    /// Removes the rules that match, for each filter those that it matched first; durable when this returns.
+    /// Removes the rules that match, and tells for each filter which it matches, whatever others match too; durable when
+    /// this returns.
     pub(crate) async fn remove(
         &self,
         caller: &Caller,
@@ -154,7 +161,7 @@ impl Access {
         let ticket = self.records.put_staged(entries).await?;
         for rule in removed.iter().flatten() {
             if write(authorizer).rules.remove(rule) {
-                audit(caller, AuditEvent::RuleRemoved(rule));
+                self.audit.note(caller, AuditEvent::RuleRemoved(rule));
             }
         }
         self.records.wait(ticket).await?;

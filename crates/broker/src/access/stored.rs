@@ -8,6 +8,7 @@
 //! | length of the principal, the principal | u16, UTF-8 | | | |
 //! | the host | UTF-8 | | | |
 
+use crate::stored::{put_piece, take_piece, text};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use keyway_access::{
     Operation, ResourceType,
@@ -28,8 +29,7 @@ pub(super) fn key(rule: &Rule) -> Bytes {
     out.put_i8(rule.operation.code());
     out.put_i8(rule.permission.code());
     for text in [&rule.pattern.name, &rule.principal] {
-        out.put_u16(u16::try_from(text.len()).expect("rules are checked before they are stored"));
-        out.put_slice(text.as_bytes());
+        put_piece(&mut out, text);
     }
     out.put_slice(rule.host.as_bytes());
     out.freeze()
@@ -45,13 +45,8 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Option<Rule>, String> {
     let short = |_| "an access rule is cut short".to_owned();
     let mut code = || rest.try_get_i8().map_err(short);
     let (resource_type, pattern_type, operation, permission) = (code()?, code()?, code()?, code()?);
-    let mut text = || {
-        let len = usize::from(rest.try_get_u16().map_err(short)?);
-        let (text, after) = rest.split_at_checked(len).ok_or("an access rule is cut short")?;
-        rest = after;
-        utf8(text)
-    };
-    let (name, principal) = (text()?, text()?);
+    let mut part = || text(take_piece(&mut rest).map_err(short)?);
+    let (name, principal) = (part()?, part()?);
     let rule = Rule {
         pattern: Pattern {
             resource_type: ResourceType::from_code(resource_type).ok_or("an unknown type of resource")?,
@@ -59,7 +54,7 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Option<Rule>, String> {
             pattern_type: PatternType::from_code(pattern_type).ok_or("an unknown type of pattern")?,
         },
         principal,
-        host: utf8(rest)?,
+        host: text(rest)?,
         operation: Operation::from_code(operation).ok_or("an unknown operation")?,
         permission: Permission::from_code(permission).ok_or("an unknown permission")?,
     };
@@ -67,13 +62,10 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Option<Rule>, String> {
     Ok(Some(rule))
 }
 
-fn utf8(bytes: &[u8]) -> Result<String, String> {
-    String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stored::damaged;
 
     #[test]
     fn rules_come_back_and_cuts_are_refused() {
@@ -89,6 +81,7 @@ mod tests {
         for len in 1..key.len() - "10.0.0.1".len() + 1 {
             assert!(decode(&key[..len], &VALUE).is_err(), "{len} bytes");
         }
+        damaged(&key).for_each(|key| drop(decode(&key, &VALUE)));
         assert!(decode(&key, &[2]).is_err());
         assert_eq!(decode(&[3], &[]), Ok(None), "what is not ours");
     }

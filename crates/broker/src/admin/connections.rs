@@ -1,7 +1,7 @@
 //! HTTP connections: how many there may be, how long they last, and how long they may take.
 
 use super::error::ApiError;
-use crate::{access::Caller, listener::Port, node::Node, traffic::Connection};
+use crate::{listener::Port, node::Node, traffic::Connection};
 use axum::{Router, body::Body, response::IntoResponse};
 use hyper::{
     Request,
@@ -15,6 +15,7 @@ use hyper_util::{
 };
 use keyway_runtime::Listener;
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use tonic::transport::server::Connected;
 
 /// Connections at a time: a few scrapers, a few people, and room for mistakes.
 const CONNECTIONS_MAX: usize = 256;
@@ -40,7 +41,13 @@ const FINISH_TIME_MAX: Duration = Duration::from_secs(3);
 /// Accepts until the broker stops; each connection is a task of its own.
 pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
     let router = super::router(node.clone(), listener.address());
-    let port = Port::new(&node, listener, "HTTP", node.traffic.http.clone(), CONNECTIONS_MAX);
+    let port = Port::new(
+        &node,
+        (listener, &node.listeners.http),
+        "HTTP",
+        node.traffic.http.clone(),
+        CONNECTIONS_MAX,
+    );
     loop {
         let connection = tokio::select! {
             biased;
@@ -53,9 +60,19 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
 
 async fn converse(node: Arc<Node>, router: Router, stream: Connection) {
     let peer = stream.peer;
+    let secured = tokio::select! {
+        biased;
+        () = node.stopping.cancelled() => return,
+        secured = stream.secured() => secured,
+    };
+    let stream = match secured {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(%peer, "closing an HTTP connection: {error}"),
+    };
+    let info = stream.connect_info();
     let routes = TowerToHyperService::new(router);
     let service = service_fn(|mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Caller::anonymous(peer, "HTTP"));
+        request.extensions_mut().insert(info.clone());
         let answer = tokio::time::timeout(REQUEST_TIME_MAX, routes.call(request.map(Body::new)));
         async {
             Ok::<_, Infallible>(match answer.await {

@@ -7,14 +7,17 @@
 //! `code` is stable; `message` and `next_step` are for people.
 
 use super::dead_letters::DeadLetterError;
-use crate::subscription::SubscriptionError;
+use crate::{fronts::Refused, subscription::SubscriptionError};
 use axum::{
     Json,
-    http::{Method, StatusCode},
+    http::{HeaderValue, Method, StatusCode, header::WWW_AUTHENTICATE},
     response::{IntoResponse, Response},
 };
 use keyway_access::Operation;
 use serde::Serialize;
+
+/// What browsers and HTTP clients are told to log in with.
+const CHALLENGE: &str = "Basic realm=\"keyway\", charset=\"UTF-8\", Bearer realm=\"keyway\"";
 
 /// Why a request was refused.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,8 @@ pub(super) enum ApiError {
     ForeignHost { host: String },
     #[error("{principal} may not {operation:?} {resource}")]
     Denied { principal: String, operation: Operation, resource: String },
+    #[error(transparent)]
+    Login(#[from] Refused),
     #[error("the request took longer than {seconds} s")]
     TooSlow { seconds: u64 },
     #[error("the broker stops")]
@@ -81,6 +86,10 @@ impl ApiError {
             Self::Denied { .. } => {
                 let step = "an access rule allows it, such as kafka-acls --add makes";
                 (StatusCode::FORBIDDEN, "denied", step)
+            }
+            Self::Login(_) => {
+                let step = "send a user's name and password, or a token, such as curl --user NAME";
+                (StatusCode::UNAUTHORIZED, "login", step)
             }
             Self::TooSlow { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "timeout", "try again, or ask for less")
@@ -164,6 +173,10 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code, next_step) = self.sorted();
         let error = Explanation { code, message: self.to_string(), next_step };
-        (status, Json(Body { error })).into_response()
+        let mut answer = (status, Json(Body { error })).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+        }
+        answer
     }
 }

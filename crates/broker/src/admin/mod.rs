@@ -42,13 +42,15 @@ mod subscriptions;
 
 pub(crate) use connections::serve;
 pub(crate) use dead_letters::DeadLetters;
+pub(crate) use policy::set_audited;
 
-use crate::node::Node;
+use crate::{fronts::Peer, node::Node};
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, Request, State},
     http::{Method, Uri},
-    middleware,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
     routing::{delete, get, patch, post, put},
 };
 use error::ApiError;
@@ -59,14 +61,34 @@ use std::{net::SocketAddr, sync::Arc};
 /// Largest body of a request, bytes; the longest one carries a key.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
+/// Paths that those who watch over processes ask for without a login. They tell nothing else.
+const WITHOUT_LOGIN: [&str; 2] = ["/healthz", "/readyz"];
+
 /// What all handlers share.
 type Shared = Arc<Node>;
+
+/// Says beside every request whom it comes from, and refuses those that have to prove it and do not.
+async fn identify(State(node): State<Shared>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Arc<Peer>>().expect("every connection has a peer").clone();
+    let proof = match WITHOUT_LOGIN.contains(&request.uri().path()) {
+        true => Ok(None),
+        false => peer.proof(&node, request.headers()).await,
+    };
+    let caller = match proof {
+        Ok(None) => peer.caller().clone(),
+        Ok(Some(proof)) => proof.caller().clone(),
+        Err(refused) => return ApiError::from(refused).into_response(),
+    };
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}
 
 fn router(node: Arc<Node>, listening: SocketAddr) -> Router {
     let routes = routes(node.clone())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(node.clone(), identify))
         .with_state(node);
     if listening.ip().is_loopback() { routes.layer(middleware::from_fn(same_site::check)) } else { routes }
 }

@@ -10,6 +10,7 @@ use axum::{
     routing::MethodRouter,
 };
 use keyway_access::{Operation, Resource};
+use std::sync::Arc;
 
 /// What one has to be allowed: the topic and the subscription, which is a group, are those that the path names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,7 +65,8 @@ async fn check(
     };
     let named = |wanted: &str| path.iter().find(|(name, _)| *name == wanted).map_or("", |(_, value)| value);
     if node.access.is_enforced() {
-        let caller = request.extensions().get::<Caller>().expect("every request has its caller beside it");
+        let caller =
+            request.extensions().get::<Arc<Caller>>().expect("every request has its caller beside it");
         for need in needs {
             let (operation, resource) = match *need {
                 Need::Cluster(operation) => (operation, Resource::CLUSTER),
@@ -73,7 +75,7 @@ async fn check(
             };
             if !node.access.allows(caller, operation, resource) {
                 let principal = caller.principal.to_string();
-                let resource = format!("{:?} {}", resource.kind, resource.name);
+                let resource = resource.to_string();
                 return ApiError::Denied { principal, operation, resource }.into_response();
             }
         }

@@ -19,11 +19,17 @@ use super::{
     error::ApiError,
     extract::{Body, Name, Subscription},
 };
-use crate::{node::Node, subscription::SubscriptionPolicy, topics::Topic};
-use axum::{Json, extract::State};
+use crate::{
+    access::{AuditEvent, Caller},
+    node::Node,
+    subscription::{SubscriptionError, SubscriptionPolicy},
+    topics::Topic,
+};
+use axum::{Extension, Json, extract::State};
 use keyway_dispatch::{Backoff, Disconnects, FloodBrake, Poison};
 use keyway_record::TopicName;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::sync::Arc;
 
 /// A policy as it is answered.
 #[derive(Debug, Serialize)]
@@ -68,8 +74,12 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Op
 
 impl PolicyView {
     pub(super) fn of(node: &Node, topic: &Topic, name: &str) -> Self {
-        let SubscriptionPolicy { failure, dead_letter_topic, unacked_max } =
-            node.subscriptions.policy(topic.id, name);
+        let is_set = node.subscriptions.policy_is_set(topic.id, name);
+        Self::new(node.subscriptions.policy(topic.id, name), is_set)
+    }
+
+    fn new(policy: SubscriptionPolicy, is_set: bool) -> Self {
+        let SubscriptionPolicy { failure, dead_letter_topic, unacked_max } = policy;
         Self {
             max_redelivery_count: failure.max_redelivery_count,
             ack_timeout_ms: failure.ack_timeout_ms,
@@ -90,7 +100,7 @@ impl PolicyView {
             count_disconnects: failure.disconnects == Disconnects::Count,
             flood_brake: failure.flood_brake.is_some(),
             unacked_max,
-            is_set: node.subscriptions.policy_is_set(topic.id, name),
+            is_set,
         }
     }
 }
@@ -131,13 +141,30 @@ pub(super) async fn get(
 /// Sets a policy, also of a subscription that does not exist yet.
 pub(super) async fn change(
     State(node): State<Shared>,
+    Extension(caller): Extension<Arc<Caller>>,
     Subscription { topic, name }: Subscription,
     Body(change): Body<Change>,
 ) -> Result<Json<PolicyView>, ApiError> {
     let mut policy = node.subscriptions.policy(topic.id, &name);
     change.apply(&mut policy)?;
-    node.subscriptions.set_policy(&topic, &name, policy).await?;
+    set_audited(&node, &caller, &topic, &name, policy).await?;
     Ok(Json(PolicyView::of(&node, &topic, &name)))
+}
+
+/// Sets a subscription's policy, which the audit log tells.
+pub(crate) async fn set_audited(
+    node: &Node,
+    caller: &Caller,
+    topic: &Topic,
+    subscription: &str,
+    policy: SubscriptionPolicy,
+) -> Result<(), SubscriptionError> {
+    let told = serde_json::to_value(PolicyView::new(policy.clone(), true)).expect("plain fields");
+    let event = AuditEvent::PolicyChanged { topic: topic.name.as_str(), subscription, policy: &told };
+    let change = node.audit.begin(caller, event);
+    let set = node.subscriptions.set_policy(topic, subscription, policy).await;
+    change.settle(&set);
+    set
 }
 
 fn set<T>(field: &mut T, value: Option<T>) {

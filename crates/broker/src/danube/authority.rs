@@ -2,6 +2,7 @@
 //!
 //! The address listened on may be one that no other machine can use; the one that the client itself used is known to work.
 
+use crate::listeners::Endpoint;
 use std::{
     net::SocketAddr,
     task::{Context, Poll},
@@ -21,11 +22,36 @@ pub(super) struct BrokerUrl(pub(super) String);
 pub(super) struct WithBrokerUrl<S> {
     service: S,
     listening: SocketAddr,
+    scheme: Scheme,
+}
+
+/// How URLs of this port begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
 }
 
 impl<S> WithBrokerUrl<S> {
-    pub(super) fn new(service: S, listening: SocketAddr) -> Self {
-        Self { service, listening }
+    pub(super) fn new(service: S, endpoint: &Endpoint) -> Self {
+        let scheme = if endpoint.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        Self { service, listening: endpoint.address, scheme }
     }
 }
 
@@ -43,23 +69,24 @@ impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for WithBroke
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        let url = broker_url(&request, self.listening);
+        let url = broker_url(&request, self.scheme, self.listening);
         request.extensions_mut().insert(url);
         self.service.call(request)
     }
 }
 
-fn broker_url<B>(request: &http::Request<B>, listening: SocketAddr) -> BrokerUrl {
+fn broker_url<B>(request: &http::Request<B>, scheme: Scheme, listening: SocketAddr) -> BrokerUrl {
     let host = request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok());
     let from_host = || host.and_then(|host| host.parse::<http::uri::Authority>().ok());
     let authority = request.uri().authority().cloned().or_else(from_host);
     let authority = authority.filter(|authority| !authority.host().is_empty());
+    let name = scheme.name();
     BrokerUrl(match authority {
-        Some(authority) => match authority.port_u16() {
-            Some(port) => format!("http://{}:{port}", authority.host()),
-            None => format!("http://{}:80", authority.host()),
-        },
-        None => format!("http://{listening}"),
+        Some(authority) => {
+            let port = authority.port_u16().unwrap_or(scheme.default_port());
+            format!("{name}://{}:{port}", authority.host())
+        }
+        None => format!("{name}://{listening}"),
     })
 }
 
@@ -68,11 +95,15 @@ mod tests {
     use super::*;
 
     fn url(uri: &str, host: Option<&str>) -> String {
+        url_of(Scheme::Http, uri, host)
+    }
+
+    fn url_of(scheme: Scheme, uri: &str, host: Option<&str>) -> String {
         let mut request = http::Request::builder().uri(uri);
         if let Some(host) = host {
             request = request.header("host", host);
         }
-        broker_url(&request.body(()).unwrap(), "127.0.0.1:6650".parse().unwrap()).0
+        broker_url(&request.body(()).unwrap(), scheme, "127.0.0.1:6650".parse().unwrap()).0
     }
 
     #[test]
@@ -85,5 +116,7 @@ mod tests {
         assert_eq!(url("/x", Some("10.0.0.7:6650")), "http://10.0.0.7:6650");
         assert_eq!(url("http://broker.lan/x", None), "http://broker.lan:80");
         assert_eq!(url("/x", None), "http://127.0.0.1:6650");
+        assert_eq!(url_of(Scheme::Https, "/x", Some("broker.lan")), "https://broker.lan:443");
+        assert_eq!(url_of(Scheme::Https, "/x", None), "https://127.0.0.1:6650");
     }
 }

@@ -5,6 +5,7 @@ use super::{
     delivery_stream::DeliveryStream,
     ids::consumer_id,
     permits::Permits,
+    standing::Standing,
     target::{self, Target},
     throttle::Account,
 };
@@ -116,7 +117,8 @@ impl ConsumerService for Consumers {
         let (outlet, items) = mpsc::channel(OUTLET_ITEMS);
         let account = Account::new(&self.node, QuotaKind::ConsumerByteRate, &extensions, &consumer.name);
         // The stream exists before its command is sent, so its end is told however this call ends.
-        let delivery = DeliveryStream::new(items, subscription.clone(), stream, clock, account);
+        let standing = Standing::of(&self.node, &extensions, &subscription);
+        let delivery = DeliveryStream::new(items, subscription.clone(), stream, clock, account, standing);
         subscription.open(consumer, stream, outlet, broker_addr).await;
         Ok(Response::new(delivery))
     }

@@ -1,6 +1,6 @@
 //! A consumer's stream of messages. It never ends well: a clean end makes Go's client stop for good.
 
-use super::throttle::Account;
+use super::{standing::Standing, throttle::Account};
 use crate::subscription::{Item, StreamEnd, Subscription};
 use futures_util::Stream;
 use keyway_danube_wire::proto::StreamMessage;
@@ -26,6 +26,8 @@ pub(super) struct DeliveryStream {
     stream: ConsumerId,
     clock: Arc<dyn Clock>,
     account: Account,
+    /// `None` where it cannot change.
+    standing: Option<Standing>,
     /// What was delivered last has to be waited for.
     pause: Option<BoxFuture<'static, ()>>,
     ending: Ending,
@@ -44,8 +46,9 @@ impl DeliveryStream {
         stream: ConsumerId,
         clock: Arc<dyn Clock>,
         account: Account,
+        standing: Option<Standing>,
     ) -> Self {
-        Self { items, subscription, stream, clock, account, pause: None, ending: Ending::Not }
+        Self { items, subscription, stream, clock, account, standing, pause: None, ending: Ending::Not }
     }
 
     /// A message of a topic that promises nothing is done as soon as it is on its way.
@@ -86,6 +89,13 @@ impl Stream for DeliveryStream {
     type Item = Result<StreamMessage, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(standing) = &mut self.standing
+            && let Poll::Ready(status) = standing.poll_end(context)
+        {
+            self.standing = None;
+            self.pause = None;
+            self.ending = Ending::After(Box::pin(std::future::ready(())), Some(status));
+        }
         if let Some(pause) = &mut self.pause {
             ready!(pause.as_mut().poll(context));
             self.pause = None;

@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 mod auth;
 mod authority;
+mod connections;
 mod consumer;
 mod delivery_stream;
 mod discovery;
@@ -12,13 +13,17 @@ mod permits;
 mod producer;
 mod request_memory;
 mod schema_registry;
+mod standing;
 mod target;
 mod throttle;
 
-use crate::{access::Caller, listener::Port, node::Node, traffic::Connection};
+use crate::{fronts::Peer, listener::Port, listeners::Endpoint, node::Node};
 use authority::WithBrokerUrl;
-use axum::middleware::{self, Next};
-use futures_util::stream::{self, Stream};
+use axum::{
+    extract::State,
+    http::header::AUTHORIZATION,
+    middleware::{self, Next},
+};
 use keyway_danube_wire::{
     proto::{
         auth_service_server::AuthServiceServer, consumer_service_server::ConsumerServiceServer,
@@ -30,7 +35,7 @@ use keyway_danube_wire::{
 use keyway_record::limits::DANUBE_MESSAGE_BYTES_MAX;
 use keyway_runtime::Listener;
 use request_memory::Counted;
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tonic::{Status, codegen::http, service::Routes, transport::Server};
 
 /// Calls that one connection may have open; a client's consumers and producers share one connection.
@@ -55,6 +60,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// connection that is open it hears that it should wait, on one that closes its call is cancelled, which some take as final.
 const STREAMS_END_MS: u64 = 100;
 
+/// What is called before a login: whoever asks for a token has none yet.
+const WITHOUT_LOGIN: &str = "/danube.AuthService/Authenticate";
+
 /// A server with our bounds.
 fn server(streams_max: u32) -> Server {
     Server::builder()
@@ -64,45 +72,59 @@ fn server(streams_max: u32) -> Server {
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
 }
 
-fn port(node: &Arc<Node>, listener: Arc<dyn Listener>, protocol: &'static str) -> Port {
-    Port::new(node, listener, protocol, node.traffic.grpc.clone(), usize::MAX)
+fn port(
+    node: &Arc<Node>,
+    listener: Arc<dyn Listener>,
+    endpoint: &Arc<Endpoint>,
+    protocol: &'static str,
+) -> Port {
+    Port::new(node, (listener, endpoint), protocol, node.traffic.grpc.clone(), usize::MAX)
 }
 
-/// Connections as they come.
-fn connections(port: Port) -> impl Stream<Item = io::Result<Connection>> {
-    stream::unfold(port, |port| async move { Some((Ok(port.accept().await), port)) })
-}
-
-/// Says beside every request whom it comes from.
+/// Says beside every request whom it comes from, and refuses those that have to prove it and do not.
 async fn identify(
+    State(node): State<Arc<Node>>,
     mut request: http::Request<axum::body::Body>,
     next: Next,
 ) -> http::Response<axum::body::Body> {
-    let address = *request.extensions().get::<SocketAddr>().expect("every connection has a peer");
-    request.extensions_mut().insert(Caller::anonymous(address, "GRPC"));
+    let peer = request.extensions().get::<Arc<Peer>>().expect("every connection has a peer").clone();
+    let anonymous = request.uri().path() == WITHOUT_LOGIN && !request.headers().contains_key(AUTHORIZATION);
+    let proof = match anonymous {
+        true => Ok(None),
+        false => peer.proof(&node, request.headers()).await,
+    };
+    match proof {
+        Ok(None) => _ = request.extensions_mut().insert(peer.caller().clone()),
+        Ok(Some(proof)) => {
+            request.extensions_mut().insert(proof.caller().clone());
+            request.extensions_mut().insert(proof);
+        }
+        Err(refused) => return Status::unauthenticated(refused.to_string()).into_http(),
+    }
     next.run(request).await
 }
 
 /// Routes whose requests have a [`Caller`] beside them, and of which those that nobody serves say where to look: without a
 /// word a client only hears that something is not implemented.
-fn with_hint(routes: Routes, hint: &'static str) -> Routes {
+fn with_hint(node: &Arc<Node>, routes: Routes, hint: &'static str) -> Routes {
     let answer = move |request: http::Request<axum::body::Body>| async move {
         let text = format!("{} is not served here; {hint}", request.uri().path());
         Status::unimplemented(text).into_http::<axum::body::Body>()
     };
-    Routes::from(routes.into_axum_router().fallback(answer).layer(middleware::from_fn(identify)))
+    let identified = middleware::from_fn_with_state(node.clone(), identify);
+    Routes::from(routes.into_axum_router().fallback(answer).layer(identified))
 }
 
 /// The schema registry, as both ports serve it.
 fn registry(node: &Arc<Node>) -> Counted<SchemaRegistryServer<schema_registry::Registry>> {
     let registry = SchemaRegistryServer::new(schema_registry::Registry { node: node.clone() })
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
-    Counted::new(registry, &node.request_bytes)
+    Counted::new(registry, node.request_memory.bytes())
 }
 
-/// Serves the Danube protocol until the broker stops.
-pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
-    let listening = listener.address();
+/// The services of the Danube protocol.
+pub(crate) fn routes(node: &Arc<Node>) -> Routes {
+    let endpoint = &node.listeners.grpc;
     let producers = ProducerServiceServer::new(producer::Producers::new(node.clone()))
         .max_decoding_message_size(REQUEST_BYTES_MAX);
     let consumers = ConsumerServiceServer::new(consumer::Consumers { node: node.clone() })
@@ -112,19 +134,25 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
     let heartbeats = HealthCheckServer::new(health_check::Heartbeats { node: node.clone() })
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
-    let tokens = AuthServiceServer::new(auth::NoTokens).max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
-    let budget = &node.request_bytes;
-    let routes = Routes::new(Counted::new(producers, budget))
-        .add_service(Counted::new(WithBrokerUrl::new(consumers, listening), budget))
-        .add_service(Counted::new(WithBrokerUrl::new(discovery, listening), budget))
+    let tokens = AuthServiceServer::new(auth::Tokens { node: node.clone() })
+        .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
+    let budget = node.request_memory.bytes();
+    Routes::new(Counted::new(producers, budget))
+        .add_service(Counted::new(WithBrokerUrl::new(consumers, endpoint), budget))
+        .add_service(Counted::new(WithBrokerUrl::new(discovery, endpoint), budget))
         .add_service(Counted::new(heartbeats, budget))
         .add_service(Counted::new(tokens, budget))
-        .add_service(registry(&node));
+        .add_service(registry(node))
+}
+
+/// Serves the Danube protocol until the broker stops.
+pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
+    let endpoint = node.listeners.grpc.clone();
     let hint = "danube-admin's services have a port of their own, 50051 unless --danube-admin says otherwise";
     let served = server(STREAMS_PER_CONNECTION_MAX)
-        .add_routes(with_hint(routes, hint))
+        .add_routes(with_hint(&node, routes(&node), hint))
         .serve_with_incoming_shutdown(
-            connections(port(&node, listener, "gRPC")),
+            connections::incoming(port(&node, listener, &endpoint, "gRPC")),
             streams_have_ended(node.clone()),
         )
         .await;

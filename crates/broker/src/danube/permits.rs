@@ -2,43 +2,52 @@
 //! of its Kafka topic, a subscription is a group, and a schema subject is the topic of its name.
 
 use crate::{
-    access::{Access, Caller},
+    access::{AuditEvent, Caller, Change},
     node::Node,
 };
 use keyway_access::{Operation, Resource};
+use std::sync::Arc;
 use tonic::{Request, Status};
 
-/// The rules, and who asks; nobody where there are none.
+/// The rules, and who asks.
 pub(super) struct Permits<'a> {
-    access: &'a Access,
-    caller: Option<Caller>,
+    node: &'a Node,
+    caller: Arc<Caller>,
 }
 
 impl<'a> Permits<'a> {
     pub(super) fn of<T>(node: &'a Node, request: &Request<T>) -> Self {
-        let caller = node.access.is_enforced().then(|| {
-            request.extensions().get::<Caller>().expect("every request has its caller beside it").clone()
-        });
-        Self { access: &node.access, caller }
+        let caller = request.extensions().get::<Arc<Caller>>();
+        Self { node, caller: caller.expect("every request has its caller beside it").clone() }
+    }
+
+    /// Of somebody whose call is over.
+    pub(super) fn of_caller(node: &'a Node, caller: Arc<Caller>) -> Self {
+        Self { node, caller }
     }
 
     /// Refuses what the caller may not do, and says what that is.
     pub(super) fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), Status> {
-        match &self.caller {
-            Some(caller) if !self.access.allows(caller, operation, resource) => {
-                let (principal, Resource { kind, name }) = (&caller.principal, resource);
-                let text = format!(
-                    "{principal} may not {operation:?} {kind:?} {name}; an access rule has to allow it"
-                );
-                Err(Status::permission_denied(text))
-            }
-            _ => Ok(()),
+        if self.node.access.allows(&self.caller, operation, resource) {
+            return Ok(());
         }
+        let principal = &self.caller.principal;
+        let text = format!("{principal} may not {operation:?} {resource}; an access rule has to allow it");
+        Err(Status::permission_denied(text))
     }
 
     /// Whether the caller may know of something that a list has.
     pub(super) fn shows(&self, operation: Operation, resource: Resource<'_>) -> bool {
-        self.caller.as_ref().is_none_or(|caller| self.access.shows(caller, operation, resource))
+        self.node.access.shows(&self.caller, operation, resource)
+    }
+
+    /// A change that is about to be made, for the audit log.
+    pub(super) fn begin(&self, event: AuditEvent<'_>) -> Change {
+        self.node.audit.begin(&self.caller, event)
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     pub(super) fn topic(&self, operation: Operation, topic: &str) -> Result<(), Status> {

@@ -8,6 +8,7 @@ use super::{
     throttle::Account,
 };
 use crate::{
+    access::AuditEvent,
     node::Node,
     partition::Partition,
     schemas::{SchemaError, ValidationPolicy, Violation},
@@ -131,7 +132,12 @@ impl Producers {
                     if !permits.shows(Operation::Alter, Resource::topic(name.topic().as_str())) {
                         permits.create(name.topic().as_str())?;
                     }
-                    topics.grow(name.topic(), partitions).await
+                    let (topic, partitions_now) = (name.topic().as_str(), partitions as usize);
+                    let event = AuditEvent::PartitionsAdded { topic, partitions: partitions_now };
+                    let change = permits.begin(event);
+                    let grown = topics.grow(name.topic(), partitions).await;
+                    change.settle(&grown);
+                    grown
                 }
                 None if !self.node.settings.now().auto_create_topics => {
                     return Err(Status::not_found(format!("topic {name} does not exist")));
@@ -141,7 +147,12 @@ impl Producers {
                     // Danube's answer: clients try again for a while, in case the namespace is on its way.
                     target::namespace(&self.node, &name).map_err(Status::unavailable)?;
                     let settings = TopicSettings { dispatch: Some(strategy), ..TopicSettings::default() };
-                    topics.create(name.topic().clone(), partitions, settings).await
+                    let (topic, partitions_now) = (name.topic().as_str(), partitions as usize);
+                    let change =
+                        permits.begin(AuditEvent::TopicCreated { topic, partitions: partitions_now });
+                    let created = topics.create(name.topic().clone(), partitions, settings).await;
+                    change.settle(&created);
+                    created
                 }
             };
             match changed {

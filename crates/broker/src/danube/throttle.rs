@@ -18,7 +18,7 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// One client whose bytes are counted. Its client id is the name of its producer or consumer.
 pub(super) struct Account {
     node: Arc<Node>,
-    caller: Caller,
+    caller: Arc<Caller>,
     name: String,
     kind: QuotaKind,
 }
@@ -31,7 +31,7 @@ impl Account {
 
     /// One that outlives its call: quotas may be set later.
     pub(super) fn new(node: &Arc<Node>, kind: QuotaKind, extensions: &Extensions, name: &str) -> Self {
-        let caller = extensions.get::<Caller>().expect("every request has a caller").clone();
+        let caller = extensions.get::<Arc<Caller>>().expect("every request has a caller").clone();
         Self { node: node.clone(), caller, name: name.to_owned(), kind }
     }
 

@@ -1,5 +1,6 @@
 //! Access rules and filters as requests write them.
 
+use super::call::Refused;
 use crate::access::RuleChangeError;
 use keyway_access::{
     Operation, ResourceType,
@@ -8,15 +9,8 @@ use keyway_access::{
 use keyway_kafka_wire::messages::create_acls::AclCreation;
 use keyway_record::ErrorCode;
 
-/// What is said where no authorizer is configured.
-pub(super) const DISABLED: &str =
-    "no authorizer is configured; set authorizer.class.name where the broker is started";
-
 /// The code of a filter that takes any.
 const ANY: i8 = 1;
-
-/// What a request says of a rule or filter cannot be.
-pub(super) type Refused = (ErrorCode, String);
 
 /// A filter with Kafka's codes, as two requests have it.
 pub(super) struct WireFilter {

@@ -1,7 +1,13 @@
 //! AlterClientQuotas: sets quotas and takes them away.
 
-use super::{call::Call, topic_error};
-use crate::quotas::{ChangeError, Changes};
+use super::{
+    call::{Call, Refused},
+    topic_error,
+};
+use crate::{
+    access::AuditEvent,
+    quotas::{ChangeError, Changes},
+};
 use keyway_access::{
     Operation, Resource,
     quota::{Entity, QuotaKind},
@@ -11,8 +17,6 @@ use keyway_kafka_wire::messages::{
 };
 use keyway_record::ErrorCode;
 use std::collections::BTreeSet;
-
-type Refused = (ErrorCode, String);
 
 pub(super) async fn handle(call: &Call<'_>, request: AlterClientQuotasRequest) -> AlterClientQuotasResponse {
     let may = call.may(Operation::AlterConfigs, Resource::CLUSTER);
@@ -50,7 +54,13 @@ async fn alter(
             return Err(invalid(format!("{} is named twice for one entity", op.key)));
         }
     }
-    call.node.quotas.change(&entity, &changes, only_check).await.map_err(|error| match error {
+    let event = AuditEvent::QuotasChanged { entity: &entity, changes: &changes };
+    let change = (!only_check && !changes.is_empty()).then(|| call.begin(event));
+    let changed = call.node.quotas.change(&entity, &changes, only_check).await;
+    if let Some(change) = change {
+        change.settle(&changed);
+    }
+    changed.map_err(|error| match error {
         ChangeError::Record(ref cause) => (topic_error::of_internal(cause), error.to_string()),
         _ => invalid(error.to_string()),
     })

@@ -1,9 +1,9 @@
 //! AlterConfigs: replaces all configs of resources; what the request leaves out follows the broker again.
 
 use super::{
-    call::Call,
+    call::{Call, Refused},
     config_change,
-    config_resource::{Refused, Resource},
+    config_resource::Resource,
     repeated::Repeated,
 };
 use crate::settings::{Configs, Effective};

@@ -1,6 +1,10 @@
 //! AlterUserScramCredentials: makes users, changes their passwords, and removes them.
 
-use super::{call::Call, topic_error};
+use super::{
+    call::{Call, Refused},
+    topic_error,
+};
+use crate::access::{AuditEvent, Change as AuditedChange};
 use crate::users::{Change, NAME_BYTES_MAX, UserError};
 use keyway_access::{ITERATIONS_MAX, Operation, Resource, ScramCredential, ScramMechanism};
 use keyway_kafka_wire::messages::{
@@ -8,9 +12,6 @@ use keyway_kafka_wire::messages::{
 };
 use keyway_record::ErrorCode;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Why a user does not change.
-type Refused = (ErrorCode, String);
 
 /// Longest salt, bytes; Kafka's tools make 26.
 const SALT_BYTES_MAX: usize = 1024;
@@ -56,7 +57,10 @@ pub(super) async fn handle(
     // A user with one refused change keeps all it has.
     changes.retain(|change| outcomes[name_of(change)].is_ok());
     let changed: Vec<String> = changes.iter().map(|change| name_of(change).to_owned()).collect();
-    if let Err(error) = call.node.users.change(changes).await {
+    let audited: Vec<AuditedChange> = changes.iter().map(|change| call.begin(event_of(change))).collect();
+    let outcome = call.node.users.change(changes).await;
+    audited.into_iter().for_each(|change| change.settle(&outcome));
+    if let Err(error) = outcome {
         let refused = match &error {
             UserError::TooMany => (ErrorCode::UnacceptableCredential, error.to_string()),
             UserError::Record(cause) => (topic_error::of_internal(cause), error.to_string()),
@@ -69,6 +73,17 @@ pub(super) async fn handle(
 fn name_of(change: &Change) -> &str {
     match change {
         Change::Set { name, .. } | Change::Remove { name, .. } => name,
+    }
+}
+
+fn event_of(change: &Change) -> AuditEvent<'_> {
+    match change {
+        Change::Set { name, credential } => {
+            AuditEvent::UserSet { user: name, mechanism: credential.mechanism.name() }
+        }
+        Change::Remove { name, mechanism } => {
+            AuditEvent::UserRemoved { user: name, mechanism: mechanism.name() }
+        }
     }
 }
 

@@ -1,7 +1,11 @@
 //! One request on its way through the front, and the forms that its answer takes.
 
 use super::{Head, throttle::Account};
-use crate::{access::Caller, node::Node, quotas::Mute};
+use crate::{
+    access::{AuditEvent, Caller, Change},
+    node::Node,
+    quotas::Mute,
+};
 use futures_util::future::BoxFuture;
 use keyway_access::{Operation, Resource, ResourceType};
 use keyway_kafka_wire::{ByteStr, messages};
@@ -12,6 +16,9 @@ use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
+
+/// Why something that a request asks for is not done: the code and the words of its answer.
+pub(super) type Refused = (ErrorCode, String);
 
 /// What a handler may know besides the request's body.
 pub(super) struct Call<'a> {
@@ -52,9 +59,19 @@ impl Call<'_> {
         if self.may(operation, resource) { Ok(()) } else { Err(denied(resource.kind)) }
     }
 
+    /// [`Call::check`], for answers that have words too.
+    pub(super) fn permit(&self, operation: Operation, resource: Resource<'_>) -> Result<(), Refused> {
+        self.check(operation, resource).map_err(|error| (error, error.to_string()))
+    }
+
+    /// A change that is about to be made, for the audit log.
+    pub(super) fn begin(&self, event: AuditEvent<'_>) -> Change {
+        self.node.audit.begin(self.caller, event)
+    }
+
     /// Charges `count` partitions that are to come or go; refused if the quota of the client is used up, and it knows the
     /// refusal from the request's version `strict_from` on. Older ones are only held back.
-    pub(super) fn mutate(&self, count: usize, strict_from: i16) -> Result<(), (ErrorCode, String)> {
+    pub(super) fn mutate(&self, count: usize, strict_from: i16) -> Result<(), Refused> {
         let Some(account) = Account::of(self) else { return Ok(()) };
         let (charged, wait_ms) = match account.mutated(count, self.version() >= strict_from) {
             Ok(wait_ms) => (Ok(()), wait_ms),

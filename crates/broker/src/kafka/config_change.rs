@@ -1,15 +1,17 @@
 //! What the two APIs that change configs share: how a change is checked and made.
 
 use super::{
-    call::Call,
-    config_resource::{self, Refused, Resource},
+    call::{Call, Refused},
+    config_resource::{self, Resource},
     repeated::Named,
     topic_error,
 };
 use crate::{
+    access::{AuditEvent, Change},
     internal_topic::InternalTopicError,
     log_levels::ROOT,
-    settings::{Configs, Effective, Entity, SettingError},
+    node::NODE_ID,
+    settings::{BrokerSetting, Configs, Effective, Entity, SettingError},
     topics::{Topic, TopicSettings, configs},
 };
 use keyway_access::Operation;
@@ -65,8 +67,11 @@ async fn change_topic(
     if validate_only || configs == topic.settings.configs {
         return Ok(());
     }
+    let resource = ("Topic", topic.name.to_string());
+    let change = begin(call, validate_only, resource, (&topic.settings.configs, &configs), |_| false);
     let settings = TopicSettings { configs, ..topic.settings.clone() };
     let changed = call.node.topics.set_settings(&topic.name, settings).await;
+    settle(change, &changed);
     changed.map(drop).map_err(|error| (topic_error::of_change(&error), error.to_string()))
 }
 
@@ -92,8 +97,22 @@ async fn change_settings(
     changed: impl FnOnce(&Effective) -> Result<Configs, Failed>,
 ) -> Result<(), Refused> {
     let node = call.node;
-    let new =
-        node.settings.change(entity, validate_only, changed).await.map_err(|Failed(refused)| refused)?;
+    let mut change = None;
+    let changed = |settings: &Effective| {
+        let configs = changed(settings)?;
+        let is_secret = |name: &str| BrokerSetting::of_any(name).is_none_or(BrokerSetting::is_secret);
+        let (kind, name, may_be_secret) = match entity {
+            Entity::Broker => ("Broker", NODE_ID.to_string(), true),
+            Entity::AllBrokers => ("Broker", String::new(), true),
+            Entity::Group(group) => ("Group", group.clone(), false),
+        };
+        let is_secret = |name: &str| may_be_secret && is_secret(name);
+        change = begin(call, validate_only, (kind, name), (&settings.own(entity), &configs), is_secret);
+        Ok(configs)
+    };
+    let new = node.settings.change(entity, validate_only, changed).await.map_err(|Failed(refused)| refused);
+    settle(change, &new);
+    let new = new?;
     // Groups look at their settings whenever they do something; topics are told.
     if new.is_some() && !matches!(entity, Entity::Group(_)) {
         node.topics.follow_settings().await;
@@ -107,10 +126,47 @@ fn change_loggers(
     changed: impl FnOnce(Configs) -> Result<Configs, Refused>,
 ) -> Result<(), Refused> {
     let loggers = call.node.loggers.as_ref().expect("without them there is no such resource");
-    loggers.change(validate_only, |own| match changed(own)? {
-        after if after.contains_key(ROOT) => Ok(after),
+    let mut change = None;
+    let outcome = loggers.change(validate_only, |own| match changed(own.clone())? {
+        after if after.contains_key(ROOT) => {
+            let resource = ("BrokerLogger", NODE_ID.to_string());
+            change = begin(call, validate_only, resource, (&own, &after), |_| false);
+            Ok(after)
+        }
         _ => Err((ErrorCode::InvalidRequest, format!("{ROOT} always has a level: set another"))),
-    })
+    });
+    settle(change, &outcome);
+    outcome
+}
+
+/// What is about to become of a resource's configs, for the audit log; nothing if they stay as they are.
+fn begin(
+    call: &Call<'_>,
+    validate_only: bool,
+    (resource_type, resource): (&str, String),
+    (before, after): (&Configs, &Configs),
+    is_secret: impl Fn(&str) -> bool,
+) -> Option<Change> {
+    if validate_only || before == after {
+        return None;
+    }
+    let new = after.iter().filter(|(name, value)| before.get(*name) != Some(value));
+    let set: Vec<(&str, Option<&str>)> =
+        new.map(|(name, value)| (name.as_str(), (!is_secret(name)).then_some(value.as_str()))).collect();
+    let removed: Vec<&str> =
+        before.keys().filter(|name| !after.contains_key(*name)).map(String::as_str).collect();
+    Some(call.begin(AuditEvent::ConfigsChanged {
+        resource_type,
+        resource: &resource,
+        set: &set,
+        removed: &removed,
+    }))
+}
+
+fn settle<T, E>(change: Option<Change>, outcome: &Result<T, E>) {
+    if let Some(change) = change {
+        change.settle(outcome);
+    }
 }
 
 /// Checks what a request says of one resource: each config once, and values where there must be one.

@@ -1,6 +1,9 @@
 //! What has configs: topics, the broker, all brokers, groups, and what the broker logs.
 
-use super::{call::Call, topic_error};
+use super::{
+    call::{Call, Refused},
+    topic_error,
+};
 use crate::{
     log_levels::{self, LEVEL_NAMES},
     node::NODE_ID,
@@ -22,9 +25,6 @@ pub(super) const GROUP: i8 = 32;
 /// A level of a logger.
 const LEVEL: Kind = Kind::String(LEVEL_NAMES);
 
-/// Why a resource's configs are not told or not changed.
-pub(super) type Refused = (ErrorCode, String);
-
 /// Something that has configs.
 pub(super) enum Resource {
     Topic(Arc<Topic>),
@@ -42,7 +42,7 @@ impl Resource {
             GROUP => access::Resource::group(name),
             _ => access::Resource::CLUSTER,
         };
-        call.check(operation, resource).map_err(|error| (error, error.to_string()))?;
+        call.permit(operation, resource)?;
         let invalid = |message: String| (ErrorCode::InvalidRequest, message);
         match kind {
             TOPIC => match (call.node.topics.named(name), TopicName::new(name)) {

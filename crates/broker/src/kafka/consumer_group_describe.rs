@@ -56,11 +56,13 @@ pub(super) async fn handle(
 
 /// Whether some member has, or is to have, a topic that the client may not know of.
 fn has_hidden_topic(call: &Call<'_>, group: &wire::DescribedGroup) -> bool {
+    if !call.node.access.is_enforced() {
+        return false;
+    }
     let assignments = group.members.iter().flat_map(|member| [&member.assignment, &member.target_assignment]);
     let topics: BTreeSet<&str> =
         assignments.flat_map(|one| &one.topic_partitions).map(|topic| topic.topic_name.as_str()).collect();
-    call.node.access.is_enforced()
-        && topics.into_iter().any(|topic| !call.may(Operation::Describe, Resource::topic(topic)))
+    topics.into_iter().any(|topic| !call.may(Operation::Describe, Resource::topic(topic)))
 }
 
 fn refused(error: ErrorCode, message: String) -> wire::DescribedGroup {

@@ -1,11 +1,11 @@
 //! CreatePartitions: gives topics more partitions.
 
 use super::{
-    call::Call,
+    call::{Call, Refused},
     repeated::{Named, Repeated},
     replicas, topic_error,
 };
-use crate::topics::TopicError;
+use crate::{access::AuditEvent, topics::TopicError};
 use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse, create_partitions::*};
 use keyway_record::{ErrorCode, TopicName};
@@ -35,13 +35,9 @@ pub(super) async fn handle(call: &Call<'_>, request: CreatePartitionsRequest) ->
     CreatePartitionsResponse { results, ..Default::default() }
 }
 
-async fn grow(
-    call: &Call<'_>,
-    asked: &CreatePartitionsTopic,
-    validate_only: bool,
-) -> Result<(), (ErrorCode, String)> {
+async fn grow(call: &Call<'_>, asked: &CreatePartitionsTopic, validate_only: bool) -> Result<(), Refused> {
     let refused = |error: &TopicError| (topic_error::of_change(error), error.to_string());
-    call.check(Operation::Alter, Resource::topic(&asked.name)).map_err(|error| (error, error.to_string()))?;
+    call.permit(Operation::Alter, Resource::topic(&asked.name))?;
     let name = TopicName::new(&asked.name).map_err(|error| topic_error::of_name(&error))?;
     let Some(topic) = call.node.topics.named(name.as_str()) else {
         return Err(refused(&TopicError::Unknown(name)));
@@ -69,5 +65,9 @@ async fn grow(
     if validate_only {
         return Ok(());
     }
-    call.node.topics.grow(&name, asked.count).await.map(drop).map_err(|error| refused(&error))
+    let partitions = asked.count as usize;
+    let change = call.begin(AuditEvent::PartitionsAdded { topic: name.as_str(), partitions });
+    let grown = call.node.topics.grow(&name, asked.count).await;
+    change.settle(&grown);
+    grown.map(drop).map_err(|error| refused(&error))
 }

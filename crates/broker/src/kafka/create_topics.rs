@@ -6,6 +6,7 @@ use super::{
     replicas, topic_error,
 };
 use crate::{
+    access::AuditEvent,
     node::Node,
     settings::{Configs, Effective, Source},
     topics::{
@@ -86,7 +87,10 @@ async fn create(
         would_create(node, name, partitions).map_err(|error| refused_change(&error))?;
         TopicId::ZERO
     } else {
-        node.topics.create(name, partitions, settings).await.map_err(|error| refused_change(&error))?.id
+        let change = call.begin(AuditEvent::TopicCreated { topic: &asked.name, partitions: count });
+        let created = node.topics.create(name, partitions, settings).await;
+        change.settle(&created);
+        created.map_err(|error| refused_change(&error))?.id
     };
     let created = CreatableTopicResult {
         name: asked.name.clone(),

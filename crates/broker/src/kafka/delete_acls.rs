@@ -1,8 +1,8 @@
 //! DeleteAcls: removes the access rules that match filters, and tells which they were.
 
 use super::{
-    acl_rule::{self, Refused, WireFilter},
-    call::Call,
+    acl_rule::{self, WireFilter},
+    call::{Call, Refused},
 };
 use keyway_access::{
     Operation, Resource,
@@ -13,8 +13,8 @@ use keyway_kafka_wire::messages::{DeleteAclsRequest, DeleteAclsResponse, delete_
 pub(super) async fn handle(call: &Call<'_>, request: DeleteAclsRequest) -> DeleteAclsResponse {
     let filters: Vec<Result<RuleFilter, Refused>> = request.filters.into_iter().map(read).collect();
     let good: Vec<RuleFilter> = filters.iter().flatten().cloned().collect();
-    let removed = match call.check(Operation::Alter, Resource::CLUSTER) {
-        Err(error) => Err((error, error.to_string())),
+    let removed = match call.permit(Operation::Alter, Resource::CLUSTER) {
+        Err(refused) => Err(refused),
         Ok(()) => {
             call.node.access.remove(call.caller, &good).await.map_err(|error| acl_rule::refused(&error))
         }

@@ -8,7 +8,7 @@ use crate::{partition::Partition, topics::Topic};
 use keyway_access::Operation;
 use keyway_kafka_wire::messages::{DeleteRecordsRequest, DeleteRecordsResponse, delete_records::*};
 use keyway_log::{AppendError, Durability, Ticket};
-use keyway_record::{ErrorCode, Offset, PartitionId};
+use keyway_record::{ErrorCode, Offset};
 use std::sync::Arc;
 
 /// The offset that stands for everything readable now.
@@ -55,8 +55,7 @@ async fn trim(
     topic: &Result<Arc<Topic>, ErrorCode>,
     asked: &DeleteRecordsPartition,
 ) -> Result<(Offset, Ticket), ErrorCode> {
-    let partition = topic.as_ref().map_err(|error| *error)?.partition(PartitionId(asked.partition_index));
-    let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = lookup::partition(topic, asked.partition_index)?;
     if !topic.as_ref().is_ok_and(|topic| topic.rules.records_deletable) {
         return Err(ErrorCode::PolicyViolation);
     }

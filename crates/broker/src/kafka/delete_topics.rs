@@ -6,6 +6,7 @@ use super::{
     repeated::{Named, Repeated},
     topic_error,
 };
+use crate::access::AuditEvent;
 use keyway_access::{Operation, Resource};
 use keyway_kafka_wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse, delete_topics::*};
 use keyway_record::{ErrorCode, TopicId};
@@ -73,7 +74,9 @@ async fn delete(call: &Call<'_>, asked: DeleteTopicState) -> DeletableTopicResul
     if let Err((error, message)) = call.mutate(topic.partitions.len(), STRICT_FROM) {
         return result(error, Some(message));
     }
+    let change = call.begin(AuditEvent::TopicDeleted { topic: topic.name.as_str() });
     let deleted = call.node.delete_topic(&topic).await;
+    change.settle(&deleted);
     let (error, error_message) = match deleted {
         Ok(()) => (ErrorCode::None, None),
         Err(error) => (topic_error::of_change(&error), Some(error.to_string())),

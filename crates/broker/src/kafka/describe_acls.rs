@@ -1,15 +1,15 @@
 //! DescribeAcls: the access rules that match a filter.
 
 use super::{
-    acl_rule::{DISABLED, WireFilter},
-    call::Call,
+    acl_rule::{self, WireFilter},
+    call::{Call, Refused},
 };
+use crate::access::RuleChangeError;
 use keyway_access::{
     Operation, Resource,
     acl::{Pattern, Rule},
 };
 use keyway_kafka_wire::messages::{DescribeAclsRequest, DescribeAclsResponse, describe_acls::*};
-use keyway_record::ErrorCode;
 use std::collections::BTreeMap;
 
 pub(super) fn handle(call: &Call<'_>, request: DescribeAclsRequest) -> DescribeAclsResponse {
@@ -25,8 +25,8 @@ pub(super) fn handle(call: &Call<'_>, request: DescribeAclsRequest) -> DescribeA
     }
 }
 
-fn rules(call: &Call<'_>, request: DescribeAclsRequest) -> Result<Vec<Rule>, (ErrorCode, String)> {
-    call.check(Operation::Describe, Resource::CLUSTER).map_err(|error| (error, error.to_string()))?;
+fn rules(call: &Call<'_>, request: DescribeAclsRequest) -> Result<Vec<Rule>, Refused> {
+    call.permit(Operation::Describe, Resource::CLUSTER)?;
     let filter = WireFilter {
         resource_type: request.resource_type_filter,
         name: request.resource_name_filter,
@@ -36,7 +36,7 @@ fn rules(call: &Call<'_>, request: DescribeAclsRequest) -> Result<Vec<Rule>, (Er
         operation: request.operation,
         permission: request.permission_type,
     };
-    let disabled = || (ErrorCode::SecurityDisabled, DISABLED.to_owned());
+    let disabled = || acl_rule::refused(&RuleChangeError::Disabled);
     call.node.access.rules(&filter.read()?).ok_or_else(disabled)
 }
 

@@ -1,6 +1,6 @@
 //! DescribeClientQuotas: which quotas are set.
 
-use super::call::Call;
+use super::call::{Call, Refused};
 use keyway_access::{
     Operation, Resource,
     quota::{Entity, QuotaKind},
@@ -15,8 +15,6 @@ use std::collections::BTreeMap;
 const EXACT: i8 = 0;
 const DEFAULT: i8 = 1;
 const ANY: i8 = 2;
-
-type Refused = (ErrorCode, String);
 
 pub(super) fn handle(call: &Call<'_>, request: DescribeClientQuotasRequest) -> DescribeClientQuotasResponse {
     if !call.may(Operation::DescribeConfigs, Resource::CLUSTER) {

@@ -1,8 +1,8 @@
 //! DescribeConfigs: what topics, the broker, groups and loggers are set to, and where each value comes from.
 
 use super::{
-    call::Call,
-    config_resource::{self, Refused, Resource},
+    call::{Call, Refused},
+    config_resource::{self, Resource},
 };
 use crate::{
     log_levels::Loggers,

@@ -9,16 +9,12 @@ use keyway_kafka_wire::messages::{
     DescribeProducersRequest, DescribeProducersResponse, describe_producers::*,
 };
 use keyway_log::producers::ActiveProducer;
-use keyway_record::{ErrorCode, PartitionId};
 
 pub(super) fn handle(call: &Call<'_>, request: DescribeProducersRequest) -> DescribeProducersResponse {
     let of_topic = |asked: TopicRequest| {
         let topic = lookup::permitted(call, TopicRef::Name(&asked.name), Operation::Read);
         let of_partition = |partition_index: i32| {
-            let partition = topic.as_ref().map_err(|error| *error).and_then(|topic| {
-                topic.partition(PartitionId(partition_index)).ok_or(ErrorCode::UnknownTopicOrPartition)
-            });
-            let partition = match partition {
+            let partition = match lookup::partition(&topic, partition_index) {
                 Ok(partition) => partition,
                 Err(error) => {
                     return PartitionResponse {

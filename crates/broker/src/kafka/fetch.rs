@@ -18,7 +18,7 @@ use keyway_kafka_wire::{
     messages::{FetchRequest, fetch::FetchPartition},
 };
 use keyway_log::{Isolation, ReadError, ReadLimit, Slice, epochs::EpochEnd, transactions::Aborted};
-use keyway_record::{ErrorCode, LeaderEpoch, Offset, PartitionId, TopicId};
+use keyway_record::{ErrorCode, LeaderEpoch, Offset, TopicId};
 use keyway_runtime::Millis;
 use std::sync::Arc;
 
@@ -39,10 +39,10 @@ pub(super) async fn handle(call: &Call<'_>, mut body: Decoder) -> Reply {
     };
     // Epoch 0 asks for a session and -1 for none; both bring the full list of partitions.
     if request.session_epoch > 0 {
-        return frame(head, &refused(ErrorCode::FetchSessionIdNotFound));
+        return refused(head, ErrorCode::FetchSessionIdNotFound);
     }
     if request.session_epoch < -1 {
-        return frame(head, &refused(ErrorCode::InvalidFetchSessionEpoch));
+        return refused(head, ErrorCode::InvalidFetchSessionEpoch);
     }
     let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0).min(WAIT_MS_MAX);
     let account = Account::of(call);
@@ -53,10 +53,7 @@ pub(super) async fn handle(call: &Call<'_>, mut body: Decoder) -> Reply {
     }
     fetch.read_all();
     if wait_ms == 0 || fetch.wanted.is_empty() || fetch.is_enough() {
-        return match charged(head, &fetch.into_response(), account) {
-            Ok(pieces) => Reply::Now(pieces),
-            Err(error) => Reply::Close(format!("a Fetch response cannot be written: {error}")),
-        };
+        return reply(charged(head, &fetch.into_response(), account));
     }
     let deadline = call.node.world.clock.now().plus(wait_ms);
     let node = call.node.clone();
@@ -83,15 +80,16 @@ fn charged(
     }
 }
 
-fn frame(head: Head, response: &FetchResponse) -> Reply {
-    match response.frame(head.version, head.correlation_id) {
+fn refused(head: Head, error: ErrorCode) -> Reply {
+    let response = FetchResponse { error_code: error.code(), ..Default::default() };
+    reply(response.frame(head.version, head.correlation_id))
+}
+
+fn reply(frame: Result<Vec<Bytes>, EncodeError>) -> Reply {
+    match frame {
         Ok(pieces) => Reply::Now(pieces),
         Err(error) => Reply::Close(format!("a Fetch response cannot be written: {error}")),
     }
-}
-
-fn refused(error: ErrorCode) -> FetchResponse {
-    FetchResponse { error_code: error.code(), ..Default::default() }
 }
 
 /// One fetch and what was read for it so far.
@@ -154,9 +152,7 @@ impl Fetch {
             let named = TopicRef::of(call.version() >= IDS_FROM, &asked.topic, asked.topic_id);
             let topic = topic(named);
             for partition in &asked.partitions {
-                let found = topic.as_ref().map_err(|error| *error).and_then(|topic| {
-                    let found = topic.partition(PartitionId(partition.partition));
-                    let found = found.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+                let found = lookup::partition(&topic, partition.partition).and_then(|found| {
                     topic_error::check_epoch(found, partition.current_leader_epoch)?;
                     Ok(found.clone())
                 });

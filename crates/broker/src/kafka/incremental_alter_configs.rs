@@ -1,9 +1,9 @@
 //! IncrementalAlterConfigs: sets and unsets configs of resources.
 
 use super::{
-    call::Call,
+    call::{Call, Refused},
     config_change,
-    config_resource::{Refused, Resource},
+    config_resource::Resource,
     repeated::Repeated,
 };
 use crate::settings::{Configs, Effective, Kind};

@@ -13,7 +13,7 @@ use keyway_kafka_wire::{
     records,
 };
 use keyway_log::{Isolation, ReadError, ReadLimit};
-use keyway_record::{ErrorCode, LeaderEpoch, Offset, PartitionId, RecordBatch, Timestamp, limits};
+use keyway_record::{ErrorCode, LeaderEpoch, Offset, RecordBatch, Timestamp, limits};
 use std::sync::Arc;
 
 const LATEST: i64 = -1;
@@ -89,9 +89,7 @@ fn find(
     isolation: Isolation,
     version: i16,
 ) -> Result<Found, ErrorCode> {
-    let topic = topic.as_ref().map_err(|error| *error)?;
-    let partition = topic.partition(PartitionId(asked.partition_index));
-    let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = lookup::partition(topic, asked.partition_index)?;
     topic_error::check_epoch(partition, asked.current_leader_epoch)?;
     let bounds = partition.log.bounds();
     let at = |offset| {

@@ -1,9 +1,9 @@
 //! Which topic a request means.
 
 use super::call::Call;
-use crate::{node::Node, topics::Topic};
+use crate::{node::Node, partition::Partition, topics::Topic};
 use keyway_access::{Operation, Resource};
-use keyway_record::{ErrorCode, TopicId};
+use keyway_record::{ErrorCode, PartitionId, TopicId};
 use std::sync::Arc;
 
 /// A topic as requests refer to it: by name, and in newer versions by id.
@@ -42,6 +42,15 @@ pub(super) fn permitted(
         call.check(operation, Resource::topic(found.name.as_str()))?;
     }
     Ok(found)
+}
+
+/// A partition of a topic that was looked up, or why there is none.
+pub(super) fn partition(
+    topic: &Result<Arc<Topic>, ErrorCode>,
+    index: i32,
+) -> Result<&Arc<Partition>, ErrorCode> {
+    let topic = topic.as_ref().map_err(|error| *error)?;
+    topic.partition(PartitionId(index)).ok_or(ErrorCode::UnknownTopicOrPartition)
 }
 
 pub(super) fn topic(node: &Node, topic: TopicRef<'_>) -> Option<Arc<Topic>> {

@@ -7,6 +7,7 @@ use super::{
     topic_error,
 };
 use crate::{
+    access::AuditEvent,
     node::NODE_ID,
     partition::Partition,
     topics::{Topic, TopicError, TopicSettings},
@@ -88,7 +89,11 @@ async fn by_name(call: &Call<'_>, name: String, create: bool) -> Result<Arc<Topi
     let broker = node.settings.now();
     let settings =
         TopicSettings { replication_factor: broker.default_replication_factor, ..TopicSettings::default() };
-    match node.topics.create(topic, broker.num_partitions, settings).await {
+    let partitions = broker.num_partitions;
+    let change = call.begin(AuditEvent::TopicCreated { topic: &name, partitions: partitions as usize });
+    let created = node.topics.create(topic, partitions, settings).await;
+    change.settle(&created);
+    match created {
         Ok(topic) => Ok(topic),
         // Someone else's first use came before ours.
         Err(TopicError::Exists(_)) => {

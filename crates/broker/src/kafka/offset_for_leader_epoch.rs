@@ -11,7 +11,7 @@ use keyway_kafka_wire::messages::{
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, offset_for_leader_epoch::*,
 };
 use keyway_log::epochs::EpochEnd;
-use keyway_record::{ErrorCode, LeaderEpoch, PartitionId};
+use keyway_record::{ErrorCode, LeaderEpoch};
 use std::sync::Arc;
 
 pub(super) fn handle(call: &Call<'_>, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
@@ -33,9 +33,7 @@ pub(super) fn handle(call: &Call<'_>, request: OffsetForLeaderEpochRequest) -> O
 }
 
 fn answer(topic: &Result<Arc<Topic>, ErrorCode>, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
-    let ended = topic.as_ref().map_err(|error| *error).and_then(|topic| {
-        let partition = topic.partition(PartitionId(asked.partition));
-        let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let ended = lookup::partition(topic, asked.partition).and_then(|partition| {
         topic_error::check_epoch(partition, asked.current_leader_epoch)?;
         Ok(end(partition, asked.leader_epoch))
     });

@@ -35,9 +35,7 @@ pub(super) async fn handle(call: &Call<'_>, request: TxnOffsetCommitRequest) -> 
         let mut partitions = Vec::with_capacity(asked.partitions.len());
         for partition in asked.partitions {
             let id = PartitionId(partition.partition_index);
-            let known = topic.as_ref().map_err(|error| *error).and_then(|topic| {
-                topic.partition(id).map(|_| topic).ok_or(ErrorCode::UnknownTopicOrPartition)
-            });
+            let known = lookup::partition(&topic, id.0).and(topic.as_ref().map_err(|error| *error));
             let error_code = match known {
                 Ok(topic) => {
                     let committed = committed(

@@ -8,6 +8,7 @@
 //! | its name: 0 for the default, or 1, length u16 | u8 | | its value | f64 |
 //! | and as many bytes | UTF-8 | | | |
 
+use crate::stored::{put_piece, take_piece, text};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use keyway_access::quota::{Entity, QuotaKind};
 use std::collections::BTreeMap;
@@ -27,8 +28,7 @@ pub(super) fn key(entity: &Entity) -> Bytes {
         out.put_u8(number as u8);
         out.put_u8(u8::from(name.is_some()));
         if let Some(name) = name {
-            out.put_u16(u16::try_from(name.len()).expect("names are checked before they are stored"));
-            out.put_slice(name.as_bytes());
+            put_piece(&mut out, name);
         }
     }
     out.freeze()
@@ -66,19 +66,17 @@ fn take_entity(mut key: &[u8]) -> Option<Result<Entity, String>> {
         let kind = *Entity::TYPES.get(usize::from(key.try_get_u8().ok()?))?;
         let name = match key.try_get_u8().ok()? {
             0 => None,
-            _ => {
-                let len = usize::from(key.try_get_u16().ok()?);
-                let (name, rest) = key.split_at_checked(len)?;
-                key = rest;
-                Some(str::from_utf8(name).ok()?)
-            }
+            _ => Some(text(take_piece(&mut key).ok()?).ok()?),
         };
         parts.push((kind, name));
     }
     if !key.is_empty() {
         return None;
     }
-    Some(Entity::of_parts(parts).map_err(|error| error.to_string()))
+    Some(
+        Entity::of_parts(parts.iter().map(|(kind, name)| (*kind, name.as_deref())))
+            .map_err(|error| error.to_string()),
+    )
 }
 
 fn take_quotas(mut value: &[u8]) -> Option<Result<OfEntity, String>> {
@@ -100,6 +98,7 @@ fn take_quotas(mut value: &[u8]) -> Option<Result<OfEntity, String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stored::damaged;
 
     #[test]
     fn quotas_come_back_and_cuts_are_refused() {
@@ -117,6 +116,8 @@ mod tests {
             for len in 0..value.len() {
                 assert!(decode(&key, &value[..len]).is_err(), "{len} bytes of the value");
             }
+            damaged(&key).for_each(|key| drop(decode(&key, &value)));
+            damaged(&value).for_each(|value| drop(decode(&key, &value)));
             for len in 1..key.len() {
                 assert!(decode(&key[..len], &value).is_err(), "{len} bytes of the key");
             }

@@ -12,7 +12,7 @@ use super::{
     exchange::{Exchange, Refusal, Step},
 };
 use crate::{
-    access::{AuditEvent, Caller, audit},
+    access::{AuditEvent, Caller},
     kafka::{self, Reply, handshake},
     listeners::Endpoint,
     node::Node,
@@ -86,7 +86,7 @@ impl Login {
                 match answer {
                     Ok((answer, _)) => Reply::Now(vec![prefixed(&answer)]),
                     Err(refusal) => {
-                        self.fail(&refusal).await;
+                        self.fail(node, &refusal).await;
                         Reply::Close(refusal.reason)
                     }
                 }
@@ -148,7 +148,7 @@ impl Login {
         let Some(mechanism) = mechanism else {
             let answer = request.answer(ErrorCode::UnsupportedSaslMechanism, names());
             let reason = format!("the mechanism {asked:?} is not enabled");
-            self.fail(&Refusal { message: None, reason: reason.clone(), user: None }).await;
+            self.fail(node, &Refusal { message: None, reason: reason.clone(), user: None }).await;
             return last(answer, reason);
         };
         let answer = request.answer(ErrorCode::None, names());
@@ -170,7 +170,7 @@ impl Login {
             Ok(request) => request,
             Err(reason) => {
                 let refusal = Refusal { message: None, reason, user: None };
-                self.fail(&refusal).await;
+                self.fail(node, &refusal).await;
                 return Reply::Close(refusal.reason);
             }
         };
@@ -194,7 +194,7 @@ impl Login {
                 answer.map_or_else(Reply::Close, |frame| Reply::Now(vec![frame]))
             }
             Err(refusal) => {
-                self.fail(&refusal).await;
+                self.fail(node, &refusal).await;
                 let when = if again { "re-authentication" } else { "authentication" };
                 let message = refusal.message.unwrap_or_else(|| {
                     format!(
@@ -215,18 +215,25 @@ impl Login {
             unreachable!("only an open login has messages");
         };
         let (mechanism, again) = (*mechanism, *again);
-        let (principal, answer) = match exchange.step(node, settings, message).await? {
+        let (principal, answer, expires_ms) = match exchange.step(node, settings, message).await? {
             Step::Challenge(answer) => return Ok((answer, 0)),
-            Step::Done(principal, answer) => (principal, answer),
+            Step::Refused(answer, refusal) => {
+                self.refuse(node, &refusal).await;
+                return Ok((answer, 0));
+            }
+            Step::Done { principal, answer, expires_ms } => (principal, answer, expires_ms),
         };
         if again {
             self.check_same(&principal)?;
         }
-        let session_ms = settings.session_ms(mechanism);
+        let wall_ms = u64::try_from(node.world.clock.wall_ms()).unwrap_or(0);
+        // At least one: the client reads 0 as for ever.
+        let credential_ms = expires_ms.map(|until_ms| until_ms.saturating_sub(wall_ms).max(1));
+        let session_ms = settings.session_ms(mechanism).into_iter().chain(credential_ms).min();
         self.expires = session_ms.map(|ms| node.world.clock.now().plus(ms));
         self.caller = Arc::new(Caller { principal, ..Caller::clone(&self.caller) });
         self.state = State::Done { mechanism };
-        audit(&self.caller, AuditEvent::LoggedIn { mechanism: mechanism.name() });
+        node.audit.note(&self.caller, AuditEvent::LoggedIn { mechanism: mechanism.name() });
         Ok((answer, session_ms.unwrap_or(0)))
     }
 
@@ -245,8 +252,16 @@ impl Login {
         Err(Refusal { message: Some(message.clone()), reason: message, user })
     }
 
-    /// Ends the login; whoever guesses waits for each answer.
-    async fn fail(&mut self, refusal: &Refusal) {
+    /// Ends the login.
+    async fn fail(&mut self, node: &Node, refusal: &Refusal) {
+        if !matches!(&self.state, State::Open { exchange, .. } if exchange.is_refused()) {
+            self.refuse(node, refusal).await;
+        }
+        self.state = State::Failed;
+    }
+
+    /// Writes down that a login has failed; whoever guesses waits for each answer.
+    async fn refuse(&mut self, node: &Node, refusal: &Refusal) {
         let mechanism = match &self.state {
             State::Open { mechanism, .. } | State::OtherMechanism { mechanism, .. } => mechanism.name(),
             _ => "none",
@@ -255,8 +270,7 @@ impl Login {
             let named = Caller { principal: Principal::user(user.clone()), ..Caller::clone(&self.caller) };
             self.caller = Arc::new(named);
         }
-        audit(&self.caller, AuditEvent::LoginFailed { mechanism, reason: &refusal.reason });
-        self.state = State::Failed;
+        node.audit.note(&self.caller, AuditEvent::LoginFailed { mechanism, reason: &refusal.reason });
         tokio::time::sleep(self.settings().failed_delay).await;
     }
 

@@ -15,16 +15,23 @@ use keyway_access::ScramMechanism;
 pub(crate) enum Mechanism {
     Plain,
     Scram(ScramMechanism),
+    OauthBearer,
 }
 
 impl Mechanism {
-    const ALL: [Self; 3] =
-        [Self::Plain, Self::Scram(ScramMechanism::Sha256), Self::Scram(ScramMechanism::Sha512)];
+    const ALL: [Self; 4] = [
+        Self::Plain,
+        Self::Scram(ScramMechanism::Sha256),
+        Self::Scram(ScramMechanism::Sha512),
+        Self::OauthBearer,
+    ];
 
-    fn name(self) -> &'static str {
+    /// The name that clients know it by.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
             Self::Scram(mechanism) => mechanism.name(),
+            Self::OauthBearer => "OAUTHBEARER",
         }
     }
 

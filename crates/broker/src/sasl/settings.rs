@@ -1,9 +1,10 @@
 //! Kafka's `sasl.…` settings of one listener.
 
 use super::Mechanism;
+use crate::tokens::{TokenSettings, TokenSettingsError, Tokens};
 use keyway_access::{Jaas, JaasError};
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use subtle::ConstantTimeEq;
 
 /// Longest frame before a login, whatever the setting says: memory for it is taken before anybody has proved who it is.
@@ -18,6 +19,8 @@ pub(crate) struct SaslSettings {
     /// How long a failed login waits for its answer.
     pub(super) failed_delay: Duration,
     pub(super) plain_users: PlainUsers,
+    /// Who checks tokens, where OAUTHBEARER is enabled.
+    tokens: Option<Arc<Tokens>>,
     frame_bytes_max: usize,
 }
 
@@ -33,18 +36,31 @@ pub enum SaslError {
     /// There is no mechanism at all.
     #[error("sasl.enabled.mechanisms is empty; there are {}", known())]
     NoMechanism,
+    /// A header cannot carry a login by any of the mechanisms.
+    #[error(
+        "calls log in by a header, which SCRAM does not fit into; add PLAIN or OAUTHBEARER to sasl.enabled.mechanisms of \
+         this port"
+    )]
+    NoHeader,
     /// Passwords would cross the network as they are.
     #[error(
-        "PLAIN on {address} without TLS lets everybody on the way read the passwords; make the listener SASL_SSL, take \
-         SCRAM-SHA-512, or add --plain-without-tls on a network that you trust"
+        "{mechanism} on {address} without TLS lets everybody on the way read the {secrets}; make the listener SASL_SSL, \
+         take SCRAM-SHA-512, or add --plain-without-tls on a network that you trust"
     )]
     PlainWithoutTls {
+        /// How clients log in.
+        mechanism: &'static str,
+        /// What they send as it is.
+        secrets: &'static str,
         /// Where it listens.
         address: std::net::SocketAddr,
     },
     /// The line with the users cannot be read.
     #[error("plain.sasl.jaas.config: {0}")]
     Jaas(#[from] JaasError),
+    /// Tokens cannot be checked.
+    #[error(transparent)]
+    Tokens(#[from] TokenSettingsError),
 }
 
 fn known() -> String {
@@ -70,6 +86,10 @@ impl SaslSettings {
             let limit = number(&own).or(for_all).filter(|&ms| ms > 0)?;
             Some((mechanism.name(), limit))
         });
+        let tokens = match mechanisms.contains(&Mechanism::OauthBearer) {
+            true => Some(Arc::new(Tokens::new(TokenSettings::read_from(&value)?)?)),
+            false => None,
+        };
         let jaas = value("plain.sasl.jaas.config").map(|line| Jaas::parse(&line)).transpose()?;
         Ok(Self {
             session_ms: session_ms.collect(),
@@ -79,13 +99,19 @@ impl SaslSettings {
             plain_users: PlainUsers::of(jaas.as_ref()),
             frame_bytes_max: number("sasl.server.max.receive.size")
                 .map_or(FRAME_BYTES_MAX, |bytes| bytes.min(FRAME_BYTES_MAX as u64) as usize),
+            tokens,
             mechanisms,
         })
     }
 
     /// How long a session by this mechanism may last, milliseconds.
-    pub(super) fn session_ms(&self, mechanism: Mechanism) -> Option<u64> {
+    pub(crate) fn session_ms(&self, mechanism: Mechanism) -> Option<u64> {
         self.session_ms.get(mechanism.name()).copied()
+    }
+
+    /// Who checks tokens, if clients log in by them.
+    pub(crate) fn tokens(&self) -> Option<&Arc<Tokens>> {
+        self.tokens.as_ref()
     }
 
     /// How long a frame of a client may be that has not logged in.
@@ -93,9 +119,38 @@ impl SaslSettings {
         self.frame_bytes_max
     }
 
-    /// Whether passwords come as they are.
-    pub(crate) fn has_plain(&self) -> bool {
-        self.mechanisms.contains(&Mechanism::Plain)
+    /// How long a failed login waits for its answer.
+    pub(crate) fn failed_delay(&self) -> Duration {
+        self.failed_delay
+    }
+
+    /// Whether this is the password of a user that stands in the settings.
+    pub(crate) fn has_plain_user(&self, name: &str, password: &str) -> bool {
+        self.plain_users.password_fits(name, password)
+    }
+
+    /// Whether clients may log in by this mechanism.
+    pub(crate) fn takes(&self, mechanism: Mechanism) -> bool {
+        self.mechanisms.contains(&mechanism)
+    }
+
+    /// Whether a login can be carried by a header, as on the gRPC and HTTP ports: SCRAM needs several messages.
+    fn fits_a_header(&self) -> bool {
+        self.takes(Mechanism::Plain) || self.takes(Mechanism::OauthBearer)
+    }
+
+    /// Refuses settings by which nobody could log in with a header.
+    pub(crate) fn of_front(self) -> Result<Self, SaslError> {
+        if self.fits_a_header() { Ok(self) } else { Err(SaslError::NoHeader) }
+    }
+
+    /// A mechanism by which passwords or tokens come as they are, if there is one, and which of the two.
+    pub(crate) fn shown(&self) -> Option<(&'static str, &'static str)> {
+        self.mechanisms.iter().find_map(|mechanism| match mechanism {
+            Mechanism::Plain => Some((mechanism.name(), "passwords")),
+            Mechanism::OauthBearer => Some((mechanism.name(), "tokens")),
+            Mechanism::Scram(_) => None,
+        })
     }
 }
 
@@ -136,14 +191,19 @@ mod tests {
         .unwrap();
         assert_eq!(settings.session_ms(Mechanism::Plain), None);
         assert_eq!(settings.session_ms(settings.mechanisms[1]), Some(5000));
-        assert!(settings.has_plain() && settings.plain_users.password_fits("alice", "secret"));
+        assert_eq!(settings.shown(), Some(("PLAIN", "passwords")));
+        assert!(settings.plain_users.password_fits("alice", "secret"));
         assert!(!settings.plain_users.password_fits("alice", "Secret"));
         assert!(!settings.plain_users.password_fits("bob", "secret"));
     }
 
     #[test]
     fn what_is_not_spoken_is_refused() {
-        for (list, words) in [("GSSAPI", "there are PLAIN, SCRAM-SHA-256"), ("", "is empty")] {
+        for (list, words) in [
+            ("GSSAPI", "SCRAM-SHA-512, OAUTHBEARER"),
+            ("OAUTHBEARER", "jwks.endpoint.url is not set"),
+            ("", "is empty"),
+        ] {
             let error = read(&[("sasl.enabled.mechanisms", list)]).err().unwrap().to_string();
             assert!(error.contains(words), "{error}");
         }

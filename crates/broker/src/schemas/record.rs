@@ -23,6 +23,7 @@ use super::{
     TopicSchema,
     subject::{Compatibility, Fingerprint, SchemaType, Subject, ValidationPolicy, Version},
 };
+use crate::stored::{put_piece, take_piece, text};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use keyway_record::TopicId;
 use std::collections::BTreeMap;
@@ -88,10 +89,10 @@ pub(super) fn version_value(version: &Version) -> Bytes {
     out.put_u8(FORM);
     out.put_u64(version.created_at);
     out.put_slice(&version.fingerprint.0);
-    put_text(&mut out, &version.created_by);
-    put_text(&mut out, &version.description);
+    put_piece(&mut out, &version.created_by);
+    put_piece(&mut out, &version.description);
     out.put_u8(u8::try_from(version.tags.len()).expect("the number of tags is bounded"));
-    version.tags.iter().for_each(|tag| put_text(&mut out, tag));
+    version.tags.iter().for_each(|tag| put_piece(&mut out, tag));
     out.put_slice(&version.definition);
     out.freeze()
 }
@@ -114,7 +115,7 @@ pub(super) fn decode(key: &Bytes, value: &Bytes) -> Result<Stored, String> {
     }
     match kind {
         KIND_SUBJECT => Ok(Stored::Subject(Subject {
-            name: text(&key)?,
+            name: text(key)?,
             id: value.try_get_u64().map_err(cut)?,
             next_version: value.try_get_u32().map_err(cut)?,
             kind: at(&TYPES, value.try_get_u8().map_err(cut)?)?,
@@ -131,7 +132,7 @@ pub(super) fn decode(key: &Bytes, value: &Bytes) -> Result<Stored, String> {
             key.try_copy_to_slice(&mut id).map_err(cut)?;
             let policy = at(&POLICIES, value.try_get_u8().map_err(cut)?)?;
             let check_payloads = value.try_get_u8().map_err(cut)? != 0;
-            Ok(Stored::Topic(TopicId(id), TopicSchema { subject: text(&value)?, policy, check_payloads }))
+            Ok(Stored::Topic(TopicId(id), TopicSchema { subject: text(value)?, policy, check_payloads }))
         }
         other => Err(format!("a schema's key of kind {other}")),
     }
@@ -159,21 +160,8 @@ fn at<T: Copy>(all: &[T], place: u8) -> Result<T, String> {
         .ok_or_else(|| format!("a schema's record with an unknown word {place}"))
 }
 
-fn put_text(out: &mut BytesMut, text: &str) {
-    out.put_u16(u16::try_from(text.len()).expect("texts are bounded"));
-    out.put_slice(text.as_bytes());
-}
-
 fn take_text(rest: &mut Bytes) -> Result<String, String> {
-    let len = usize::from(rest.try_get_u16().map_err(cut)?);
-    if rest.len() < len {
-        return Err("a schema's record is cut short".to_owned());
-    }
-    text(&rest.split_to(len))
-}
-
-fn text(bytes: &[u8]) -> Result<String, String> {
-    String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string())
+    text(take_piece(rest).map_err(cut)?)
 }
 
 fn cut(_: bytes::TryGetError) -> String {
@@ -183,6 +171,7 @@ fn cut(_: bytes::TryGetError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stored::damaged;
 
     #[test]
     fn what_is_stored_comes_back_and_cuts_are_refused() {
@@ -219,6 +208,8 @@ mod tests {
             for len in 0..fixed {
                 assert!(decode(&key, &value.slice(..len)).is_err(), "{len} bytes");
             }
+            damaged(&key).for_each(|key| drop(decode(&key, &value)));
+            damaged(&value).for_each(|value| drop(decode(&key, &value)));
         }
     }
 }

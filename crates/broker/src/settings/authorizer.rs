@@ -2,7 +2,7 @@
 
 use super::{SettingError, layers::Layers};
 use keyway_access::{Principal, acl::Permission};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const CLASS: &str = "authorizer.class.name";
 const SUPER_USERS: &str = "super.users";
@@ -14,14 +14,19 @@ const CLASSES: [&str; 2] =
 
 /// What an authorizer is told where the broker is started.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct AuthorizerSettings {
+pub struct AuthorizerSettings {
     /// Who may do everything.
-    pub(crate) super_users: BTreeSet<Principal>,
+    pub super_users: BTreeSet<Principal>,
     /// What holds for resources that no rule is about.
-    pub(crate) without_rule: Permission,
+    pub without_rule: Permission,
 }
 
 impl AuthorizerSettings {
+    /// The authorizer's settings among those that a broker is started with, or `None` where there is none.
+    pub fn read(settings: &BTreeMap<String, String>) -> Result<Option<Self>, SettingError> {
+        Self::of(&Layers { start: settings.clone(), ..Layers::default() })
+    }
+
     /// The authorizer's settings, or `None` where there is none.
     pub(super) fn of(layers: &Layers) -> Result<Option<Self>, SettingError> {
         let class = layers.value(CLASS).unwrap_or_default();
@@ -72,7 +77,7 @@ mod tests {
 
     fn read(settings: &[(&str, &str)]) -> Result<Option<AuthorizerSettings>, SettingError> {
         let start = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        AuthorizerSettings::of(&Layers { start, ..Layers::default() })
+        AuthorizerSettings::read(&start)
     }
 
     #[test]

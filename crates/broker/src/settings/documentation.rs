@@ -10,6 +10,7 @@ const WORDS: &[(&str, &str)] = &[
     ("auto.create.topics.enable", "Makes a topic when a client first asks for it."),
     ("compression.type", "Codec that batches are stored in; 'producer' keeps the one they came in."),
     ("connection.failed.authentication.delay.ms", "How long a failed login waits for its answer, ms."),
+    ("connections.max.idle.ms", "How long a connection may be silent before it is closed, ms."),
     (
         "connections.max.reauth.ms",
         "How long a login counts before the client has to log in again, ms; 0 is for ever.",
@@ -69,7 +70,13 @@ const WORDS: &[(&str, &str)] = &[
     ("log.roll.hours", "Age of a segment from which on the next one begins, unless it is set in ms."),
     ("log.roll.ms", "Age of a segment from which on the next one begins, ms."),
     ("log.segment.bytes", "Size of a segment from which on the next one begins."),
+    ("max.connection.creation.rate", "Most connections a second that are taken, all clients together."),
     ("max.connections", "Most connections of clients at a time."),
+    (
+        "max.connections.per.ip",
+        "Most connections of one address at a time; those of this machine do not count.",
+    ),
+    ("max.connections.per.ip.overrides", "Addresses with another limit, as ADDRESS:CONNECTIONS."),
     ("message.max.bytes", "Largest batch that is taken, as it was compressed."),
     ("num.partitions", "Partitions of a topic if none are asked for."),
     ("offset.metadata.max.bytes", "Longest text that may be committed with an offset, bytes."),
@@ -79,9 +86,33 @@ const WORDS: &[(&str, &str)] = &[
     ),
     ("producer.id.expiration.ms", "How long a silent idempotent producer is remembered, ms."),
     ("queued.max.request.bytes", "Most bytes of requests that are read and not answered yet."),
-    ("sasl.enabled.mechanisms", "Ways to log in: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512."),
+    ("quota.window.num", "Windows over which the rate of a quota is measured."),
+    ("quota.window.size.seconds", "Length of a quota's window, s."),
+    ("sasl.enabled.mechanisms", "Ways to log in: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER."),
     ("sasl.jaas.config", "Users of a listener's PLAIN, as options user_NAME; other users are stored."),
+    (
+        "sasl.oauthbearer.clock.skew.seconds",
+        "How far the clock of whoever issues tokens may be from this one.",
+    ),
+    (
+        "sasl.oauthbearer.expected.audience",
+        "For whom tokens are; a token has to name one of these, or nobody if empty.",
+    ),
+    ("sasl.oauthbearer.expected.issuer", "Who issues tokens, if it matters."),
+    ("sasl.oauthbearer.jwks.endpoint.refresh.ms", "How often the keys of a URL are fetched."),
+    (
+        "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms",
+        "Longest wait after a fetch of keys that failed.",
+    ),
+    ("sasl.oauthbearer.jwks.endpoint.retry.backoff.ms", "Wait after the first fetch of keys that failed."),
+    (
+        "sasl.oauthbearer.jwks.endpoint.url",
+        "Where the keys are that tokens are checked by: file:///PATH or https://…",
+    ),
+    ("sasl.oauthbearer.scope.claim.name", "The claim with a token's scopes, which decide nothing."),
+    ("sasl.oauthbearer.sub.claim.name", "The claim with the name of a token's bearer."),
     ("sasl.server.max.receive.size", "Longest request of a client that has not logged in, bytes."),
+    ("socket.request.max.bytes", "Longest request, bytes."),
     ("ssl.cipher.suites", "Cipher suites that TLS may use; empty for all there are."),
     ("ssl.client.auth", "Whether clients have a certificate: 'required', 'requested' or 'none'."),
     ("ssl.enabled.protocols", "Versions of TLS: TLSv1.2, TLSv1.3."),
@@ -124,6 +155,9 @@ mod tests {
         for (name, _) in WORDS {
             let setting = BrokerSetting::named(name).unwrap_or_else(|| panic!("there is no {name}"));
             assert_eq!(setting.idle_reason(), None, "{name}");
+        }
+        for setting in BrokerSetting::all() {
+            assert!(of(setting.name).is_some(), "{} has no words", setting.name);
         }
         assert_eq!(
             of("log.flush.interval.ms").unwrap(),

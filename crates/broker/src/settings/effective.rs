@@ -7,7 +7,7 @@ use super::{
     layers::{Layers, Source, Synonym},
 };
 use crate::topics::configs::{TopicConfig, check_together};
-use crate::{limits::AddressLimits, quotas::windows};
+use crate::{limits::AddressLimits, quotas::windows, tokens::ALLOWED_URLS};
 use keyway_access::quota::Windows;
 use keyway_groups::GroupConfig;
 use keyway_log::StoreConfig;
@@ -201,11 +201,21 @@ impl Default for Effective {
     }
 }
 
+/// Whether a broker can be started with a setting of this name: one of Kafka's table, one that Kafka leaves to its
+/// authorizer, or has as a property of Java.
+#[must_use]
+pub fn is_setting(name: &str) -> bool {
+    BrokerSetting::of_any(name).is_some() || authorizer::check(name, "").is_some() || name == ALLOWED_URLS
+}
+
 /// Checks settings that a broker is to be started with: each by itself, and all together.
 pub fn check_settings(start: &Configs) -> Result<(), SettingError> {
     for (name, value) in start {
         if let Some(checked) = authorizer::check(name, value) {
             checked?;
+            continue;
+        }
+        if name == ALLOWED_URLS {
             continue;
         }
         let setting = BrokerSetting::of_any(name).ok_or_else(|| SettingError::Unknown(name.to_owned()))?;

@@ -4,6 +4,7 @@ use super::{
     Configs,
     broker::{BrokerSetting, LISTENER_PREFIX},
 };
+use keyway_access::{SecurityProtocol, UnknownProtocol};
 
 /// What was set, by who set it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -69,6 +70,14 @@ impl Layers {
     pub(crate) fn of_listener(&self, listener: &str, name: &str) -> Option<String> {
         let own = format!("{LISTENER_PREFIX}{}.{name}", listener.to_lowercase());
         self.start.get(&own).cloned().or_else(|| self.value(name))
+    }
+
+    /// How the front of this name is secured, which is not at all where `listener.security.protocol.map` does not say.
+    pub(crate) fn protocol(&self, front: &str) -> Result<SecurityProtocol, UnknownProtocol> {
+        let map = self.value("listener.security.protocol.map").unwrap_or_default();
+        let mut pairs = map.split(',').filter_map(|pair| pair.split_once(':'));
+        let named = pairs.find(|(name, _)| name.trim() == front);
+        named.map_or(Ok(SecurityProtocol::Plaintext), |(_, protocol)| protocol.trim().parse())
     }
 
     /// The value of a setting, or of one that stands in for it in its unit.

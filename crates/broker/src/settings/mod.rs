@@ -15,11 +15,11 @@ use crate::{
     internal_topic::{InternalTopic, InternalTopicError},
     topics::configs::ConfigError,
 };
-pub(crate) use authorizer::AuthorizerSettings;
+pub use authorizer::AuthorizerSettings;
 pub use broker::BrokerSetting;
 pub(crate) use broker::Update;
 pub(crate) use effective::Effective;
-pub use effective::check_settings;
+pub use effective::{check_settings, is_setting};
 pub(crate) use group::GroupSetting;
 pub(crate) use kind::{COMPRESSION_TYPES, Kind};
 pub(crate) use layers::{Layers, Source, Synonym};

@@ -7,6 +7,7 @@
 //! | | | | per setting: name length u16, name, value length u32, value | bytes |
 
 use super::{Configs, Entity};
+use crate::stored::{put_piece, take_piece, text};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 const KIND_BROKER: u8 = 6;
@@ -40,9 +41,7 @@ pub(super) fn decode(key: &[u8], mut value: &[u8]) -> Result<Option<(Entity, Con
         Some((&KIND_BROKER, other)) => {
             return Err(format!("there are settings of another broker: {other:?}"));
         }
-        Some((&KIND_GROUP, name)) => {
-            Entity::Group(str::from_utf8(name).map_err(|error| error.to_string())?.to_owned())
-        }
+        Some((&KIND_GROUP, name)) => Entity::Group(text(name)?),
         _ => return Ok(None),
     };
     match value.try_get_u8() {
@@ -55,10 +54,9 @@ pub(super) fn decode(key: &[u8], mut value: &[u8]) -> Result<Option<(Entity, Con
 
 /// Appends settings as the table above has them.
 pub(crate) fn put_configs(out: &mut BytesMut, configs: &Configs) {
-    out.put_u16(configs.len() as u16);
+    out.put_u16(u16::try_from(configs.len()).expect("there are fewer settings"));
     for (name, value) in configs {
-        out.put_u16(name.len() as u16);
-        out.put_slice(name.as_bytes());
+        put_piece(out, name);
         out.put_u32(value.len() as u32);
         out.put_slice(value.as_bytes());
     }
@@ -69,23 +67,20 @@ pub(crate) fn take_configs(rest: &mut &[u8]) -> Result<Configs, String> {
     let short = |_| "a record is cut short inside its settings".to_owned();
     let mut configs = Configs::new();
     for _ in 0..rest.try_get_u16().map_err(short)? {
-        let name_len = usize::from(rest.try_get_u16().map_err(short)?);
-        let name = take_text(rest, name_len)?;
+        let name = text(take_piece(rest).map_err(short)?)?;
         let value_len = rest.try_get_u32().map_err(short)? as usize;
-        configs.insert(name, take_text(rest, value_len)?);
+        let (value, after) =
+            rest.split_at_checked(value_len).ok_or("a record is cut short inside a setting")?;
+        *rest = after;
+        configs.insert(name, text(value)?);
     }
     Ok(configs)
-}
-
-fn take_text(rest: &mut &[u8], len: usize) -> Result<String, String> {
-    let (text, after) = rest.split_at_checked(len).ok_or("a record is cut short inside a setting")?;
-    *rest = after;
-    String::from_utf8(text.to_vec()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stored::damaged;
 
     #[test]
     fn settings_come_back_and_cuts_are_refused() {
@@ -97,6 +92,8 @@ mod tests {
             for len in 0..value.len() {
                 assert!(decode(&key(&entity), &value[..len]).is_err(), "{len} bytes");
             }
+            damaged(&key(&entity)).for_each(|key| drop(decode(&key, &value)));
+            damaged(&value).for_each(|value| drop(decode(&key(&entity), &value)));
         }
         assert_eq!(decode(&[3], &value), Ok(None), "what is not ours");
         assert!(decode(&[6, b'2'], &value).is_err());

@@ -195,6 +195,7 @@ impl SubscriptionPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stored::damaged;
 
     fn policy() -> SubscriptionPolicy {
         let failure = FailurePolicy {
@@ -220,6 +221,7 @@ mod tests {
             for len in 0..37 {
                 assert!(SubscriptionPolicy::decode(&bytes[..len]).is_err(), "{len} bytes");
             }
+            damaged(&bytes).for_each(|bytes| drop(SubscriptionPolicy::decode(&bytes)));
         }
         let mut newer = policy().encode().to_vec();
         newer[0] = 2;

@@ -37,6 +37,7 @@
 //! The value of a policy is described where it is encoded.
 
 use super::SubscriptionId;
+use crate::stored::{put_piece, take_piece, text};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use keyway_dispatch::Mode;
 use keyway_record::{KeyHash, Offset, PartitionId, TopicId};
@@ -102,7 +103,7 @@ impl Key {
         out.put_u8(kind);
         out.put_slice(&topic.0);
         out.put_i32(partition.0);
-        put_text(&mut out, name.as_bytes());
+        put_piece(&mut out, name);
         out.put_slice(rest);
         out.freeze()
     }
@@ -113,7 +114,7 @@ impl Key {
         let mut topic = [0; 16];
         rest.try_copy_to_slice(&mut topic).map_err(cut)?;
         let partition = PartitionId(rest.try_get_i32().map_err(cut)?);
-        let name = text(take_text(&mut rest)?)?;
+        let name = text(take_piece(&mut rest).map_err(cut)?)?;
         let id = SubscriptionId { topic: TopicId(topic), partition, name };
         match kind {
             KIND_SUBSCRIPTION if rest.is_empty() => Ok(Self::Subscription(id)),
@@ -179,41 +180,25 @@ impl StoredConsumer {
     pub(super) fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
         out.put_u8(VERSION);
-        put_text(&mut out, self.topic_name.as_bytes());
+        put_piece(&mut out, &self.topic_name);
         out.put_u32(u32::try_from(self.filters.len()).expect("the number of filters is bounded"));
-        self.filters.iter().for_each(|filter| put_text(&mut out, filter));
+        self.filters.iter().for_each(|filter| put_piece(&mut out, filter));
         out.freeze()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
         let mut rest = bytes;
         check_version(rest.try_get_u8().map_err(cut)?)?;
-        let topic_name = text(take_text(&mut rest)?)?;
+        let topic_name = text(take_piece(&mut rest).map_err(cut)?)?;
         let filters_count = rest.try_get_u32().map_err(cut)?;
-        let filters = (0..filters_count).map(|_| take_text(&mut rest).map(Bytes::copy_from_slice));
-        let filters = filters.collect::<Result<_, _>>()?;
+        let filters = (0..filters_count).map(|_| take_piece(&mut rest).map(Bytes::from));
+        let filters = filters.collect::<Result<_, _>>().map_err(cut)?;
         Ok(Self { topic_name, filters })
     }
 }
 
 fn check_version(version: u8) -> Result<(), String> {
     if version == VERSION { Ok(()) } else { Err(format!("a subscription's record of version {version}")) }
-}
-
-fn put_text(out: &mut BytesMut, text: &[u8]) {
-    out.put_u16(u16::try_from(text.len()).expect("names and patterns are bounded"));
-    out.put_slice(text);
-}
-
-fn take_text<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], String> {
-    let len = usize::from(rest.try_get_u16().map_err(cut)?);
-    let (text, after) = rest.split_at_checked(len).ok_or("a subscription's record is cut short")?;
-    *rest = after;
-    Ok(text)
-}
-
-fn text(bytes: &[u8]) -> Result<String, String> {
-    String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string())
 }
 
 fn cut(_: bytes::TryGetError) -> String {
@@ -223,6 +208,7 @@ fn cut(_: bytes::TryGetError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stored::damaged;
 
     fn id() -> SubscriptionId {
         SubscriptionId { topic: TopicId([9; 16]), partition: PartitionId(3), name: "billing".into() }
@@ -237,6 +223,7 @@ mod tests {
             for len in 0..23 {
                 assert!(Key::decode(&bytes[..len]).is_err(), "{len} bytes");
             }
+            damaged(&bytes).for_each(|bytes| drop(Key::decode(&bytes)));
         }
     }
 
@@ -252,6 +239,7 @@ mod tests {
         for len in 0..bytes.len() {
             assert!(StoredConsumer::decode(&bytes[..len]).is_err(), "{len} bytes");
         }
+        damaged(&bytes).for_each(|bytes| drop(StoredConsumer::decode(&bytes)));
         for mode in [Mode::Exclusive, Mode::Shared, Mode::Failover, Mode::KeyShared] {
             let stored = StoredSubscription { mode, snapshot: "snapshot".into() };
             assert_eq!(StoredSubscription::decode(&stored.encode()), Ok(stored));

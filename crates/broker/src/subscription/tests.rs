@@ -6,7 +6,10 @@ mod parking;
 mod people;
 
 use super::*;
-use crate::topics::{Topic, TopicSettings};
+use crate::{
+    listeners::Listening,
+    topics::{Topic, TopicSettings},
+};
 use keyway_danube_wire::proto::StreamMessage;
 use keyway_dispatch::Token;
 use keyway_log::{MemoryStore, ReadLimit};
@@ -21,9 +24,10 @@ async fn node() -> Arc<Node> {
 }
 
 async fn node_on(store: Arc<dyn LogStore>) -> Arc<Node> {
-    let address = ["127.0.0.1:0".parse().expect("an address")];
+    let config = crate::Config::default();
+    let listening = Listening::planned(&config);
     let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let recovered = Node::recover(crate::Config::default(), &address, World::real(), store, stopping, tasks);
+    let recovered = Node::recover(config, listening, World::real(), store, stopping, tasks);
     recovered.await.expect("a readable store")
 }
 

@@ -9,7 +9,7 @@ const LOOK_EVERY_MS: u64 = 3_000;
 
 /// Looks at the files of all listeners until the broker stops.
 pub(crate) async fn watch(node: Arc<Node>) {
-    let all: Vec<Arc<Tls>> = node.listeners.all().filter_map(|listener| listener.tls.clone()).collect();
+    let all: Vec<Arc<Tls>> = node.listeners.tls().cloned().collect();
     if all.is_empty() {
         return;
     }

@@ -27,6 +27,8 @@ pub(crate) struct TlsSettings {
     versions: Vec<&'static SupportedProtocolVersion>,
     provider: Arc<CryptoProvider>,
     pub(super) mapping: PrincipalMapping,
+    /// What is spoken inside, for clients that ask (ALPN); empty for what has no name there.
+    alpn: Vec<Vec<u8>>,
 }
 
 /// Why a listener cannot have TLS.
@@ -165,7 +167,14 @@ impl TlsSettings {
             versions: versions(&value("ssl.enabled.protocols").unwrap_or_default())?,
             provider: provider(&value("ssl.cipher.suites").unwrap_or_default())?,
             mapping: PrincipalMapping::parse(&rules)?,
+            alpn: Vec::new(),
         })
+    }
+
+    /// The same for a port on which this is spoken.
+    pub(crate) fn speaking(mut self, alpn: &[u8]) -> Self {
+        self.alpn = vec![alpn.to_vec()];
+        self
     }
 
     /// The texts as they are now.
@@ -192,7 +201,9 @@ impl TlsSettings {
             Some(trusted) => builder.with_client_cert_verifier(self.verifier(trusted)?),
         };
         let (chain, key) = (pem::certificates(&material.chain)?, pem::private_key(&material.key)?);
-        builder.with_single_cert(chain, key).map_err(pair)
+        let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
+        config.alpn_protocols.clone_from(&self.alpn);
+        Ok(config)
     }
 
     fn verifier(

@@ -1,7 +1,8 @@
 //! The certificates that listeners would show, for those who ask before a broker runs.
 
 use super::{TlsError, TlsSettings, pem};
-use crate::{config::KafkaListener, settings::Layers};
+use crate::settings::Layers;
+use keyway_access::SecurityProtocol;
 use std::collections::BTreeMap;
 use x509_parser::{
     extensions::GeneralName,
@@ -19,16 +20,17 @@ pub struct ShownCertificate {
     pub not_after_s: i64,
 }
 
-/// What clients of `listener` would see with these settings; `None` for a listener without TLS.
+/// What clients of the listener of this name would see with these settings; `None` without TLS.
 pub fn shown_certificate(
-    listener: &KafkaListener,
+    listener: &str,
+    protocol: SecurityProtocol,
     settings: &BTreeMap<String, String>,
 ) -> Result<Option<ShownCertificate>, TlsError> {
-    if !listener.protocol.has_tls() {
+    if !protocol.has_tls() {
         return Ok(None);
     }
     let layers = Layers { start: settings.clone(), ..Layers::default() };
-    let settings = TlsSettings::read_from(|name| layers.of_listener(&listener.name, name))?;
+    let settings = TlsSettings::read_from(|name| layers.of_listener(listener, name))?;
     let material = settings.read()?;
     settings.server_config(&material)?;
     let chain = pem::certificates(&material.chain)?;

@@ -11,7 +11,10 @@ use keyway_access::{ScramCredential, ScramMechanism};
 use keyway_runtime::World;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 use tokio::sync::Semaphore;
 
@@ -27,7 +30,8 @@ pub(crate) const ITERATIONS: u32 = 8_192;
 /// Passwords that are checked at a time: each takes a processor for some milliseconds, which requests need too.
 const CHECKS_AT_A_TIME: usize = 2;
 
-type Credentials = BTreeMap<ScramMechanism, ScramCredential>;
+/// What one user can log in with.
+pub(crate) type Credentials = BTreeMap<ScramMechanism, ScramCredential>;
 
 /// All users.
 pub(crate) struct Users {
@@ -35,7 +39,9 @@ pub(crate) struct Users {
     all: RwLock<BTreeMap<String, Credentials>>,
     /// One change at a time; never held by readers.
     changing: tokio::sync::Mutex<()>,
-    checks: Semaphore,
+    checks: Arc<Semaphore>,
+    /// Counts the changes.
+    state: AtomicU64,
     /// What users that do not exist get their keys from. New at each start.
     nobody: [u8; 32],
 }
@@ -72,7 +78,8 @@ impl Users {
             records: records.clone(),
             all: RwLock::new(all),
             changing: tokio::sync::Mutex::new(()),
-            checks: Semaphore::new(CHECKS_AT_A_TIME),
+            checks: Arc::new(Semaphore::new(CHECKS_AT_A_TIME)),
+            state: AtomicU64::new(0),
             nobody: world.entropy.bytes(),
         })
     }
@@ -96,15 +103,35 @@ impl Users {
 
     /// Whether this is the user's password. Takes as long for a user that does not exist.
     pub(crate) async fn password_fits(&self, name: &str, password: &str) -> bool {
+        self.proved(name, password).await.is_some()
+    }
+
+    /// What the user could log in with when this was its password; `None` if it is not.
+    pub(crate) async fn proved(&self, name: &str, password: &str) -> Option<Credentials> {
         let credentials = self.credentials(name);
-        let credential = match credentials.into_values().next() {
-            Some(credential) => credential,
+        let credential = match credentials.values().next() {
+            Some(credential) => credential.clone(),
             None => self.scram(name, ScramMechanism::Sha256),
         };
-        let _check = self.checks.acquire().await.expect("the semaphore is never closed");
+        let checks = self.checks.clone();
+        let check = checks.acquire_owned().await.expect("the semaphore is never closed");
         let password = password.to_owned();
-        let checked = tokio::task::spawn_blocking(move || credential.matches(&password));
-        checked.await.expect("a password is checked without a panic")
+        let checked = tokio::task::spawn_blocking(move || {
+            // A client that gives up does not end this, so its place is free only afterwards.
+            let _check = check;
+            credential.matches(&password)
+        });
+        checked.await.expect("a password is checked without a panic").then_some(credentials)
+    }
+
+    /// A number that is another one after each change of a user.
+    pub(crate) fn state(&self) -> u64 {
+        self.state.load(Relaxed)
+    }
+
+    /// Whether the user can log in with exactly this.
+    pub(crate) fn has(&self, name: &str, credentials: &Credentials) -> bool {
+        self.all.read().expect("no panic while users are locked").get(name) == Some(credentials)
     }
 
     /// Makes all of these changes; durable when this returns.
@@ -138,6 +165,7 @@ impl Users {
         }
         self.records.put(records).await?;
         *self.all.write().expect("no panic while users are locked") = all;
+        self.state.fetch_add(1, Relaxed);
         Ok(())
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! There is no password, and none can be made of these keys.
 
+use crate::stored::{put_piece, take_piece};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use keyway_access::{ScramCredential, ScramMechanism};
 
@@ -26,8 +27,7 @@ pub(super) fn encode(credential: &ScramCredential) -> Bytes {
     out.put_u8(VERSION);
     out.put_u32(*iterations);
     for part in [salt, stored_key, server_key] {
-        out.put_u16(u16::try_from(part.len()).expect("salts and keys are short"));
-        out.put_slice(part);
+        put_piece(&mut out, part);
     }
     out.freeze()
 }
@@ -44,13 +44,7 @@ pub(super) fn decode(key: &[u8], mut value: &[u8]) -> Result<Option<(String, Scr
         version => return Err(format!("the user {name:?} has version {version}; {VERSION} is known")),
     }
     let iterations = value.try_get_u32().map_err(short)?;
-    let mut part = || {
-        let len = usize::from(value.try_get_u16().map_err(short)?);
-        let (part, rest) =
-            value.split_at_checked(len).ok_or_else(|| format!("the user {name:?} is cut short"))?;
-        value = rest;
-        Ok::<_, String>(part.to_vec())
-    };
+    let mut part = || take_piece(&mut value).map_err(short);
     let (salt, stored_key, server_key) = (part()?, part()?, part()?);
     Ok(Some((name.to_owned(), ScramCredential { mechanism, salt, iterations, stored_key, server_key })))
 }
@@ -58,6 +52,7 @@ pub(super) fn decode(key: &[u8], mut value: &[u8]) -> Result<Option<(String, Scr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stored::damaged;
 
     #[test]
     fn a_user_comes_back_and_cuts_are_refused() {
@@ -66,6 +61,8 @@ mod tests {
             let (key, value) = (key("älice", mechanism), encode(&credential));
             assert_eq!(decode(&key, &value), Ok(Some(("älice".to_owned(), credential))));
             assert!((0..value.len()).all(|len| decode(&key, &value[..len]).is_err()));
+            damaged(&key).for_each(|key| drop(decode(&key, &value)));
+            damaged(&value).for_each(|value| drop(decode(&key, &value)));
             assert_eq!(decode(&[3, 1], &value), Ok(None), "what is not ours");
             assert!(decode(&[KIND, 9], &value).is_err());
         }

@@ -42,13 +42,23 @@ impl Client {
 
     /// Sends a request; its correlation id.
     pub(crate) async fn send(&mut self, request: &Request, version: i16) -> i32 {
+        let frame = self.request(request, version);
+        self.stream.write_all(&frame).await.unwrap();
+        self.correlation_id
+    }
+
+    /// Sends a request to a broker that may have closed already.
+    pub(crate) async fn try_send(&mut self, request: &Request, version: i16) {
+        let frame = self.request(request, version);
+        self.send_bytes(&frame).await;
+    }
+
+    fn request(&mut self, request: &Request, version: i16) -> Bytes {
         self.correlation_id += 1;
         let api = request.api_key();
         let body = |out: &mut BytesMut| request.encode(out, version);
         let frame = request_frame(api, version, self.correlation_id, Some("raw"), body);
-        let frame = frame.unwrap_or_else(|error| panic!("{} {version}: {error}", api.name()));
-        self.stream.write_all(&frame).await.unwrap();
-        self.correlation_id
+        frame.unwrap_or_else(|error| panic!("{} {version}: {error}", api.name()))
     }
 
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {

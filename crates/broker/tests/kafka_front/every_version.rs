@@ -107,7 +107,8 @@ fn error_code(response: &Response) -> i16 {
     }
 }
 
-fn request(api: ApiKey, version: i16, id: TopicId) -> Request {
+/// A request of this API that is answered without an error, where nobody has to log in.
+pub(crate) fn request(api: ApiKey, version: i16, id: TopicId) -> Request {
     let name = || TOPIC.to_owned();
     let fresh = format!("{}-{version}", api.name());
     match api {

@@ -3,7 +3,7 @@
 use crate::{
     broker::TestBroker,
     client::{Client, call},
-    requests::metadata_of,
+    requests::{append, batch, create_topic, metadata_of},
 };
 use keyway_broker::Config;
 use keyway_kafka_wire::messages::{AlterClientQuotasRequest, alter_client_quotas::*};
@@ -90,5 +90,44 @@ async fn an_address_that_connects_too_often_is_held_up_and_closed() {
     assert!(!is_served(&mut broker.connect().await).await, "one too many");
     assert!(begun.elapsed() >= Duration::from_millis(500), "closed after {:?}", begun.elapsed());
     assert!(is_served(&mut client).await, "who is in stays in");
+    broker.shutdown().await;
+}
+
+/// Clients that announce much and send little hold nothing that others need.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_announced_request_takes_no_memory_from_others() {
+    let broker = start(&[("queued.max.request.bytes", "1048576")]).await;
+    let mut client = broker.connect().await;
+    create_topic(&mut client, "orders", 1).await;
+    let mut announcing = Vec::new();
+    for _ in 0..20 {
+        let mut one = broker.connect().await;
+        let announced: i32 = 50 << 20;
+        one.send_bytes(&[&announced.to_be_bytes()[..], &[0; 30_000]].concat()).await;
+        announcing.push(one);
+    }
+    let large = batch(&[&"x".repeat(600_000)]).build();
+    let appended = append(&mut client, "orders", 0, &large);
+    let appended = tokio::time::timeout(Duration::from_secs(5), appended).await;
+    assert_eq!(appended.expect("an answer in time"), Ok(0));
+    broker.shutdown().await;
+}
+
+/// More large requests at a time than there is memory for are all answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_requests_that_come_together_do_not_wait_for_each_other_for_ever() {
+    let broker = start(&[("queued.max.request.bytes", "1048576")]).await;
+    let mut client = broker.connect().await;
+    create_topic(&mut client, "orders", 1).await;
+    let large = batch(&[&"x".repeat(900_000)]).build();
+    let mut sending = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let mut client = broker.connect().await;
+        let large = large.clone();
+        sending.spawn(async move { append(&mut client, "orders", 0, &large).await });
+    }
+    let all = tokio::time::timeout(Duration::from_secs(20), sending.join_all());
+    let all = all.await.expect("all are answered in time");
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
     broker.shutdown().await;
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod bad_input;
+mod before_login;
 mod broker;
 mod broker_configs;
 mod certificates;
@@ -13,6 +14,7 @@ mod fetching;
 mod foreign;
 mod groups;
 mod limits;
+mod oauthbearer;
 mod panics;
 mod producing;
 mod quotas;
@@ -21,6 +23,7 @@ mod requests;
 mod restart;
 mod sasl;
 mod secure_foreign;
+mod stalled_login;
 mod tls;
 mod topic_configs;
 mod transactions;

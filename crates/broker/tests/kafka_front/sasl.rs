@@ -18,7 +18,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 const USERS: &str = "a.PlainLoginModule required user_alice=\"secret\" user_bob=\"other\";";
 
-async fn broker(more: &[(&str, &str)]) -> TestBroker {
+pub(crate) async fn broker(more: &[(&str, &str)]) -> TestBroker {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let name = "SASL_PLAINTEXT".to_owned();
     let listener =
@@ -28,13 +28,14 @@ async fn broker(more: &[(&str, &str)]) -> TestBroker {
         ("listener.name.sasl_plaintext.plain.sasl.jaas.config", USERS),
         ("connection.failed.authentication.delay.ms", "10"),
     ];
-    let settings = settings.iter().chain(more);
-    let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    // A later one of the same name goes before an earlier one.
+    let settings =
+        settings.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let config = Config { kafka: vec![listener], settings, ..Config::default() };
     TestBroker::on(Arc::new(MemoryStore::new()), config).await
 }
 
-async fn connect(broker: &TestBroker) -> Client {
+pub(crate) async fn connect(broker: &TestBroker) -> Client {
     Client::connect(broker.listener("SASL_PLAINTEXT")).await
 }
 
@@ -42,21 +43,21 @@ fn metadata() -> Request {
     Request::Metadata(MetadataRequest { topics: Some(Vec::new()), ..Default::default() })
 }
 
-async fn handshake(client: &mut Client, mechanism: &str, version: i16) -> i16 {
+pub(crate) async fn handshake(client: &mut Client, mechanism: &str, version: i16) -> i16 {
     let request = Request::SaslHandshake(SaslHandshakeRequest { mechanism: mechanism.to_owned() });
     let Response::SaslHandshake(answer) = client.call(&request, version).await else { unreachable!() };
-    assert_eq!(answer.mechanisms, ["PLAIN", "SCRAM-SHA-256"]);
+    assert!(!answer.mechanisms.is_empty());
     answer.error_code
 }
 
-async fn message(client: &mut Client, message: &[u8]) -> SaslAuthenticateResponse {
+pub(crate) async fn message(client: &mut Client, message: &[u8]) -> SaslAuthenticateResponse {
     let request = SaslAuthenticateRequest { auth_bytes: Bytes::copy_from_slice(message) };
     let answer = client.call(&Request::SaslAuthenticate(request), 2).await;
     let Response::SaslAuthenticate(answer) = answer else { unreachable!() };
     answer
 }
 
-async fn is_served(client: &mut Client) -> bool {
+pub(crate) async fn is_served(client: &mut Client) -> bool {
     client.send(&metadata(), 12).await;
     client.frame().await.is_some()
 }
@@ -92,6 +93,10 @@ async fn nothing_is_served_before_the_login() {
 #[tokio::test]
 async fn a_failed_login_is_told_in_kafka_s_words_and_closed() {
     let broker = broker(&[]).await;
+    let mut client = connect(&broker).await;
+    let request = Request::SaslHandshake(SaslHandshakeRequest { mechanism: "PLAIN".to_owned() });
+    let Response::SaslHandshake(answer) = client.call(&request, 1).await else { unreachable!() };
+    assert_eq!(answer.mechanisms, ["PLAIN", "SCRAM-SHA-256"]);
     let mut client = connect(&broker).await;
     let unsupported = ErrorCode::UnsupportedSaslMechanism.code();
     assert_eq!(handshake(&mut client, "GSSAPI", 1).await, unsupported);

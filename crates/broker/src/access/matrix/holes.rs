@@ -193,7 +193,8 @@ async fn rules_that_cannot_be_are_refused_and_those_that_can_are_durable() {
     let codes: Vec<i16> = told.results.iter().map(|result| result.error_code).collect();
     assert_eq!(codes, [42, 42, 42, 42, 42, 0]);
     let records = node.producer_ids.records();
-    let again = super::super::Access::recover(node.settings.now().authorizer.as_ref(), records).unwrap();
+    let again =
+        super::super::Access::recover(node.settings.now().authorizer.as_ref(), &node.audit, records).unwrap();
     assert_eq!(again.rules(&RuleFilter::ALL), node.access.rules(&RuleFilter::ALL));
     assert_eq!(again.rules(&RuleFilter::ALL).unwrap().len(), 2);
     let unknown = m::FetchRequest {

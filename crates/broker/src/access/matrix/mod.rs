@@ -1,6 +1,8 @@
 //! The authorization matrix: every API × rules × resources against a reference that knows nothing but the rules and what
 //! each API needs. An API that is advertised and has no row fails the test.
 
+mod audited;
+mod grpc;
 mod holes;
 mod needs;
 mod reference;
@@ -10,6 +12,7 @@ mod restart;
 use super::Caller;
 use crate::{
     kafka::{self, Reply},
+    listeners::Listening,
     node::Node,
     quotas::Mute,
     topics::TopicSettings,
@@ -49,16 +52,24 @@ async fn node(settings: &[(&str, &str)]) -> Arc<Node> {
 }
 
 async fn node_on(store: Arc<MemoryStore>, settings: &[(&str, &str)]) -> Arc<Node> {
+    node_of(config(settings), store).await
+}
+
+/// A broker with an authorizer, whose super user is root.
+fn config(settings: &[(&str, &str)]) -> crate::Config {
     let authorizer = [
         ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
         ("super.users", "User:root"),
     ];
     let settings = authorizer.iter().chain(settings);
     let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let config = crate::Config { settings, ..crate::Config::default() };
-    let address = ["127.0.0.1:0".parse().expect("an address")];
+    crate::Config { settings, ..crate::Config::default() }
+}
+
+async fn node_of(config: crate::Config, store: Arc<MemoryStore>) -> Arc<Node> {
+    let listening = Listening::planned(&config);
     let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
-    Node::recover(config, &address, World::real(), store, stopping, tasks).await.expect("a new store")
+    Node::recover(config, listening, World::real(), store, stopping, tasks).await.expect("a new store")
 }
 
 fn caller(user: &str) -> Caller {
@@ -170,15 +181,19 @@ fn grants(operation: Operation, kind: ResourceType, names: Names<'_>) -> Vec<(&'
     ]
 }
 
-/// All rule sets of a row: for each need every form of its grant, while the others are granted.
-fn rule_sets(row: &Row, names: Names<'_>) -> Vec<(String, Vec<Rule>)> {
-    let needs: Vec<(Operation, ResourceType)> = (row.needs.iter().flat_map(|ways| ways.iter()))
+/// What a row may ask for.
+fn needs_of(row: &Row) -> Vec<(Operation, ResourceType)> {
+    (row.needs.iter().flat_map(|ways| ways.iter()))
         .map(|need| match *need {
             Need::On(operation, kind) => (operation, kind),
             Need::DeleteExisting => (Operation::Delete, Topic),
             Need::WriteSomewhere => (Operation::Write, Topic),
         })
-        .collect();
+        .collect()
+}
+
+/// Rule sets: for each need every form of its grant, while the others are granted.
+fn rule_sets(needs: &[(Operation, ResourceType)], names: Names<'_>) -> Vec<(String, Vec<Rule>)> {
     let granted = |&(operation, kind): &(Operation, ResourceType)| {
         rule(Pattern::literal(kind, name_of(kind, names)), operation, Permission::Allow)
     };
@@ -234,7 +249,7 @@ async fn nobody_may_what_the_rules_do_not_grant_and_everybody_what_they_do() {
     let (mut cases, mut refused, mut bypasses) = (0_u32, 0_u32, Vec::new());
     for row in ROWS {
         for (rules_of, rules_for) in [("own", OWN), ("missing", MISSING)] {
-            for (form, rules) in rule_sets(row, rules_for) {
+            for (form, rules) in rule_sets(&needs_of(row), rules_for) {
                 set_rules(&node, &rules).await;
                 let mut names = vec![("foreign", FOREIGN)];
                 names.push((rules_of, rules_for));

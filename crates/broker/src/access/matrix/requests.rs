@@ -242,10 +242,11 @@ pub(super) fn request(row: &Row, version: i16, names: Names<'_>) -> Request {
             filters: vec![m::delete_acls::DeleteAclsFilter {
                 resource_type_filter: 1,
                 pattern_type_filter: 1,
+                resource_name_filter: None,
                 principal_filter: Some("User:carol".to_owned()),
+                host_filter: None,
                 operation: 1,
                 permission_type: 1,
-                ..Default::default()
             }],
         }),
         ApiKey::DescribeConfigs => Request::DescribeConfigs(m::DescribeConfigsRequest {

@@ -19,6 +19,8 @@ pub(super) fn add(node: &Node, page: &mut Page) {
     page.gauge("keyway_partitions", "Partitions of all topics").whole(vec![], partitions as u64);
     ports(node, page);
     throttling(node, page);
+    page.counter("keyway_audit_lines_dropped", "Lines of the audit log that its disk did not take")
+        .whole(vec![], node.audit.dropped());
     log(node, page);
 }
 

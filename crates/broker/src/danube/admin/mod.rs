@@ -6,8 +6,8 @@ mod policy;
 mod topics;
 
 use super::{
-    authority::WithBrokerUrl, connections, permits::Permits, port, registry, request_memory::Counted, server,
-    with_hint,
+    authority::WithBrokerUrl, connections::incoming, permits::Permits, port, registry,
+    request_memory::Counted, server, with_hint,
 };
 use crate::{node::Node, topics::Topic};
 use keyway_access::{Operation, Resource};
@@ -26,22 +26,27 @@ use tonic::{Status, service::Routes};
 /// Calls that one connection may have open; `danube-admin` makes one.
 const STREAMS_PER_CONNECTION_MAX: u32 = 64;
 
-/// Serves the administration until the broker stops; `grpc` is where its clients are served.
-pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>, grpc: SocketAddr) {
-    let admin = listener.address();
+/// The services of the administration; `grpc` is where the broker's clients are served.
+pub(crate) fn routes(node: &Arc<Node>, grpc: SocketAddr) -> Routes {
+    let endpoint = &node.listeners.danube_admin;
     let topics = TopicAdminServer::new(topics::Topics { node: node.clone() });
     let namespaces = NamespaceAdminServer::new(namespaces::Namespaces { node: node.clone() });
     let brokers = BrokerAdminServer::new(brokers::Brokers { node: node.clone(), grpc });
-    let budget = &node.request_bytes;
-    let routes = Routes::new(registry(&node))
+    let budget = node.request_memory.bytes();
+    Routes::new(registry(node))
         .add_service(Counted::new(topics, budget))
         .add_service(Counted::new(namespaces, budget))
-        .add_service(Counted::new(WithBrokerUrl::new(brokers, admin), budget));
+        .add_service(Counted::new(WithBrokerUrl::new(brokers, endpoint), budget))
+}
+
+/// Serves the administration until the broker stops; `grpc` is where its clients are served.
+pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>, grpc: SocketAddr) {
+    let endpoint = node.listeners.danube_admin.clone();
     let hint = "clusters of several brokers, roles and bindings do not exist in this broker";
     let served = server(STREAMS_PER_CONNECTION_MAX)
-        .add_routes(with_hint(routes, hint))
+        .add_routes(with_hint(&node, routes(&node, grpc), hint))
         .serve_with_incoming_shutdown(
-            connections(port(&node, listener, "Danube's administration")),
+            incoming(port(&node, listener, &endpoint, "Danube's administration")),
             node.stopping.clone().cancelled_owned(),
         )
         .await;

@@ -2,6 +2,8 @@
 
 use super::{brokers::broker_id, is_shown, names, policy, topics_of};
 use crate::{
+    access::AuditEvent,
+    admin::set_audited,
     danube::{permits::Permits, schema_registry, target},
     node::Node,
     schemas::Compatibility,
@@ -87,7 +89,10 @@ impl TopicAdmin for Topics {
             let text = format!("Cannot delete individual partition {name}; delete the whole topic {base}");
             return Err(Status::failed_precondition(text));
         }
-        self.node.delete_topic(&topic).await.map_err(topic_status)?;
+        let change = permits.begin(AuditEvent::TopicDeleted { topic: topic.name.as_str() });
+        let deleted = self.node.delete_topic(&topic).await;
+        change.settle(&deleted);
+        deleted.map_err(topic_status)?;
         Ok(Response::new(TopicResponse { success: true }))
     }
 
@@ -145,7 +150,7 @@ impl TopicAdmin for Topics {
             request.failure_policy.ok_or_else(|| Status::invalid_argument("the policy is missing"))?;
         let subscriptions = &self.node.subscriptions;
         let new = policy::changed(subscriptions.policy(topic.id, &request.subscription), &given)?;
-        let set = subscriptions.set_policy(&topic, &request.subscription, new).await;
+        let set = set_audited(&self.node, permits.caller(), &topic, &request.subscription, new).await;
         set.map_err(subscription_status)?;
         Ok(Response::new(SubscriptionResponse { success: true }))
     }
@@ -204,7 +209,7 @@ impl TopicAdmin for Topics {
         let subscriptions = &self.node.subscriptions;
         let mut new = subscriptions.policy(topic.id, &request.subscription);
         new.unacked_max = Some(given.max_unacked_messages);
-        let set = subscriptions.set_policy(&topic, &request.subscription, new).await;
+        let set = set_audited(&self.node, permits.caller(), &topic, &request.subscription, new).await;
         set.map_err(subscription_status)?;
         Ok(Response::new(SubscriptionResponse { success: true }))
     }
@@ -247,7 +252,10 @@ impl Topics {
         }
         let settings =
             TopicSettings { dispatch: Some(target::strategy(strategy)?), ..TopicSettings::default() };
+        let (topic, count) = (asked.topic().as_str(), usize::try_from(partitions).unwrap_or(0));
+        let change = permits.begin(AuditEvent::TopicCreated { topic, partitions: count });
         let created = self.node.topics.create(asked.topic().clone(), partitions, settings).await;
+        change.settle(&created);
         let topic = created.map_err(topic_status)?;
         if let Some(subject) = schema_subject {
             schemas.fix_subject(&topic, &subject).await.map_err(schema_registry::status)?;
