@@ -2,10 +2,14 @@
 //! pinned to one version and may be replaced by a client of our own.
 
 mod consumer;
+mod login;
 mod producer;
+mod rules;
 
 pub(crate) use consumer::{Consumer, Start};
+pub(crate) use login::Login;
 pub(crate) use producer::{Acks, Delivery, NewRecord, Producer};
+pub(crate) use rules::RunningRules;
 
 use crate::failure::Failure;
 use bytes::Bytes;
@@ -32,6 +36,9 @@ pub(crate) struct Connect {
     /// Longest wait for the broker's answer, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) timeout: u64,
+
+    #[command(flatten)]
+    pub(crate) login: Login,
 }
 
 /// A connection to a broker. Each consumer needs one of its own: group members that share one never balance.
@@ -91,6 +98,7 @@ impl Client {
         let request_timeout = connect.timeout() / 2;
         let kafka = Kafka::builder(&connect.brokers)
             .client_id("keyway-cli")
+            .security(connect.login.security()?)
             .connect_timeout(request_timeout.min(Duration::from_secs(5)))
             .request_timeout(request_timeout)
             .allow_auto_create_topics(missing == MissingTopics::Create)
@@ -250,6 +258,9 @@ fn failure(error: &KrafkaError, connect: &Connect) -> Failure {
                 "no answer from {brokers} ({}); start a broker with `keyway serve`, or name another with --brokers",
                 one_line(error)
             ))
+        }
+        KrafkaError::Auth { .. } => {
+            Failure::Failed(format!("{}; --user and a password log in, --tls-ca trusts", one_line(error)))
         }
         KrafkaError::Config { .. } => Failure::Usage(one_line(error)),
         _ => Failure::Failed(one_line(error)),

@@ -4,7 +4,7 @@
 mod verdict;
 
 use crate::{
-    client::{Acks, Client, Connect, MissingTopics, NewRecord},
+    client::{Acks, Client, Connect, Login, MissingTopics, NewRecord},
     failure::Failure,
 };
 use clap::Args;
@@ -75,7 +75,8 @@ impl Demo {
 }
 
 async fn run_orders(kafka: SocketAddr, grpc: SocketAddr) -> Result<Verdict, Failure> {
-    let connect = Connect { brokers: kafka.to_string(), timeout: ARRIVAL_MAX.as_secs() };
+    let connect =
+        Connect { brokers: kafka.to_string(), timeout: ARRIVAL_MAX.as_secs(), login: Login::default() };
     let client = Client::connect(&connect, MissingTopics::Refuse).await?;
     let topic = TopicName::new("orders").expect("a legal name");
     client.create_topic(&topic, Some(1)).await?;

@@ -2,6 +2,8 @@
 //!
 //! Data goes to stdout, everything else to stderr; one line says what failed and what to do about it.
 
+mod acl;
+mod audit_file;
 mod client;
 mod confirm;
 mod consume;
@@ -10,11 +12,13 @@ mod dlq;
 mod doctor;
 mod failure;
 mod http;
+mod identity;
 mod log;
 mod output;
 mod position;
 mod produce;
 mod record_json;
+mod secret;
 mod serve;
 mod stop_signal;
 mod subscription;
@@ -35,8 +39,8 @@ Exit codes:
   6  the disk failed under the broker: nothing was acknowledged after that
   130, 141, 143  ended by Ctrl-C, by a closed pipe, by SIGTERM";
 
-/// Client libraries report what fails to their caller, so their log lines would say it twice. A broker's denials and changes
-/// of access rules are the audit log.
+/// Client libraries report what fails to their caller, so their log lines would say it twice. Logins, denials
+/// and administrative changes are a broker's audit log.
 const LOG_DEFAULT: &str = "warn,keyway::audit=info,krafka=off,danube_client=off";
 
 /// Keyed event streaming in one binary: a Kafka and Danube broker that hands messages to workers by key.
@@ -62,6 +66,7 @@ enum Command {
     Dlq(dlq::Dlq),
     Doctor(doctor::Doctor),
     User(user::User),
+    Acl(acl::Acl),
     Demo(demo::Demo),
 }
 
@@ -79,6 +84,7 @@ fn main() -> ExitCode {
         Command::Dlq(dlq) => block_on(dlq.run()),
         Command::Doctor(doctor) => doctor.run(),
         Command::User(user) => block_on(user.run()),
+        Command::Acl(acl) => block_on(acl.run()),
         Command::Demo(demo) => block_on(demo.run()),
     });
     match outcome {

@@ -8,13 +8,14 @@ mod node;
 mod properties;
 
 use crate::{
+    audit_file::{AuditFile, ROTATION},
     failure::{Failure, note},
     log::Log,
     stop_signal::StopSignals,
 };
 use clap::Args;
 use given::Given;
-use keyway_broker::{Broker, Config, KafkaListener};
+use keyway_broker::{AuditSink, Broker, Config, KafkaListener};
 use keyway_log::LogStore;
 use keyway_runtime::World;
 use keyway_segment_log::{DurableBy, OnDamage, Options, SegmentStore};
@@ -40,6 +41,12 @@ Kafka's settings can come from a file like Kafka's server.properties and from
 variables named as in Apache's container image (KAFKA_NUM_PARTITIONS for
 num.partitions). An option goes before a variable, a variable before the
 file. What does nothing here is told when the broker starts.
+
+listener.security.protocol.map says what clients of a listener do first:
+PLAINTEXT nothing, SSL a TLS handshake, SASL_SSL a login inside of TLS. The
+other ports are called GRPC, DANUBE_ADMIN and HTTP there, as in GRPC:SASL_SSL;
+each call then carries authorization: Basic, Bearer NAME:PASSWORD, or Bearer
+TOKEN where OAUTHBEARER is enabled.
 
 Examples:
   keyway serve
@@ -92,6 +99,12 @@ pub(crate) struct Serve {
     /// If the write-ahead log is damaged, end it there: acknowledged records are lost, the damaged files are kept beside
     #[arg(long)]
     cut_damaged_log: bool,
+
+    /// Append the audit log (logins, denials, administrative changes; a JSON object per line) to this file, which is put
+    /// aside at 64 MiB, the newest eight as FILE.1 to FILE.8; without it these lines go to the log as keyway::audit,
+    /// unless everybody may do everything
+    #[arg(long, value_name = "FILE")]
+    audit_log: Option<PathBuf>,
 
     /// Allow PLAIN on addresses that other machines reach without TLS, although everybody on the way can read passwords
     #[arg(long)]
@@ -211,6 +224,7 @@ impl Serve {
             .map_err(|error| Failure::Failed(error.to_string()))?;
         let disk_failed = store.failed();
         let store: Arc<dyn LogStore> = Arc::new(store);
+        let audit = self.audit_log.as_deref().map(|path| AuditFile::open(path, ROTATION)).transpose()?;
         let config = Config {
             kafka: plan.kafka,
             grpc: self.grpc,
@@ -219,6 +233,7 @@ impl Serve {
             plain_without_tls: self.plain_without_tls,
             settings: plan.settings,
             log_filter: Some(Arc::new(log)),
+            audit: audit.clone().map(|file| file as Arc<dyn AuditSink>),
             ..Config::default()
         };
         let broker = Broker::start(config, world, Arc::clone(&store))
@@ -243,11 +258,15 @@ impl Serve {
             }
             _ = stop.next() => {}
         }
-        tokio::select! {
+        let outcome = tokio::select! {
             biased;
             _ = stop.next() => Err(Failure::Failed("stopped at once on the second signal".into())),
             outcome = broker.shutdown() => outcome.map_err(|error| Failure::Failed(error.to_string())),
+        };
+        if let Some(audit) = audit {
+            audit.finish();
         }
+        outcome
     }
 
     fn log_options(&self, settings: &BTreeMap<String, String>) -> Options {
@@ -261,18 +280,31 @@ impl Serve {
         Options { producer_expiration_ms: expiration.unwrap_or(options.producer_expiration_ms), ..options }
     }
 
+    /// The ports that do not speak Kafka's protocol.
+    fn fronts(&self, given: &Given) -> Result<[listeners::Front; 3], Failure> {
+        let front =
+            |name, address| Ok(listeners::Front { name, address, protocol: listeners::front(given, name)? });
+        Ok([front("GRPC", self.grpc)?, front("DANUBE_ADMIN", self.danube_admin)?, front("HTTP", self.http)?])
+    }
+
     /// Refuses what other machines reach although nobody has to prove who they are, and what clients cannot be told.
     fn check_addresses(&self, given: &Given, kafka: &[KafkaListener]) -> Result<(), Failure> {
         let of_kafka = |listener: &KafkaListener| {
             let authenticates = listeners::authenticates(given, &listener.name, listener.protocol);
-            (!authenticates).then_some(listener.address)
+            (!authenticates).then_some((listener.name.clone(), listener.address))
         };
-        let open = kafka.iter().filter_map(of_kafka).chain([self.grpc, self.danube_admin, self.http]);
-        let open = open.into_iter().find(|address| !address.ip().is_loopback());
-        if let Some(address) = open.filter(|_| !self.insecure_bind_anyway) {
+        let of_front = |front: listeners::Front| {
+            let authenticates = listeners::authenticates(given, front.name, front.protocol);
+            (!authenticates).then_some((front.name.to_owned(), front.address))
+        };
+        let fronts = self.fronts(given)?;
+        let open = kafka.iter().filter_map(of_kafka).chain(fronts.into_iter().filter_map(of_front));
+        let open = open.into_iter().find(|(_, address)| !address.ip().is_loopback());
+        if let Some((name, address)) = open.filter(|_| !self.insecure_bind_anyway) {
             return Err(Failure::Usage(format!(
-                "{address} is reachable from other machines and no client has to prove who it is; use 127.0.0.1, or \
-                 add --insecure-bind-anyway on a network that you trust"
+                "{address} is reachable from other machines and no client has to prove who it is; use 127.0.0.1, add \
+                 {name}:SASL_SSL to listener.security.protocol.map, or add --insecure-bind-anyway on a network that you \
+                 trust"
             )));
         }
         // A Kafka client connects to where the broker says it is, and nobody is at 0.0.0.0.
@@ -290,6 +322,11 @@ impl Serve {
             None => Ok(()),
         }
     }
+}
+
+/// The settings in a file, for those who do not start a broker with them.
+pub(crate) fn settings_in(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
+    Given::read(Some(path), std::iter::empty())?.checked()
 }
 
 /// Where Kafka clients are served, with names where there are several places.

@@ -2,9 +2,9 @@
 //! they bear the name that clients are told.
 
 use super::finding::Finding;
-use crate::serve::Node;
+use crate::serve::{Front, Node};
 use jiff::Timestamp;
-use keyway_broker::{KafkaListener, ShownCertificate, shown_certificate};
+use keyway_broker::{ShownCertificate, shown_certificate};
 
 const CHECK: &str = "certificates";
 
@@ -13,20 +13,20 @@ const SOON_S: i64 = 21 * 24 * 3_600;
 
 pub(super) fn look(node: &Node) -> Vec<Finding> {
     let now_s = Timestamp::now().as_second();
-    let of_listener = |listener: &KafkaListener| match shown_certificate(listener, &node.settings) {
+    let of_listener = |front: &Front| match shown_certificate(&front.name, front.protocol, &node.settings) {
         Ok(None) => Vec::new(),
-        Ok(Some(certificate)) => judge(listener, &certificate, now_s),
+        Ok(Some(certificate)) => judge(front, &certificate, now_s),
         Err(error) => vec![Finding::fail(
             CHECK,
-            format!("{}: {error}", listener.name),
+            format!("{}: {error}", front.name),
             "a broker with these settings does not start",
         )],
     };
-    node.kafka.iter().flat_map(of_listener).collect()
+    node.fronts.iter().flat_map(of_listener).collect()
 }
 
-fn judge(listener: &KafkaListener, certificate: &ShownCertificate, now_s: i64) -> Vec<Finding> {
-    let name = &listener.name;
+fn judge(front: &Front, certificate: &ShownCertificate, now_s: i64) -> Vec<Finding> {
+    let name = &front.name;
     let ends =
         Timestamp::from_second(certificate.not_after_s).map_or("never".to_owned(), |end| end.to_string());
     let time = if now_s < certificate.not_before_s {
@@ -47,16 +47,17 @@ fn judge(listener: &KafkaListener, certificate: &ShownCertificate, now_s: i64) -
     } else {
         Finding::ok(CHECK, format!("{name}: the certificate holds until {ends}"))
     };
-    let host = match &listener.advertised {
-        Some((host, _)) => host.clone(),
-        None => listener.address.ip().to_string(),
-    };
+    // Nobody connects to the address of all interfaces, and what clients use instead is not known.
+    if front.advertised.is_none() && front.address.ip().is_unspecified() {
+        return vec![time];
+    }
+    let host = front.advertised.clone().unwrap_or_else(|| front.address.ip().to_string());
     let hosts = certificate.hosts.join(", ");
     let bears = match certificate.hosts.iter().any(|pattern| is_for(pattern, &host)) {
         true => Finding::ok(CHECK, format!("{name}: the certificate is for {host}")),
         false => Finding::warn(
             CHECK,
-            format!("{name}: clients are told to connect to {host}, and the certificate is for {hosts}"),
+            format!("{name}: clients connect to {host}, and the certificate is for {hosts}"),
             "clients that check names refuse it; change advertised.listeners or the certificate",
         ),
     };
@@ -74,17 +75,22 @@ fn is_for(pattern: &str, host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{super::finding::Level, *};
+    use keyway_broker::SecurityProtocol;
 
     #[test]
     fn certificates_that_do_not_hold_or_fit_are_told() {
-        let listener = KafkaListener {
-            advertised: Some(("db.example".to_owned(), 1)),
-            ..KafkaListener::plaintext(([127, 0, 0, 1], 9092))
+        let front = Front {
+            name: "A".to_owned(),
+            address: ([127, 0, 0, 1], 9092).into(),
+            protocol: SecurityProtocol::Ssl,
+            speaks: "B",
+            advertised: Some("db.example".to_owned()),
+            authenticates: false,
         };
         let levels = |hosts: &[&str], not_before_s, not_after_s| {
             let hosts = hosts.iter().map(ToString::to_string).collect();
             let certificate = ShownCertificate { hosts, not_before_s, not_after_s };
-            let findings = judge(&listener, &certificate, 1_000);
+            let findings = judge(&front, &certificate, 1_000);
             [findings[0].level, findings[1].level]
         };
         assert_eq!(levels(&["DB.example"], 0, 1_000 + SOON_S), [Level::Ok, Level::Ok]);

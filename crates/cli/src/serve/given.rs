@@ -2,7 +2,7 @@
 
 use super::{environment, indirection, properties};
 use crate::failure::Failure;
-use keyway_broker::{BrokerSetting, check_settings};
+use keyway_broker::{BrokerSetting, check_settings, is_setting};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -77,7 +77,7 @@ impl Given {
         if !bad.is_empty() {
             return Err(Failure::Usage(format!("{}; correct it there", bad.join("; "))));
         }
-        let known = self.0.iter().filter(|(name, _)| BrokerSetting::of_any(name).is_some());
+        let known = self.0.iter().filter(|(name, _)| is_setting(name));
         let settings = known.map(|(name, value)| (name.clone(), value.text.clone())).collect();
         check_settings(&settings)
             .map_err(|error| Failure::Usage(format!("{error}; correct one of the two")))?;
@@ -93,7 +93,7 @@ impl Given {
                 Some(None) => taken.push(name.as_str()),
                 Some(Some(reason)) => idle.entry(reason).or_default().push(name),
                 // Where values come from is read with the values.
-                None if name.starts_with("config.providers") => taken.push(name.as_str()),
+                None if name.starts_with("config.providers") || is_setting(name) => taken.push(name.as_str()),
                 None => unknown.push(format!("{name} ({})", value.origin)),
             }
         }
@@ -143,6 +143,14 @@ pub(super) mod tests {
         assert_eq!(given.get("log.retention.ms").unwrap().text, "5");
         assert_eq!(given.checked().unwrap().len(), 2);
         assert!(given.sources().ends_with("server.properties and the environment"), "{}", given.sources());
+    }
+
+    #[test]
+    fn settings_of_kafkas_authorizer_reach_the_broker() {
+        let settings = [("super.users", "User:admin"), ("allow.everyone.if.no.acl.found", "true")];
+        let given = given(&settings);
+        assert_eq!(given.checked().unwrap().len(), 2);
+        assert_eq!(given.report(), ["taken: allow.everyone.if.no.acl.found, super.users"]);
     }
 
     #[test]

@@ -105,6 +105,13 @@ fn listener(
     Ok((KafkaListener { name, protocol, address, advertised }, note))
 }
 
+/// Where the port of this name listens, and how it is secured.
+pub(super) struct Front {
+    pub(super) name: &'static str,
+    pub(super) address: SocketAddr,
+    pub(super) protocol: SecurityProtocol,
+}
+
 /// Whether every client of a listener has to prove who it is.
 pub(super) fn authenticates(given: &Given, listener: &str, protocol: SecurityProtocol) -> bool {
     let required = || {
@@ -112,6 +119,20 @@ pub(super) fn authenticates(given: &Given, listener: &str, protocol: SecurityPro
         own.or(given.get("ssl.client.auth")).is_some_and(|value| value.text == "required")
     };
     protocol.has_sasl() || (protocol.has_tls() && required())
+}
+
+/// How the front of this name is secured, `GRPC`, `DANUBE_ADMIN` or `HTTP`: as the map says, or not at all.
+pub(super) fn front(given: &Given, name: &str) -> Result<SecurityProtocol, Failure> {
+    match given.get(PROTOCOLS).filter(|map| mapped(map, name).is_some()) {
+        Some(map) => protocol(given, map, name),
+        None => Ok(SecurityProtocol::Plaintext),
+    }
+}
+
+/// What a map of listeners says of one.
+fn mapped<'a>(map: &'a Value, name: &str) -> Option<&'a str> {
+    let mut pairs = map.text.split(',').filter_map(|pair| pair.trim().split_once(':'));
+    pairs.find(|(listener, _)| listener.trim() == name).map(|(_, protocol)| protocol.trim())
 }
 
 /// The listeners for clients, which are those that are not the controller's.
@@ -137,12 +158,8 @@ fn all(value: &Value) -> Result<Vec<Endpoint<'_>>, Failure> {
 /// The security protocol of a listener: by the map, or else its name is the protocol's.
 fn protocol(given: &Given, listeners: &Value, name: &str) -> Result<SecurityProtocol, Failure> {
     let map = given.get(PROTOCOLS);
-    let pairs = map.map_or("", |value| value.text.as_str()).split(',');
-    let mut mapped = pairs.filter_map(|pair| pair.trim().split_once(':'));
-    let (text, place) = match mapped.find(|(listener, _)| listener.trim() == name) {
-        Some((_, protocol)) => (protocol.trim(), map.unwrap_or(listeners)),
-        None => (name, listeners),
-    };
+    let found = map.and_then(|map| Some((mapped(map, name)?, map)));
+    let (text, place) = found.unwrap_or((name, listeners));
     text.parse().map_err(|error| {
         refused(place, &format!("does not say what {name} is: {error}; add {name}:PROTOCOL to {PROTOCOLS}"))
     })

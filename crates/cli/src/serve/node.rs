@@ -2,7 +2,7 @@
 
 use super::{Plan, Serve, listeners};
 use crate::failure::Failure;
-use keyway_broker::{BrokerSetting, KafkaListener};
+use keyway_broker::{BrokerSetting, KafkaListener, SecurityProtocol};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -13,8 +13,6 @@ use std::{
 pub(crate) struct Node {
     /// Everything that would be listened on.
     pub(crate) fronts: Vec<Front>,
-    /// Those of them that speak the Kafka protocol.
-    pub(crate) kafka: Vec<KafkaListener>,
     /// The folder of everything that is stored.
     pub(crate) data: PathBuf,
     /// Kafka's settings by their names.
@@ -26,12 +24,14 @@ pub(crate) struct Node {
 pub(crate) struct Front {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
+    /// What clients do first.
+    pub(crate) protocol: SecurityProtocol,
     /// What is spoken there.
-    pub(crate) protocol: &'static str,
+    pub(crate) speaks: &'static str,
+    /// The host that clients are told to connect to, if that is another one.
+    pub(crate) advertised: Option<String>,
     /// Every client has to prove who it is.
     pub(crate) authenticates: bool,
-    /// Nobody on the way can read.
-    pub(crate) encrypts: bool,
 }
 
 impl Serve {
@@ -42,24 +42,25 @@ impl Serve {
         let of_kafka = |listener: &KafkaListener| Front {
             name: listener.name.clone(),
             address: listener.address,
-            protocol: listener.protocol.name(),
+            protocol: listener.protocol,
+            speaks: "Kafka",
+            advertised: listener.advertised.as_ref().map(|(host, _)| host.clone()),
             authenticates: listeners::authenticates(&given, &listener.name, listener.protocol),
-            encrypts: listener.protocol.has_tls(),
         };
-        let open = |name: &str, address: SocketAddr, protocol: &'static str| Front {
+        let of_front = |listeners::Front { name, address, protocol }: listeners::Front| Front {
             name: name.to_owned(),
             address,
             protocol,
-            authenticates: false,
-            encrypts: false,
+            speaks: match name {
+                "GRPC" => "Danube",
+                "DANUBE_ADMIN" => "Danube's administration",
+                _ => "metrics and administration",
+            },
+            advertised: None,
+            authenticates: listeners::authenticates(&given, name, protocol),
         };
-        let others = [
-            open("gRPC", self.grpc, "Danube"),
-            open("danube-admin", self.danube_admin, "Danube's administration"),
-            open("HTTP", self.http, "metrics and administration"),
-        ];
-        let fronts = kafka.iter().map(of_kafka).chain(others).collect();
-        Ok(Node { fronts, kafka, data, settings, config: self.config })
+        let fronts = kafka.iter().map(of_kafka).chain(self.fronts(&given)?.map(of_front)).collect();
+        Ok(Node { fronts, data, settings, config: self.config })
     }
 }
 

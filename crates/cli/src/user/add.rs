@@ -1,16 +1,12 @@
 //! `keyway user add`.
 
 use super::{Data, failure};
-use crate::failure::{Failure, note};
-use clap::Args;
-use std::{
-    fs::File,
-    io::{self, IsTerminal, Read},
-    path::PathBuf,
+use crate::{
+    failure::{Failure, note},
+    secret,
 };
-
-/// Longest password, bytes.
-const PASSWORD_BYTES_MAX: u64 = 1024;
+use clap::Args;
+use std::path::PathBuf;
 
 /// Make a user, or change its password, which is read from stdin or a file
 #[derive(Args)]
@@ -28,33 +24,15 @@ pub(super) struct Add {
 
 impl Add {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let password = self.password()?;
+        let password = match &self.password_file {
+            Some(path) => secret::of_file(path)?,
+            None => secret::of_stdin(&self.name)?,
+        };
         let opened = self.data.open()?;
         let set = opened.users.set_password(&self.name, &password).await.map_err(failure);
         opened.close()?;
         set?;
         note(&format!("{} can log in from the next start of the broker on", self.name));
         Ok(())
-    }
-
-    /// Never an argument: those can be seen by everybody on the machine.
-    fn password(&self) -> Result<String, Failure> {
-        let unreadable = |error: io::Error| Failure::Usage(format!("cannot read the password: {error}"));
-        let mut text = String::new();
-        match &self.password_file {
-            Some(path) => {
-                let file = File::open(path).map_err(unreadable)?;
-                file.take(PASSWORD_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
-            }
-            None if io::stdin().is_terminal() => {
-                note(&format!("the password of {}, and Enter (it can be seen):", self.name));
-                io::stdin().read_line(&mut text).map_err(unreadable)?;
-            }
-            None => {
-                let stdin = io::stdin().lock();
-                stdin.take(PASSWORD_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
-            }
-        }
-        Ok(text.trim_end_matches(['\r', '\n']).to_owned())
     }
 }

@@ -1,5 +1,6 @@
 //! The built binary, from the outside: what users type, what they see, how it ends.
 
+mod acl;
 mod config_file;
 mod dead_letters;
 mod demo;
