@@ -15,6 +15,10 @@ pub(crate) struct ApacheKafka {
     jars: PathBuf,
     logging: PathBuf,
     flush_every_batch: bool,
+    /// A listener besides the usual ones, as in `listeners`.
+    listener: Option<String>,
+    /// Lines of settings.
+    settings: String,
 }
 
 /// As Kafka's own start script sets it.
@@ -25,7 +29,14 @@ const CLUSTER_ID: &str = "a2V5d2F5LWludGVyb3A";
 
 impl ApacheKafka {
     pub(crate) fn new(jars: PathBuf, logging: PathBuf) -> Self {
-        Self { jars, logging, flush_every_batch: false }
+        Self { jars, logging, flush_every_batch: false, listener: None, settings: String::new() }
+    }
+
+    /// With another listener, `SASL_PLAINTEXT` or `SASL_SSL`, and these lines of settings.
+    pub(crate) fn with(mut self, listener: String, settings: &str) -> Self {
+        self.listener = Some(listener);
+        self.settings.push_str(settings);
+        self
     }
 
     /// Whether a broker flushes to disk before it acknowledges; by default it leaves that to the operating system.
@@ -88,7 +99,8 @@ impl ApacheKafka {
         kafka: SocketAddr,
         controller: SocketAddr,
     ) -> anyhow::Result<()> {
-        let mut properties = properties(data, kafka, controller);
+        let mut properties = properties(data, kafka, controller, self.listener.as_deref());
+        properties.push_str(&self.settings);
         if self.flush_every_batch {
             properties.push_str("log.flush.interval.messages=1\n");
         }
@@ -101,13 +113,19 @@ fn properties_path(data: &Path) -> PathBuf {
 }
 
 /// Kafka's defaults, but for what a single node needs and the rebalance delay, which is set to Keyway's.
-fn properties(data: &Path, kafka: SocketAddr, controller: SocketAddr) -> String {
+fn properties(data: &Path, kafka: SocketAddr, controller: SocketAddr, listener: Option<&str>) -> String {
+    let more = listener.map(|listener| format!(",{listener}")).unwrap_or_default();
+    // With a listener that is neither Kafka's own nor the controller's, each has to be named.
+    let protocols = listener.map_or("", |_| {
+        "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,\
+         SASL_SSL:SASL_SSL\n"
+    });
     format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{controller}
-listeners=PLAINTEXT://{kafka},CONTROLLER://{controller}
-advertised.listeners=PLAINTEXT://{kafka}
+listeners=PLAINTEXT://{kafka},CONTROLLER://{controller}{more}
+advertised.listeners=PLAINTEXT://{kafka}{more}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs={}
@@ -115,7 +133,7 @@ offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=300
-",
+{protocols}",
         data.join("logs").display()
     )
 }

@@ -232,6 +232,13 @@ impl Broker {
         }
     }
 
+    /// Lines of its log that have this word.
+    pub(crate) fn logged(&self, word: &str) -> anyhow::Result<Vec<String>> {
+        let log = fs::read(&self.log).with_context(|| self.log.display().to_string())?;
+        let log = String::from_utf8_lossy(&log);
+        Ok(log.lines().filter(|line| line.contains(word)).map(str::to_owned).collect())
+    }
+
     /// Resident memory in bytes, from `/proc`.
     pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
         self.memory("VmRSS:")

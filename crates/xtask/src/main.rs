@@ -11,12 +11,15 @@ mod broker;
 mod costs;
 mod crew;
 mod differential;
+mod hostile;
 mod http;
 mod interop;
 mod kafka_client;
 mod kafka_probe;
 mod killloop;
 mod messages;
+mod neighbour;
+mod pem_files;
 mod powercut;
 mod process;
 mod produce_bytes;
@@ -50,6 +53,8 @@ enum Task {
     Costs(costs::Args),
     /// The same requests to Apache Kafka and to this broker, their answers compared field by field.
     Differential(differential::Args),
+    /// What no client should send, in bulk, at a live broker while a neighbour goes on: one line per attack.
+    Hostile(hostile::Args),
     /// This broker and Apache Kafka in turn, as a Markdown table.
     Bench(bench::Args),
 }
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
         Task::Powercut(args) => run(powercut::run(args)),
         Task::Costs(args) => run(costs::run(args)),
         Task::Differential(args) => run(differential::run(args)),
+        Task::Hostile(args) => run(hostile::run(args)),
         Task::Bench(args) => run(bench::run(args)),
     };
     outcome.unwrap_or_else(|error| {

@@ -30,12 +30,16 @@ use crate::random::Random;
 const PRODUCE: i16 = 0;
 /// No frame of a client or broker here is longer.
 const FRAME_BYTES_MAX: usize = 128 << 20;
+/// Requests that are kept to be looked at, and how long they may be.
+const RECORDED_MAX: usize = 2_000;
+const RECORDED_BYTES_MAX: usize = 64 << 10;
 const HELD_UP_EVERY: Duration = Duration::from_millis(5);
 
 /// A running proxy; dropping it ends it and its connections.
 pub(crate) struct Proxy {
     address: SocketAddr,
     control: SocketAddr,
+    state: Shared,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -45,13 +49,18 @@ impl Proxy {
         let (address, control) = (clients.local_addr()?, controllers.local_addr()?);
         let state = Arc::new(Mutex::new(State::new(seed)));
         let serving = tokio::spawn(serve(clients, broker, address, Arc::clone(&state)));
-        let obeying = tokio::spawn(obey(controllers, state));
-        Ok(Self { address, control, tasks: vec![serving, obeying] })
+        let obeying = tokio::spawn(obey(controllers, Arc::clone(&state)));
+        Ok(Self { address, control, state, tasks: vec![serving, obeying] })
     }
 
     /// Where clients connect.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The requests that passed, without their lengths: the first of them, and no large ones.
+    pub(crate) fn recorded(&self) -> Vec<Vec<u8>> {
+        with(&self.state, |state| state.recorded.clone())
     }
 
     /// Where it takes its orders.
@@ -77,6 +86,8 @@ struct State {
     random: Random,
     /// Counts orders to cut, so that connections of before notice them.
     cuts: u64,
+    /// Requests without their lengths.
+    recorded: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -104,7 +115,21 @@ struct Counts {
 
 impl State {
     fn new(seed: u64) -> Self {
-        Self { orders: Orders::default(), counts: Counts::default(), random: Random::new(seed), cuts: 0 }
+        Self {
+            orders: Orders::default(),
+            counts: Counts::default(),
+            random: Random::new(seed),
+            cuts: 0,
+            recorded: Vec::new(),
+        }
+    }
+}
+
+impl State {
+    fn record(&mut self, frame: &Frame) {
+        if self.recorded.len() < RECORDED_MAX && frame.0.len() <= RECORDED_BYTES_MAX {
+            self.recorded.push(frame.0.clone());
+        }
     }
 }
 
@@ -256,6 +281,7 @@ impl Connection {
     async fn requests(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> anyhow::Result<()> {
         loop {
             let frame = Frame::read(&mut from).await?;
+            with(&self.state, |state| state.record(&frame));
             if frame.i16_at(0)? == PRODUCE {
                 self.note(&frame)?;
                 while with(&self.state, |state| state.orders.stall) {

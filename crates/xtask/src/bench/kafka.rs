@@ -1,5 +1,6 @@
 //! Producing and reading over the Kafka protocol with clients that nobody here wrote.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -107,14 +108,22 @@ pub(crate) async fn measure(
 
 impl Bench<'_> {
     fn records(&self, size: usize) -> usize {
-        (PAYLOAD_BYTES / size).min(RECORDS_MAX) * self.percent / 100
+        records(size, self.percent)
     }
 
-    /// Runs a client; its last line, and what it cost.
     async fn run(&self, system: usize, command: &mut Command) -> anyhow::Result<(String, Reading)> {
-        let meter = Meter::start_beside_flushes(&self.brokers[system], self.folder)?;
-        let finished = process::succeed(command, &self.folder.join("clients.log"), RUN_LIMIT).await?;
-        Ok((finished.summary(), meter.read()?))
+        run(&self.brokers[system], self.folder, command).await
+    }
+
+    fn producer_perf_test(
+        &self,
+        system: usize,
+        topic: &str,
+        size: usize,
+        records: usize,
+        rate: Option<f64>,
+    ) -> anyhow::Result<Command> {
+        producer_perf_test(self.tools, self.brokers[system].kafka(), topic, size, records, rate)
     }
 
     /// `kafka-producer-perf-test`, everything but acks at its default: records/s and MB/s as it reports them.
@@ -164,33 +173,12 @@ impl Bench<'_> {
         percentiles.collect()
     }
 
-    /// `kafka-producer-perf-test`, everything at its default; producer properties may follow.
-    fn producer_perf_test(
-        &self,
-        system: usize,
-        topic: &str,
-        size: usize,
-        records: usize,
-        rate: Option<f64>,
-    ) -> anyhow::Result<Command> {
-        let mut command = self.tools.apache_kafka()?.main_class("org.apache.kafka.tools.ProducerPerformance");
-        let throughput = rate.map_or("-1".to_string(), |rate| format!("{rate:.0}"));
-        command.args(["--topic", topic, "--throughput", &throughput]);
-        command.args(["--num-records", &records.to_string(), "--record-size", &size.to_string()]);
-        command.arg("--producer-props").arg(format!("bootstrap.servers={}", self.brokers[system].kafka()));
-        Ok(command)
-    }
-
     /// `kafka-consumer-perf-test`: MB/s while fetching, without the time to join the group.
     async fn java_consume(&self, system: usize, topic: &str, size: usize) -> anyhow::Result<Sample> {
-        let mut command = self.tools.apache_kafka()?.main_class("org.apache.kafka.tools.ConsumerPerformance");
-        command.args(["--bootstrap-server", &self.brokers[system].kafka().to_string(), "--topic", topic]);
-        command.args(["--num-records", &self.records(size).to_string(), "--hide-header"]);
+        let address = self.brokers[system].kafka();
+        let mut command = consumer_perf_test(self.tools, address, topic, self.records(size))?;
         let (line, reading) = self.run(system, &mut command).await?;
-        let columns: Vec<&str> = line.split(", ").collect();
-        let fetched = columns.get(8).with_context(|| format!("no fetch rate in {line:?}"))?;
-        let megabytes = fetched.trim().parse::<f64>()? * f64::from(1 << 20) / 1e6;
-        Ok(reading.sample(megabytes))
+        Ok(reading.sample(megabytes_per_second(&line)?))
     }
 
     /// librdkafka through kcat, a loop in C: lines of a file out, and back to nowhere; wall time of the process.
@@ -249,8 +237,61 @@ impl Bench<'_> {
     }
 }
 
+/// How many records of a size make a run.
+pub(super) fn records(size: usize, percent: usize) -> usize {
+    (PAYLOAD_BYTES / size).min(RECORDS_MAX) * percent / 100
+}
+
+/// Runs a client; its last line, and what it cost.
+pub(super) async fn run(
+    broker: &Broker,
+    folder: &Path,
+    command: &mut Command,
+) -> anyhow::Result<(String, Reading)> {
+    let meter = Meter::start_beside_flushes(broker, folder)?;
+    let finished = process::succeed(command, &folder.join("clients.log"), RUN_LIMIT).await?;
+    Ok((finished.summary(), meter.read()?))
+}
+
+/// `kafka-producer-perf-test`, everything at its default; producer properties may follow.
+pub(super) fn producer_perf_test(
+    tools: &Tools,
+    address: SocketAddr,
+    topic: &str,
+    size: usize,
+    records: usize,
+    rate: Option<f64>,
+) -> anyhow::Result<Command> {
+    let mut command = tools.apache_kafka()?.main_class("org.apache.kafka.tools.ProducerPerformance");
+    let throughput = rate.map_or("-1".to_string(), |rate| format!("{rate:.0}"));
+    command.args(["--topic", topic, "--throughput", &throughput]);
+    command.args(["--num-records", &records.to_string(), "--record-size", &size.to_string()]);
+    command.arg("--producer-props").arg(format!("bootstrap.servers={address}"));
+    Ok(command)
+}
+
+/// `kafka-consumer-perf-test`, everything at its default.
+pub(super) fn consumer_perf_test(
+    tools: &Tools,
+    address: SocketAddr,
+    topic: &str,
+    records: usize,
+) -> anyhow::Result<Command> {
+    let mut command = tools.apache_kafka()?.main_class("org.apache.kafka.tools.ConsumerPerformance");
+    command.args(["--bootstrap-server", &address.to_string(), "--topic", topic]);
+    command.args(["--num-records", &records.to_string(), "--hide-header"]);
+    Ok(command)
+}
+
+/// 10^6 bytes a second while fetching, in `kafka-consumer-perf-test`'s line.
+pub(super) fn megabytes_per_second(line: &str) -> anyhow::Result<f64> {
+    let columns: Vec<&str> = line.split(", ").collect();
+    let fetched = columns.get(8).with_context(|| format!("no fetch rate in {line:?}"))?;
+    Ok(fetched.trim().parse::<f64>()? * f64::from(1 << 20) / 1e6)
+}
+
 /// From "100000 records sent, 50000.0 records/sec (4.77 MB/sec), ...".
-fn records_per_second(line: &str) -> anyhow::Result<f64> {
+pub(super) fn records_per_second(line: &str) -> anyhow::Result<f64> {
     let rate = line.split(", ").nth(1).and_then(|rates| rates.split(" records/sec").next());
     Ok(rate.with_context(|| format!("no rate in {line:?}"))?.parse()?)
 }

@@ -11,6 +11,7 @@ mod key_shared;
 mod log;
 mod machine;
 mod meter;
+mod secured;
 mod table;
 
 use std::os::unix::process::CommandExt;
@@ -80,6 +81,7 @@ enum Part {
     Kafka,
     KeyShared,
     Log,
+    Secured,
     All,
 }
 
@@ -122,6 +124,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         if tools.missing(Tool::ApacheKafka).is_none() {
             kafka::measure(&tools, &systems, args.rounds, args.percent, &folder, &mut table).await?;
         }
+        println!("{table}");
+    }
+    if args.part.includes(Part::Secured) {
+        let candidates = secured::Candidates { tools: &tools, keyway: &binary, apache: apache.clone() };
+        let table = secured::measure(&candidates, args.rounds, args.percent, &folder).await?;
         println!("{table}");
     }
     if args.part.includes(Part::Log) {

@@ -110,6 +110,10 @@ impl ToolShell {
 }
 
 impl Said {
+    pub(super) fn succeeded(&self) -> bool {
+        self.status == 0
+    }
+
     /// The last line that says something and is no line of a stack trace.
     fn reason(&self) -> &str {
         let told = |line: &&str| !line.is_empty() && !line.starts_with("at ");

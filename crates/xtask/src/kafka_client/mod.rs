@@ -7,6 +7,7 @@ mod calls;
 mod committed;
 mod fetch;
 mod produce;
+mod quotas;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -61,13 +62,22 @@ pub(crate) struct Connection {
     stream: TcpStream,
     next_id: i32,
     unanswered: VecDeque<i32>,
+    client_id: &'static str,
 }
+
+const CLIENT_ID: &str = "xtask";
 
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, next_id: 0, unanswered: VecDeque::new() })
+        Ok(Self { stream, next_id: 0, unanswered: VecDeque::new(), client_id: CLIENT_ID })
+    }
+
+    /// The same connection under another client id.
+    pub(crate) fn called(mut self, client_id: &'static str) -> Self {
+        self.client_id = client_id;
+        self
     }
 
     /// Sends a request; [`Connection::receive`] gives its answer, after those of earlier ones.
@@ -81,7 +91,7 @@ impl Connection {
     pub(crate) async fn post(&mut self, api_key: i16, version: i16, body: &[u8]) -> anyhow::Result<i32> {
         let id = self.next_id;
         self.next_id += 1;
-        let mut frame = frame(api_key, version, body);
+        let mut frame = frame(self.client_id, api_key, version, body);
         frame[8..12].copy_from_slice(&id.to_be_bytes());
         self.stream.write_all(&frame).await?;
         Ok(id)
@@ -108,15 +118,14 @@ impl Connection {
 }
 
 /// A whole request, its correlation id 0 at bytes 8 to 12.
-pub(crate) fn frame(api_key: i16, version: i16, body: &[u8]) -> Vec<u8> {
-    const CLIENT_ID: &str = "xtask";
-    let length = 2 + 2 + 4 + 2 + CLIENT_ID.len() + body.len();
+fn frame(client_id: &str, api_key: i16, version: i16, body: &[u8]) -> Vec<u8> {
+    let length = 2 + 2 + 4 + 2 + client_id.len() + body.len();
     let mut frame = Vec::with_capacity(4 + length);
     frame.extend_from_slice(&(length as i32).to_be_bytes());
     frame.extend_from_slice(&api_key.to_be_bytes());
     frame.extend_from_slice(&version.to_be_bytes());
     frame.extend_from_slice(&0_i32.to_be_bytes());
-    put_text(&mut frame, CLIENT_ID);
+    put_text(&mut frame, client_id);
     frame.extend_from_slice(body);
     frame
 }

@@ -2,10 +2,11 @@
 
 use anyhow::ensure;
 
-use super::{Answer, Connection, NULL_TEXT, error_code, frame, put_count, put_text};
+use super::{Answer, CLIENT_ID, Connection, NULL_TEXT, error_code, frame, put_count, put_text};
 
 const PRODUCE: i16 = 0;
-const PRODUCE_VERSION: i16 = 3;
+/// The oldest that takes zstd; its request is that of version 3.
+const PRODUCE_VERSION: i16 = 7;
 const TIMEOUT_MS: i32 = 30_000;
 
 /// When the broker answers.
@@ -46,7 +47,7 @@ fn body(topic: &str, partition: i32, acks: Acks, batch: &[u8]) -> Vec<u8> {
 
 /// A whole request as it goes over the wire, to be sent again and again; its correlation id is 0.
 pub(crate) fn produce_request(topic: &str, partition: i32, acks: Acks, batch: &[u8]) -> Vec<u8> {
-    frame(PRODUCE, PRODUCE_VERSION, &body(topic, partition, acks, batch))
+    frame(CLIENT_ID, PRODUCE, PRODUCE_VERSION, &body(topic, partition, acks, batch))
 }
 
 /// What such a request was answered, from the bytes behind the answer's length; a refusal is an error.
