@@ -71,9 +71,11 @@ func produce(way way, wanted map[string][]*sarama.ProducerMessage) {
 	way.set(config)
 	producer, err := sarama.NewAsyncProducer([]string{scene.Address()}, config)
 	scene.Check(err, way.name)
-	var done sync.WaitGroup
+	var done, acknowledged sync.WaitGroup
+	acknowledged.Add(perWay)
 	done.Go(func() {
 		for range producer.Successes() {
+			acknowledged.Done()
 		}
 	})
 	done.Go(func() {
@@ -86,6 +88,9 @@ func produce(way way, wanted map[string][]*sarama.ProducerMessage) {
 		wanted[text(sent.Key)] = append(wanted[text(sent.Key)], sent)
 		producer.Input() <- sent
 	}
+	// sarama 1.61 gives up what it sends again when it is closed, and it does send again when its own start of a
+	// connection was too late for the first batch.
+	acknowledged.Wait()
 	producer.AsyncClose()
 	done.Wait()
 }
