@@ -25,10 +25,11 @@ func main() {
 	config.ChannelBufferSize = 64
 	producer, err := sarama.NewAsyncProducer([]string{scene.Address()}, config)
 	scene.Check(err, "a producer")
-	var done sync.WaitGroup
+	var done, acknowledged sync.WaitGroup
 	done.Go(func() {
 		for message := range producer.Successes() {
 			told.Tell(message.Metadata.(string), message.Partition, message.Offset)
+			acknowledged.Done()
 		}
 	})
 	done.Go(func() {
@@ -38,9 +39,12 @@ func main() {
 	})
 	for number := 0; !stopped.Load(); number++ {
 		value := fmt.Sprintf("%s:%d", name, number)
+		acknowledged.Add(1)
 		producer.Input() <- &sarama.ProducerMessage{Topic: topic, Key: sarama.StringEncoder(name), Value: sarama.StringEncoder(value), Metadata: value}
 		time.Sleep(100 * time.Microsecond)
 	}
+	// sarama gives up what it is sending again when it is closed.
+	acknowledged.Wait()
 	producer.AsyncClose()
 	done.Wait()
 }
