@@ -1,4 +1,4 @@
-//! The smallest possible HTTP client: one request, one answer of JSON.
+//! The smallest possible HTTP client: one request, one answer.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,13 +11,29 @@ use tokio::time::timeout;
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// Sends a request on a connection of its own; an answer other than 2xx is an error with its text.
+/// Sends a request on a connection of its own; the JSON of its answer. An answer other than 2xx is an error with its text.
 pub(crate) async fn ask(
     address: SocketAddr,
     method: &str,
     path: &str,
     body: Option<Value>,
 ) -> anyhow::Result<Value> {
+    let answer = text(address, method, path, body).await?;
+    if answer.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_str(&answer).with_context(|| format!("{method} {path} is answered with {answer:?}"))
+}
+
+/// One figure of the metrics page, without labels.
+pub(crate) async fn metric(address: SocketAddr, name: &str) -> anyhow::Result<u64> {
+    let page = text(address, "GET", "/metrics", None).await?;
+    let figure = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let figure = figure.with_context(|| format!("no {name} at /metrics"))?;
+    figure.parse().with_context(|| format!("{name} is {figure:?}"))
+}
+
+async fn text(address: SocketAddr, method: &str, path: &str, body: Option<Value>) -> anyhow::Result<String> {
     let body = body.map(|body| body.to_string()).unwrap_or_default();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
@@ -38,8 +54,5 @@ pub(crate) async fn ask(
     if !status.starts_with('2') {
         bail!("{method} {path} is answered with {status}: {}", body.trim());
     }
-    if body.is_empty() {
-        return Ok(Value::Null);
-    }
-    serde_json::from_str(body).with_context(|| format!("{method} {path} is answered with {body:?}"))
+    Ok(body.to_owned())
 }

@@ -24,7 +24,7 @@ use crate::broker::{Broker, Launch, fresh_log};
 use crate::neighbour::{self, Bound, Turns};
 use crate::random::{self, Random};
 use crate::tools::{Tool, Tools};
-use crate::{kafka_probe, workspace};
+use crate::{http, kafka_probe, workspace};
 use bombs::Bombs;
 use recorded::Recorded;
 use slow::Secured;
@@ -208,7 +208,7 @@ impl Arena<'_> {
         let mut random = Random::new(self.seed);
         neighbour::move_in(address).await?;
         frames::send(address, &corpus, &mut random, scale.frames / WARM_UP_OF, None).await?;
-        let before = broker.resident_bytes()?;
+        let before = held_bytes(broker).await?;
         let (turns, turn) = Turns::new();
         let sending = frames::send(address, &corpus, &mut random, scale.frames, Some(turn));
         let (sent, compared) = neighbour::beside(address, &turns, sending).await?;
@@ -216,7 +216,7 @@ impl Arena<'_> {
         sent.check()?;
         compared.check(scale.bound)?;
         Ok(format!(
-            "{sent} of {} requests of {} and {golden} of Kafka's encoder; memory grew by {} KiB; {compared}",
+            "{sent} of {} requests of {} and {golden} of Kafka's encoder; memory without new records grew by {} KiB; {compared}",
             recorded.requests.len(),
             recorded.clients.join(", "),
             grown >> 10
@@ -229,7 +229,7 @@ impl Arena<'_> {
         let mut random = Random::new(self.seed);
         neighbour::move_in(kafka).await?;
         http2::send(grpc, &sessions, &mut random, scale.frames / WARM_UP_OF, None).await?;
-        let before = broker.resident_bytes()?;
+        let before = held_bytes(broker).await?;
         let (turns, turn) = Turns::new();
         let sending = http2::send(grpc, &sessions, &mut random, scale.frames, Some(turn));
         let (sent, compared) = neighbour::beside(kafka, &turns, sending).await?;
@@ -240,7 +240,7 @@ impl Arena<'_> {
         sent.check()?;
         compared.check(scale.bound)?;
         Ok(format!(
-            "{sent} of Danube's client, {floods} floods; memory grew by {} KiB; {compared}",
+            "{sent} of Danube's client, {floods} floods; memory without new records grew by {} KiB; {compared}",
             grown >> 10
         ))
     }
@@ -258,11 +258,18 @@ async fn unharmed(broker: &mut Broker) -> anyhow::Result<()> {
     kafka_probe::answers(broker.kafka()).await
 }
 
+/// The broker's memory without the newest records, which its log keeps up to a bound of its own: most of them are the
+/// neighbour's.
+async fn held_bytes(broker: &Broker) -> anyhow::Result<u64> {
+    let records = http::metric(broker.http(), "keyway_log_memory_bytes").await?;
+    Ok(broker.resident_bytes()?.saturating_sub(records))
+}
+
 /// How much more memory the broker holds than `before`, once it had time to give it back; too much is an error.
 async fn settled_growth(broker: &Broker, before: u64) -> anyhow::Result<u64> {
     let until = Instant::now() + GROWTH_TIME;
     loop {
-        let grown = broker.resident_bytes()?.saturating_sub(before);
+        let grown = held_bytes(broker).await?.saturating_sub(before);
         if grown <= GROWTH_MAX_BYTES {
             return Ok(grown);
         }
