@@ -63,6 +63,8 @@ struct Scale {
     clients: &'static [&'static str],
     slow_of_each: usize,
     slow_limit_max: Duration,
+    /// Of the neighbour with them.
+    slow_rounds: usize,
     /// How much slower the neighbour may become.
     bound: Bound,
 }
@@ -73,6 +75,7 @@ const SHORT: Scale = Scale {
     clients: &["librdkafka", "kcat"],
     slow_of_each: 10,
     slow_limit_max: Duration::from_secs(10),
+    slow_rounds: 5,
     bound: Bound::Going,
 };
 
@@ -121,6 +124,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         clients: &["librdkafka", "a librdkafka group", "kafka-python", "kcat", "Java"],
         slow_of_each: 20,
         slow_limit_max: Duration::from_secs(60),
+        slow_rounds: 30,
         bound: Bound::Fifth,
     };
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
@@ -180,7 +184,7 @@ impl Arena<'_> {
     async fn attack(&self, attack: Attack, scale: Scale) -> anyhow::Result<String> {
         if attack == Attack::Slow {
             let mut secured = Secured::start(self.launch, self.folder, self.log).await?;
-            let detail = secured.hold(scale.slow_of_each, scale.slow_limit_max, scale.bound).await?;
+            let detail = secured.hold(scale).await?;
             unharmed(&mut secured.broker).await?;
             return Ok(detail);
         }

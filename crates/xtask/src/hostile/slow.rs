@@ -12,19 +12,19 @@ use anyhow::{Context, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use super::Scale;
+use super::frames::PACE;
 use super::http2::PREFACE;
 use crate::broker::{Broker, Launch, free_address};
 use crate::kafka_probe;
-use crate::neighbour::{self, Bound, Turn, Turns};
+use crate::neighbour::{self, Turn, Turns};
 
 /// Between two bytes of a connection.
 const BYTE_EVERY: Duration = Duration::from_secs(2);
 /// What a limit's timer may be late by on a busy machine.
 const LATE_MAX: Duration = Duration::from_secs(5);
-/// Rounds of the neighbour with them.
-const TURNS: usize = 5;
 /// Of all of them together, above what the broker had before.
 const GROWTH_MAX_BYTES: u64 = 16 << 20;
 
@@ -99,23 +99,19 @@ impl Secured {
         ]
     }
 
-    /// So many connections at each stage whose limit is no longer than `limit_max`, until each has ended; then as many by
-    /// turns, while a neighbour goes on.
-    pub(super) async fn hold(
-        &mut self,
-        of_each: usize,
-        limit_max: Duration,
-        bound: Bound,
-    ) -> anyhow::Result<String> {
+    /// So many connections at each stage that has time for it, until each has ended; then as many in each of so many rounds
+    /// of a neighbour.
+    pub(super) async fn hold(&mut self, scale: Scale) -> anyhow::Result<String> {
+        let Scale { slow_of_each: of_each, slow_rounds: rounds, .. } = scale;
         let kafka = self.broker.kafka();
         neighbour::move_in(kafka).await?;
         let mut stages = self.stages();
-        stages.retain(|stage| stage.limit <= limit_max);
+        stages.retain(|stage| stage.limit <= scale.slow_limit_max);
         let latest = ended(&stages, of_each).await?;
         let (turns, turn) = Turns::new();
-        let holding = in_turns(&self.broker, &stages, of_each, turn);
+        let holding = in_turns(&self.broker, &stages, of_each, rounds, turn);
         let (grown, compared) = neighbour::beside(kafka, &turns, holding).await?;
-        compared.check(bound)?;
+        compared.check(scale.bound)?;
         Ok(format!(
             "{} slow connections at {} stages ended by their limits, {:.1} s late at most, {} KiB together; {compared}",
             stages.len() * of_each,
@@ -148,10 +144,16 @@ async fn ended(stages: &[Stage], of_each: usize) -> anyhow::Result<Duration> {
 }
 
 /// Holds them whenever it is its turn; the most memory that they took together.
-async fn in_turns(broker: &Broker, stages: &[Stage], of_each: usize, mut turn: Turn) -> anyhow::Result<u64> {
+async fn in_turns(
+    broker: &Broker,
+    stages: &[Stage],
+    of_each: usize,
+    rounds: usize,
+    mut turn: Turn,
+) -> anyhow::Result<u64> {
     let before = broker.resident_bytes()?;
     let mut most = 0;
-    for _ in 0..TURNS {
+    for _ in 0..rounds {
         turn.come().await;
         let mut held = Vec::new();
         for stage in stages {
@@ -159,6 +161,7 @@ async fn in_turns(broker: &Broker, stages: &[Stage], of_each: usize, mut turn: T
                 let mut connection = TcpStream::connect(stage.address).await.context(stage.name)?;
                 connection.write_all(&stage.said).await.context(stage.name)?;
                 held.push(connection);
+                sleep(PACE).await;
             }
         }
         turn.pass().await;
