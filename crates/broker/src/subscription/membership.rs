@@ -126,7 +126,8 @@ impl Owner {
     fn window_limit(&self, consumers: usize) -> u32 {
         // The standby of an ordered subscription holds nothing.
         let sharing = if matches!(self.mode, Mode::Shared | Mode::KeyShared) { consumers as u32 } else { 1 };
-        self.policy.unacked_max.map_or(Config::CREDIT_DEFAULT, |max| max / sharing)
+        // Without consumers nobody holds anything.
+        self.policy.unacked_max.map_or(Config::CREDIT_DEFAULT, |max| max / sharing.max(1))
     }
 
     /// The consumers' windows after a change of their number or of the policy.

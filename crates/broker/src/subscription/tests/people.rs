@@ -136,6 +136,21 @@ async fn a_deleted_subscription_ends_its_streams_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_bound_of_unanswered_messages_outlives_the_last_consumer() {
+    let node = node().await;
+    let topic = topic(&node).await;
+    let worker = open(&node, &topic.partitions[0], Mode::KeyShared, "c", 4).await;
+    let policy = SubscriptionPolicy { unacked_max: Some(3), ..SubscriptionPolicy::default() };
+    node.subscriptions.set_policy(&topic, "sub", policy.clone()).await.expect("set");
+    worker.subscription.close_soon(worker.stream);
+    node.subscriptions.describe(&topic, "sub").await.expect("the owner lives without consumers");
+    node.subscriptions.set_policy(&topic, "sub", policy).await.expect("set");
+    append(&topic.partitions[0], &["0"]);
+    let mut worker = open(&node, &topic.partitions[0], Mode::KeyShared, "c", 4).await;
+    worker.expect("0").await;
+}
+
+#[tokio::test]
 async fn a_blocked_key_is_seen_with_its_reason_and_released() {
     let node = node().await;
     let topic = topic(&node).await;
