@@ -51,7 +51,6 @@ use axum::{
     http::{Method, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{delete, get, patch, post, put},
 };
 use error::ApiError;
 use keyway_access::Operation::{Alter, AlterConfigs, Delete, Describe, DescribeConfigs, Read};
@@ -83,8 +82,9 @@ async fn identify(State(node): State<Shared>, mut request: Request, next: Next) 
     next.run(request).await
 }
 
-fn router(node: Arc<Node>, listening: SocketAddr) -> Router {
+pub(crate) fn router(node: Arc<Node>, listening: SocketAddr) -> Router {
     let routes = routes(node.clone())
+        .into_router()
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -93,42 +93,69 @@ fn router(node: Arc<Node>, listening: SocketAddr) -> Router {
     if listening.ip().is_loopback() { routes.layer(middleware::from_fn(same_site::check)) } else { routes }
 }
 
+/// Every route, for tests that leave out none.
+#[cfg(test)]
+pub(crate) fn listed(node: Arc<Node>) -> Vec<(Method, String)> {
+    routes(node).listed
+}
+
 /// Whoever asks about messages of a subscription could have read them as its worker.
 const WORKER: &[Need] = &[Need::Topic(Read), Need::Group(Read)];
 
-fn routes(node: Shared) -> Router<Shared> {
+fn routes(node: Shared) -> Routes {
     let of_all = &[Need::Cluster(Describe)];
     let subscription = "/api/v1/topics/{topic}/subscriptions/{name}";
     let below = |rest: &str| format!("{subscription}{rest}");
     Routes::new(node)
-        .route("/healthz", &[], get(health::healthz))
-        .route("/readyz", &[], get(health::readyz))
-        .route("/metrics", of_all, get(metrics::scrape))
-        .route("/api/v1/subscriptions", of_all, get(subscriptions::list))
-        .route(subscription, &[Need::Topic(Describe), Need::Group(Describe)], get(subscriptions::describe))
-        .route(subscription, WORKER, put(subscriptions::create))
-        .route(subscription, &[Need::Topic(Describe), Need::Group(Delete)], delete(subscriptions::delete))
-        .route(&below("/keys"), WORKER, get(subscriptions::keys))
-        .route(&below("/key"), WORKER, get(subscriptions::key))
-        .route(&below("/seek"), WORKER, post(subscriptions::seek))
-        .route(&below("/release"), WORKER, post(subscriptions::release))
-        .route(&below("/policy"), &[Need::Topic(Describe), Need::Group(DescribeConfigs)], get(policy::get))
-        .route(&below("/policy"), &[Need::Topic(Describe), Need::Group(AlterConfigs)], patch(policy::change))
-        .route("/api/v1/damaged-records", of_all, get(damaged_records::list))
-        .route("/api/v1/dead-letters", of_all, get(dead_letters::list))
-        .route("/api/v1/dead-letters/{topic}", &[Need::Topic(Read)], get(dead_letters::show))
+        .route(Method::GET, "/healthz", &[], health::healthz)
+        .route(Method::GET, "/readyz", &[], health::readyz)
+        .route(Method::GET, "/metrics", of_all, metrics::scrape)
+        .route(Method::GET, "/api/v1/subscriptions", of_all, subscriptions::list)
+        .route(
+            Method::GET,
+            subscription,
+            &[Need::Topic(Describe), Need::Group(Describe)],
+            subscriptions::describe,
+        )
+        .route(Method::PUT, subscription, WORKER, subscriptions::create)
+        .route(
+            Method::DELETE,
+            subscription,
+            &[Need::Topic(Describe), Need::Group(Delete)],
+            subscriptions::delete,
+        )
+        .route(Method::GET, &below("/keys"), WORKER, subscriptions::keys)
+        .route(Method::GET, &below("/key"), WORKER, subscriptions::key)
+        .route(Method::POST, &below("/seek"), WORKER, subscriptions::seek)
+        .route(Method::POST, &below("/release"), WORKER, subscriptions::release)
+        .route(
+            Method::GET,
+            &below("/policy"),
+            &[Need::Topic(Describe), Need::Group(DescribeConfigs)],
+            policy::get,
+        )
+        .route(
+            Method::PATCH,
+            &below("/policy"),
+            &[Need::Topic(Describe), Need::Group(AlterConfigs)],
+            policy::change,
+        )
+        .route(Method::GET, "/api/v1/damaged-records", of_all, damaged_records::list)
+        .route(Method::GET, "/api/v1/dead-letters", of_all, dead_letters::list)
+        .route(Method::GET, "/api/v1/dead-letters/{topic}", &[Need::Topic(Read)], dead_letters::show)
         // Letters go to topics that they name themselves.
         .route(
+            Method::POST,
             "/api/v1/dead-letters/{topic}/replay",
             &[Need::Topic(Read), Need::Topic(Delete), Need::Cluster(Alter)],
-            post(dead_letters::replay),
+            dead_letters::replay,
         )
         .route(
+            Method::POST,
             "/api/v1/dead-letters/{topic}/purge",
             &[Need::Topic(Read), Need::Topic(Delete)],
-            post(dead_letters::purge),
+            dead_letters::purge,
         )
-        .into_router()
 }
 
 async fn no_such_path(uri: Uri) -> ApiError {

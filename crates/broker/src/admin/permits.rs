@@ -5,9 +5,11 @@ use crate::access::Caller;
 use axum::{
     Router,
     extract::{RawPathParams, Request, State, rejection::RawPathParamsRejection},
+    handler::Handler,
+    http::Method,
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::MethodRouter,
+    routing::{MethodFilter, on},
 };
 use keyway_access::{Operation, Resource};
 use std::sync::Arc;
@@ -24,17 +26,33 @@ pub(super) enum Need {
 pub(super) struct Routes {
     node: Shared,
     router: Router<Shared>,
+    #[cfg(test)]
+    pub(super) listed: Vec<(Method, String)>,
 }
 
 impl Routes {
     pub(super) fn new(node: Shared) -> Self {
-        Self { node, router: Router::new() }
+        Self {
+            node,
+            router: Router::new(),
+            #[cfg(test)]
+            listed: Vec::new(),
+        }
     }
 
     /// Adds a route whose caller has to be allowed all of `needs`; none, for everybody.
-    pub(super) fn route(mut self, path: &str, needs: &'static [Need], method: MethodRouter<Shared>) -> Self {
+    pub(super) fn route<H: Handler<T, Shared>, T: 'static>(
+        mut self,
+        method: Method,
+        path: &str,
+        needs: &'static [Need],
+        handler: H,
+    ) -> Self {
+        #[cfg(test)]
+        self.listed.push((method.clone(), path.to_owned()));
         let state = Guard { node: self.node.clone(), needs };
-        let guarded = method.route_layer(middleware::from_fn_with_state(state, check));
+        let method = MethodFilter::try_from(method).expect("a method of HTTP's own");
+        let guarded = on(method, handler).route_layer(middleware::from_fn_with_state(state, check));
         self.router = self.router.route(path, guarded);
         self
     }

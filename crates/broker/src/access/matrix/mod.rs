@@ -4,6 +4,7 @@
 mod audited;
 mod grpc;
 mod holes;
+mod http;
 mod needs;
 mod reference;
 mod requests;
