@@ -8,6 +8,8 @@ mod offline;
 mod stored;
 
 pub use audit::AuditSink;
+#[cfg(test)]
+use audit::Lines;
 pub(crate) use audit::{AuditEvent, AuditLog, Change, watch as watch_audit};
 pub(crate) use caller::Caller;
 pub use offline::{OfflineRules, OfflineRulesError};

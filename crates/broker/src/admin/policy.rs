@@ -161,10 +161,7 @@ pub(crate) async fn set_audited(
 ) -> Result<(), SubscriptionError> {
     let told = serde_json::to_value(PolicyView::new(policy.clone(), true)).expect("plain fields");
     let event = AuditEvent::PolicyChanged { topic: topic.name.as_str(), subscription, policy: &told };
-    let change = node.audit.begin(caller, event);
-    let set = node.subscriptions.set_policy(topic, subscription, policy).await;
-    change.settle(&set);
-    set
+    node.audit.tell(caller, event, node.subscriptions.set_policy(topic, subscription, policy)).await
 }
 
 fn set<T>(field: &mut T, value: Option<T>) {

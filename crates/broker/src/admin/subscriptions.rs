@@ -7,11 +7,12 @@ use super::{
     policy::PolicyView,
 };
 use crate::{
+    access::{AuditEvent, Caller},
     node::Node,
-    subscription::{KeyOrder, KeyView, PartitionView, StartPosition},
+    subscription::{KeyOrder, KeyView, PartitionView, StartPosition, mode_name},
     topics::Topic,
 };
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use futures_util::{StreamExt, future, stream};
 use keyway_dispatch::Mode;
 use serde::{Deserialize, Serialize};
@@ -133,24 +134,30 @@ pub(super) struct Create {
 
 pub(super) async fn create(
     State(node): State<Shared>,
+    Extension(caller): Extension<Arc<Caller>>,
     Subscription { topic, name }: Subscription,
     Body(Create { mode, start }): Body<Create>,
 ) -> Result<(StatusCode, Json<Description>), ApiError> {
     let mode = mode.or("key_shared", mode_named)?;
     let start = start.or("latest", position)?;
-    node.subscriptions.create(&node, &topic, &name, mode, start).await?;
+    let event = AuditEvent::SubscriptionCreated {
+        topic: topic.name.as_str(),
+        partition: None,
+        subscription: &name,
+        mode: mode_name(mode),
+    };
+    node.audit.tell(&caller, event, node.subscriptions.create(&node, &topic, &name, mode, start)).await?;
     Ok((StatusCode::CREATED, Json(describe_one(&node, &topic, &name).await?)))
 }
 
 pub(super) async fn delete(
     State(node): State<Shared>,
+    Extension(caller): Extension<Arc<Caller>>,
     Subscription { topic, name }: Subscription,
 ) -> Result<StatusCode, ApiError> {
-    if node.subscriptions.delete(&topic, &name).await? {
-        return Ok(StatusCode::NO_CONTENT);
-    }
-    let topic = topic.name.clone();
-    Err(crate::subscription::SubscriptionError::Unknown { topic, name }.into())
+    let event = AuditEvent::SubscriptionDeleted { topic: topic.name.as_str(), subscription: &name };
+    node.audit.tell(&caller, event, node.subscriptions.delete(&topic, &name)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Deserialize)]
@@ -172,11 +179,14 @@ struct SoughtPartition {
 
 pub(super) async fn seek(
     State(node): State<Shared>,
+    Extension(caller): Extension<Arc<Caller>>,
     Subscription { topic, name }: Subscription,
     Body(Seek { to }): Body<Seek>,
 ) -> Result<Json<Sought>, ApiError> {
     let to = to.or("", position)?;
-    let sought = node.subscriptions.seek(&topic, &name, to).await?;
+    let place = to.to_string();
+    let event = AuditEvent::SubscriptionMoved { topic: topic.name.as_str(), subscription: &name, to: &place };
+    let sought = node.audit.tell(&caller, event, node.subscriptions.seek(&topic, &name, to)).await?;
     let partition = |(partition, offset): (keyway_record::PartitionId, keyway_record::Offset)| {
         SoughtPartition { partition: partition.0, offset: offset.0 }
     };
@@ -238,11 +248,14 @@ pub(super) struct Released {
 
 pub(super) async fn release(
     State(node): State<Shared>,
+    Extension(caller): Extension<Arc<Caller>>,
     Subscription { topic, name }: Subscription,
     Body(Release { key }): Body<Release>,
 ) -> Result<Json<Released>, ApiError> {
-    let key = key.as_deref().map(str::as_bytes);
-    Ok(Json(Released { released: node.subscriptions.release(&topic, &name, key).await? }))
+    let key = key.as_deref();
+    let event = AuditEvent::KeysReleased { topic: topic.name.as_str(), subscription: &name, key };
+    let released = node.subscriptions.release(&topic, &name, key.map(str::as_bytes));
+    Ok(Json(Released { released: node.audit.tell(&caller, event, released).await? }))
 }
 
 fn mode_named(name: &str) -> Result<Mode, ApiError> {

@@ -76,6 +76,7 @@ impl ConsumerService for Consumers {
             mode,
             reliable: target.topic.settings.dispatch != Some(DispatchStrategy::NonReliable),
             start,
+            caller: Some(permits.caller()),
         };
         let subscribe = SubscribeRequest {
             consumer_id: consumer_id(&partition.id, &request.subscription, &request.consumer_name),

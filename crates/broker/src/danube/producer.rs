@@ -4,6 +4,7 @@ use super::{
     ids::producer_id,
     permits::Permits,
     request_memory::Held,
+    schema_registry,
     target::{self, Target},
     throttle::Account,
 };
@@ -61,7 +62,8 @@ impl ProducerService for Producers {
         }
         let target = self.find_or_create(&permits, name, strategy).await?;
         if let Some(schema) = request.schema_ref {
-            let fixed = self.node.schemas.fix_subject(&target.topic, &schema.subject).await;
+            let fixed =
+                schema_registry::fix_subject(&self.node, &permits, &target.topic, &schema.subject).await;
             fixed.map_err(|error| schema_status(&error))?;
         }
         Ok(Response::new(ProducerResponse {
@@ -134,10 +136,7 @@ impl Producers {
                     }
                     let (topic, partitions_now) = (name.topic().as_str(), partitions as usize);
                     let event = AuditEvent::PartitionsAdded { topic, partitions: partitions_now };
-                    let change = permits.begin(event);
-                    let grown = topics.grow(name.topic(), partitions).await;
-                    change.settle(&grown);
-                    grown
+                    permits.tell(event, topics.grow(name.topic(), partitions)).await
                 }
                 None if !self.node.settings.now().auto_create_topics => {
                     return Err(Status::not_found(format!("topic {name} does not exist")));
@@ -148,11 +147,8 @@ impl Producers {
                     target::namespace(&self.node, &name).map_err(Status::unavailable)?;
                     let settings = TopicSettings { dispatch: Some(strategy), ..TopicSettings::default() };
                     let (topic, partitions_now) = (name.topic().as_str(), partitions as usize);
-                    let change =
-                        permits.begin(AuditEvent::TopicCreated { topic, partitions: partitions_now });
-                    let created = topics.create(name.topic().clone(), partitions, settings).await;
-                    change.settle(&created);
-                    created
+                    let event = AuditEvent::TopicCreated { topic, partitions: partitions_now };
+                    permits.tell(event, topics.create(name.topic().clone(), partitions, settings)).await
                 }
             };
             match changed {

@@ -2,6 +2,7 @@
 
 use super::{permits::Permits, target};
 use crate::{
+    access::AuditEvent,
     node::Node,
     schemas::{
         Compatibility, Registration, SchemaError, SchemaType, Subject, TopicSchema, ValidationPolicy, Version,
@@ -44,7 +45,14 @@ impl SchemaRegistry for Registry {
             created_by: request.created_by,
             tags: request.tags,
         };
-        let registered = self.node.schemas.register(registration).await.map_err(status)?;
+        let subject = registration.subject.clone();
+        let change = permits.begin(AuditEvent::SchemaRegistered { subject: &subject });
+        let registered = self.node.schemas.register(registration).await;
+        match &registered {
+            Ok(registered) if registered.is_new => change.made(),
+            _ => change.forget(),
+        }
+        let registered = registered.map_err(status)?;
         Ok(Response::new(RegisterSchemaResponse {
             schema_id: registered.schema_id,
             version: registered.version.number,
@@ -119,7 +127,8 @@ impl SchemaRegistry for Registry {
         let SetCompatibilityModeRequest { subject, compatibility_mode } = request.into_inner();
         permits.topic(Operation::AlterConfigs, &subject)?;
         let mode = compatibility(&compatibility_mode)?;
-        self.node.schemas.set_mode(&subject, mode).await.map_err(status)?;
+        let event = AuditEvent::CompatibilityChanged { subject: &subject, mode: mode.as_str() };
+        permits.tell(event, self.node.schemas.set_mode(&subject, mode)).await.map_err(status)?;
         let message = format!("the compatibility mode of {subject} is {}", mode.as_str());
         Ok(Response::new(SetCompatibilityModeResponse { success: true, message }))
     }
@@ -131,7 +140,8 @@ impl SchemaRegistry for Registry {
         let permits = Permits::of(&self.node, &request);
         let DeleteSchemaVersionRequest { subject, version } = request.into_inner();
         permits.topic(Operation::Delete, &subject)?;
-        self.node.schemas.delete_version(&subject, version).await.map_err(status)?;
+        let event = AuditEvent::SchemaVersionDeleted { subject: &subject, version };
+        permits.tell(event, self.node.schemas.delete_version(&subject, version)).await.map_err(status)?;
         let message = format!("version {version} of {subject} is deleted");
         Ok(Response::new(DeleteSchemaVersionResponse { success: true, message }))
     }
@@ -149,7 +159,14 @@ impl SchemaRegistry for Registry {
             subject: request.schema_subject,
         };
         let message = format!("topic {} has schema subject {}", request.topic_name, schema.subject);
-        self.node.schemas.configure_topic(&topic, schema).await.map_err(status)?;
+        let subject = schema.subject.clone();
+        let event = AuditEvent::TopicSchemaChanged {
+            topic: topic.name.as_str(),
+            subject: Some(&subject),
+            policy: schema.policy.as_str(),
+            check_payloads: schema.check_payloads,
+        };
+        permits.tell(event, self.node.schemas.configure_topic(&topic, schema)).await.map_err(status)?;
         Ok(Response::new(ConfigureTopicSchemaResponse { success: true, message }))
     }
 
@@ -162,7 +179,14 @@ impl SchemaRegistry for Registry {
         let topic = self.topic(&permits, Operation::AlterConfigs, &request.topic_name)?;
         let policy = policy(&request.validation_policy)?;
         let check_payloads = request.enable_payload_validation;
-        self.node.schemas.update_topic(&topic, policy, check_payloads).await.map_err(status)?;
+        let event = AuditEvent::TopicSchemaChanged {
+            topic: topic.name.as_str(),
+            subject: None,
+            policy: policy.as_str(),
+            check_payloads,
+        };
+        let updated = self.node.schemas.update_topic(&topic, policy, check_payloads);
+        permits.tell(event, updated).await.map_err(status)?;
         let message = format!("the validation policy of {} is {}", request.topic_name, policy.as_str());
         Ok(Response::new(UpdateTopicValidationPolicyResponse { success: true, message }))
     }
@@ -221,6 +245,23 @@ impl Registry {
         let topic = self.node.topics.named(asked.topic().as_str());
         topic.ok_or_else(|| Status::not_found(format!("topic {name} does not exist")))
     }
+}
+
+/// Gives a topic its subject if it has none, which the audit log tells; one that has another is refused.
+pub(super) async fn fix_subject(
+    node: &Node,
+    permits: &Permits<'_>,
+    topic: &Topic,
+    subject: &str,
+) -> Result<(), SchemaError> {
+    let fixed = node.schemas.fix_subject(topic, subject);
+    if node.schemas.of_topic(topic.id).is_some() {
+        return fixed.await;
+    }
+    let TopicSchema { policy, check_payloads, .. } = TopicSchema::by_default(subject);
+    let (topic, policy) = (topic.name.as_str(), policy.as_str());
+    let event = AuditEvent::TopicSchemaChanged { topic, subject: Some(subject), policy, check_payloads };
+    permits.tell(event, fixed).await
 }
 
 /// A version with the bytes that were registered; the latest if none is named.

@@ -5,7 +5,7 @@ use super::{
     topic_error,
 };
 use crate::{
-    access::AuditEvent,
+    access::{AuditEvent, Change},
     quotas::{ChangeError, Changes},
 };
 use keyway_access::{
@@ -55,11 +55,12 @@ async fn alter(
         }
     }
     let event = AuditEvent::QuotasChanged { entity: &entity, changes: &changes };
-    let change = (!only_check && !changes.is_empty()).then(|| call.begin(event));
+    let change = match only_check || changes.is_empty() {
+        true => Change::untold(),
+        false => call.begin(event),
+    };
     let changed = call.node.quotas.change(&entity, &changes, only_check).await;
-    if let Some(change) = change {
-        change.settle(&changed);
-    }
+    change.settle(&changed);
     changed.map_err(|error| match error {
         ChangeError::Record(ref cause) => (topic_error::of_internal(cause), error.to_string()),
         _ => invalid(error.to_string()),

@@ -64,6 +64,15 @@ impl Call<'_> {
         self.check(operation, resource).map_err(|error| (error, error.to_string()))
     }
 
+    /// Makes a change, which the audit log tells.
+    pub(super) async fn tell<T, E>(
+        &self,
+        event: AuditEvent<'_>,
+        change: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        self.node.audit.tell(self.caller, event, change).await
+    }
+
     /// A change that is about to be made, for the audit log.
     pub(super) fn begin(&self, event: AuditEvent<'_>) -> Change {
         self.node.audit.begin(self.caller, event)

@@ -71,7 +71,7 @@ async fn change_topic(
     let change = begin(call, validate_only, resource, (&topic.settings.configs, &configs), |_| false);
     let settings = TopicSettings { configs, ..topic.settings.clone() };
     let changed = call.node.topics.set_settings(&topic.name, settings).await;
-    settle(change, &changed);
+    change.settle(&changed);
     changed.map(drop).map_err(|error| (topic_error::of_change(&error), error.to_string()))
 }
 
@@ -97,7 +97,7 @@ async fn change_settings(
     changed: impl FnOnce(&Effective) -> Result<Configs, Failed>,
 ) -> Result<(), Refused> {
     let node = call.node;
-    let mut change = None;
+    let mut change = Change::untold();
     let changed = |settings: &Effective| {
         let configs = changed(settings)?;
         let is_secret = |name: &str| BrokerSetting::of_any(name).is_none_or(BrokerSetting::is_secret);
@@ -111,7 +111,7 @@ async fn change_settings(
         Ok(configs)
     };
     let new = node.settings.change(entity, validate_only, changed).await.map_err(|Failed(refused)| refused);
-    settle(change, &new);
+    change.settle(&new);
     let new = new?;
     // Groups look at their settings whenever they do something; topics are told.
     if new.is_some() && !matches!(entity, Entity::Group(_)) {
@@ -126,7 +126,7 @@ fn change_loggers(
     changed: impl FnOnce(Configs) -> Result<Configs, Refused>,
 ) -> Result<(), Refused> {
     let loggers = call.node.loggers.as_ref().expect("without them there is no such resource");
-    let mut change = None;
+    let mut change = Change::untold();
     let outcome = loggers.change(validate_only, |own| match changed(own.clone())? {
         after if after.contains_key(ROOT) => {
             let resource = ("BrokerLogger", NODE_ID.to_string());
@@ -135,7 +135,7 @@ fn change_loggers(
         }
         _ => Err((ErrorCode::InvalidRequest, format!("{ROOT} always has a level: set another"))),
     });
-    settle(change, &outcome);
+    change.settle(&outcome);
     outcome
 }
 
@@ -146,27 +146,21 @@ fn begin(
     (resource_type, resource): (&str, String),
     (before, after): (&Configs, &Configs),
     is_secret: impl Fn(&str) -> bool,
-) -> Option<Change> {
+) -> Change {
     if validate_only || before == after {
-        return None;
+        return Change::untold();
     }
     let new = after.iter().filter(|(name, value)| before.get(*name) != Some(value));
     let set: Vec<(&str, Option<&str>)> =
         new.map(|(name, value)| (name.as_str(), (!is_secret(name)).then_some(value.as_str()))).collect();
     let removed: Vec<&str> =
         before.keys().filter(|name| !after.contains_key(*name)).map(String::as_str).collect();
-    Some(call.begin(AuditEvent::ConfigsChanged {
+    call.begin(AuditEvent::ConfigsChanged {
         resource_type,
         resource: &resource,
         set: &set,
         removed: &removed,
-    }))
-}
-
-fn settle<T, E>(change: Option<Change>, outcome: &Result<T, E>) {
-    if let Some(change) = change {
-        change.settle(outcome);
-    }
+    })
 }
 
 /// Checks what a request says of one resource: each config once, and values where there must be one.

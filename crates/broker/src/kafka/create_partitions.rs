@@ -66,8 +66,7 @@ async fn grow(call: &Call<'_>, asked: &CreatePartitionsTopic, validate_only: boo
         return Ok(());
     }
     let partitions = asked.count as usize;
-    let change = call.begin(AuditEvent::PartitionsAdded { topic: name.as_str(), partitions });
-    let grown = call.node.topics.grow(&name, asked.count).await;
-    change.settle(&grown);
+    let event = AuditEvent::PartitionsAdded { topic: name.as_str(), partitions };
+    let grown = call.tell(event, call.node.topics.grow(&name, asked.count)).await;
     grown.map(drop).map_err(|error| refused(&error))
 }

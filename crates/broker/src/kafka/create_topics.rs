@@ -87,9 +87,8 @@ async fn create(
         would_create(node, name, partitions).map_err(|error| refused_change(&error))?;
         TopicId::ZERO
     } else {
-        let change = call.begin(AuditEvent::TopicCreated { topic: &asked.name, partitions: count });
-        let created = node.topics.create(name, partitions, settings).await;
-        change.settle(&created);
+        let event = AuditEvent::TopicCreated { topic: &asked.name, partitions: count };
+        let created = call.tell(event, node.topics.create(name, partitions, settings)).await;
         created.map_err(|error| refused_change(&error))?.id
     };
     let created = CreatableTopicResult {

@@ -4,7 +4,11 @@ use super::{
     call::Call,
     lookup::{self, TopicRef},
 };
-use crate::{partition::Partition, topics::Topic};
+use crate::{
+    access::{AuditEvent, Change},
+    partition::Partition,
+    topics::Topic,
+};
 use keyway_access::Operation;
 use keyway_kafka_wire::messages::{DeleteRecordsRequest, DeleteRecordsResponse, delete_records::*};
 use keyway_log::{AppendError, Durability, Ticket};
@@ -15,7 +19,7 @@ use std::sync::Arc;
 const HIGH_WATERMARK: i64 = -1;
 
 pub(super) async fn handle(call: &Call<'_>, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
-    let mut newest = Ticket::default();
+    let (mut newest, mut changes) = (Ticket::default(), Vec::new());
     let mut topics = Vec::with_capacity(request.topics.len());
     for asked in request.topics {
         let topic = lookup::permitted(call, TopicRef::Name(&asked.name), Operation::Delete);
@@ -23,8 +27,11 @@ pub(super) async fn handle(call: &Call<'_>, request: DeleteRecordsRequest) -> De
         for asked in &asked.partitions {
             let trimmed = trim(call, &topic, asked).await;
             let (low_watermark, error) = match trimmed {
-                Ok((start, ticket)) => {
-                    newest = newest.max(ticket);
+                Ok((start, trimmed)) => {
+                    if let Some((ticket, change)) = trimmed {
+                        newest = newest.max(ticket);
+                        changes.push(change);
+                    }
                     (start.0, ErrorCode::None)
                 }
                 Err(error) => (-1, error),
@@ -38,7 +45,9 @@ pub(super) async fn handle(call: &Call<'_>, request: DeleteRecordsRequest) -> De
         }
         topics.push(DeleteRecordsTopicResult { name: asked.name, partitions });
     }
-    if call.node.store.wait(newest, Durability::Durable).await.is_err() {
+    let safe = call.node.store.wait(newest, Durability::Durable).await;
+    changes.into_iter().for_each(|change| change.settle(&safe));
+    if safe.is_err() {
         for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
             *partition = DeleteRecordsPartitionResult {
                 partition_index: partition.partition_index,
@@ -50,11 +59,12 @@ pub(super) async fn handle(call: &Call<'_>, request: DeleteRecordsRequest) -> De
     DeleteRecordsResponse { topics, ..Default::default() }
 }
 
+/// Where the partition begins then; if that is somewhere else, what that waits for.
 async fn trim(
     call: &Call<'_>,
     topic: &Result<Arc<Topic>, ErrorCode>,
     asked: &DeleteRecordsPartition,
-) -> Result<(Offset, Ticket), ErrorCode> {
+) -> Result<(Offset, Option<(Ticket, Change)>), ErrorCode> {
     let partition = lookup::partition(topic, asked.partition_index)?;
     if !topic.as_ref().is_ok_and(|topic| topic.rules.records_deletable) {
         return Err(ErrorCode::PolicyViolation);
@@ -65,13 +75,20 @@ async fn trim(
         return Err(ErrorCode::OffsetOutOfRange);
     }
     if before <= bounds.start {
-        return Ok((bounds.start, Ticket::default()));
+        return Ok((bounds.start, None));
     }
-    let ticket = trim_with_room(call, partition, before).await.map_err(|error| match error {
-        AppendError::Deleted => ErrorCode::UnknownTopicOrPartition,
-        _ => ErrorCode::KafkaStorageError,
-    })?;
-    Ok((partition.log.bounds().start, ticket))
+    let (topic, index) = (partition.id.topic.as_str(), asked.partition_index);
+    let change = call.begin(AuditEvent::RecordsDeleted { topic, partition: index, before: before.0 });
+    match trim_with_room(call, partition, before).await {
+        Ok(ticket) => Ok((partition.log.bounds().start, Some((ticket, change)))),
+        Err(error) => {
+            change.forget();
+            Err(match error {
+                AppendError::Deleted => ErrorCode::UnknownTopicOrPartition,
+                _ => ErrorCode::KafkaStorageError,
+            })
+        }
+    }
 }
 
 async fn trim_with_room(

@@ -74,9 +74,8 @@ async fn delete(call: &Call<'_>, asked: DeleteTopicState) -> DeletableTopicResul
     if let Err((error, message)) = call.mutate(topic.partitions.len(), STRICT_FROM) {
         return result(error, Some(message));
     }
-    let change = call.begin(AuditEvent::TopicDeleted { topic: topic.name.as_str() });
-    let deleted = call.node.delete_topic(&topic).await;
-    change.settle(&deleted);
+    let event = AuditEvent::TopicDeleted { topic: topic.name.as_str() };
+    let deleted = call.tell(event, call.node.delete_topic(&topic)).await;
     let (error, error_message) = match deleted {
         Ok(()) => (ErrorCode::None, None),
         Err(error) => (topic_error::of_change(&error), Some(error.to_string())),

@@ -90,10 +90,8 @@ async fn by_name(call: &Call<'_>, name: String, create: bool) -> Result<Arc<Topi
     let settings =
         TopicSettings { replication_factor: broker.default_replication_factor, ..TopicSettings::default() };
     let partitions = broker.num_partitions;
-    let change = call.begin(AuditEvent::TopicCreated { topic: &name, partitions: partitions as usize });
-    let created = node.topics.create(topic, partitions, settings).await;
-    change.settle(&created);
-    match created {
+    let event = AuditEvent::TopicCreated { topic: &name, partitions: partitions as usize };
+    match call.tell(event, node.topics.create(topic, partitions, settings)).await {
         Ok(topic) => Ok(topic),
         // Someone else's first use came before ours.
         Err(TopicError::Exists(_)) => {

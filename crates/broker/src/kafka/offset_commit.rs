@@ -6,7 +6,10 @@ use super::{
     lookup::{self, TopicRef},
     offset_answers::{ASKED, committed, fill},
 };
-use crate::groups::Missing;
+use crate::{
+    access::{AuditEvent, Change},
+    groups::Missing,
+};
 use keyway_access::{Operation, Resource};
 use keyway_groups::{Commit, Generation, Input, MemberId};
 use keyway_kafka_wire::messages::{OffsetCommitRequest, OffsetCommitResponse, Response, offset_commit::*};
@@ -54,6 +57,16 @@ pub(super) async fn handle(call: &Call<'_>, request: OffsetCommitRequest) -> Ans
     if offsets.is_empty() {
         return response.into();
     }
+    // A client outside of membership may bring the group about. Tools that reset offsets are such clients.
+    let (missing, change) = match generation < Generation(0) {
+        true => {
+            let mut topics: Vec<&str> = offsets.iter().map(|(topic, ..)| topic.as_str()).collect();
+            topics.dedup();
+            let event = AuditEvent::OffsetsSet { group: &request.group_id, topics: &topics };
+            (Missing::Create, call.begin(event))
+        }
+        false => (Missing::Leave, Change::untold()),
+    };
     let commit = Commit {
         member_id: MemberId(request.member_id.into()),
         instance_id: group_call::instance(request.group_instance_id),
@@ -61,10 +74,12 @@ pub(super) async fn handle(call: &Call<'_>, request: OffsetCommitRequest) -> Ans
         knows_member_epochs: call.version() >= EPOCHS_FROM,
         offsets,
     };
-    // A client outside of membership may bring the group about.
-    let missing = if generation < Generation(0) { Missing::Create } else { Missing::Leave };
     let respond = move |reply| {
         fill(codes(&mut response), reply);
+        match codes(&mut response).any(|code| *code == ErrorCode::None.code()) {
+            true => change.made(),
+            false => change.forget(),
+        }
         Response::OffsetCommit(response)
     };
     let input = |caller| Input::Commit { caller, commit };

@@ -4,7 +4,7 @@ use super::{
     call::Call,
     lookup::{self, TopicRef},
 };
-use crate::groups::Missing;
+use crate::{access::AuditEvent, groups::Missing};
 use keyway_access::{Operation, Resource};
 use keyway_groups::{GroupId, Input, Reply};
 use keyway_kafka_wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse, offset_delete::*};
@@ -26,6 +26,9 @@ pub(super) async fn handle(call: &Call<'_>, request: OffsetDeleteRequest) -> Off
         let known = indexes.filter(|index| found.partition(*index).is_some());
         asked.extend(known.map(|index| (found.name.clone(), index)));
     }
+    let known_topics = request.topics.iter().zip(&known).filter(|(_, known)| known.is_ok());
+    let topics: Vec<&str> = known_topics.map(|(topic, _)| topic.name.as_str()).collect();
+    let change = call.begin(AuditEvent::OffsetsDeleted { group: &request.group_id, topics: &topics });
     let group = GroupId::from(request.group_id.as_str());
     let input = |caller| Input::DeleteOffsets { caller, partitions: asked };
     let answers = match call.node.groups.ask(call.node, &group, Missing::Leave, input).await {
@@ -36,6 +39,12 @@ pub(super) async fn handle(call: &Call<'_>, request: OffsetDeleteRequest) -> Off
             Err(_) => Err(ErrorCode::CoordinatorNotAvailable),
         },
     };
+    let is_any_gone =
+        |answers: &Vec<(_, _, ErrorCode)>| answers.iter().any(|(.., error)| *error == ErrorCode::None);
+    match answers.as_ref().is_ok_and(is_any_gone) {
+        true => change.made(),
+        false => change.forget(),
+    }
     let mut answers = match answers {
         Ok(answers) => answers.into_iter().peekable(),
         Err(error) => return refused(error),

@@ -71,6 +71,13 @@ pub(crate) struct TopicSchema {
     pub(crate) check_payloads: bool,
 }
 
+impl TopicSchema {
+    /// What a topic requires that was given nothing but a subject, as in Danube.
+    pub(crate) fn by_default(subject: &str) -> Self {
+        Self { subject: subject.to_owned(), policy: ValidationPolicy::Warn, check_payloads: false }
+    }
+}
+
 /// A definition that wants to become a version.
 pub(crate) struct Registration {
     pub(crate) subject: String,
@@ -323,10 +330,7 @@ impl Schemas {
             return check(&has);
         }
         self.subject(subject)?;
-        // Danube's default.
-        let policy = ValidationPolicy::Warn;
-        self.set_topic(topic, TopicSchema { subject: subject.to_owned(), policy, check_payloads: false })
-            .await
+        self.set_topic(topic, TopicSchema::by_default(subject)).await
     }
 
     /// Gives a topic this subject, whatever it had.

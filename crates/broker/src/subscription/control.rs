@@ -111,7 +111,7 @@ impl Subscriptions {
             return Err(exists(mode));
         }
         for partition in &topic.partitions {
-            let wanted = Wanted { partition, name, mode, reliable: true, start };
+            let wanted = Wanted { partition, name, mode, reliable: true, start, caller: None };
             let subscription = self.find_or_create(node, &wanted).await.map_err(|error| match error {
                 SubscribeError::TooManySubscriptions { max } => SubscriptionError::TooMany { max },
                 SubscribeError::Read(error) => SubscriptionError::Read(error),
@@ -124,12 +124,15 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// Ends the subscription on every partition, with its consumers and its policy; their streams end. False if there
-    /// was neither a subscription nor a policy. Durable when this returns.
-    pub(crate) async fn delete(&self, topic: &Topic, name: &str) -> Result<bool, SubscriptionError> {
+    /// Ends the subscription on every partition, with its consumers and its policy; their streams end. Unknown
+    /// if there was neither a subscription nor a policy. Durable when this returns.
+    pub(crate) async fn delete(&self, topic: &Topic, name: &str) -> Result<(), SubscriptionError> {
         let _creating = self.creating.lock().await;
         let subscriptions = self.of_name(topic.id, name);
         let had_policy = self.policy_is_set(topic.id, name);
+        if subscriptions.is_empty() && !had_policy {
+            return Err(SubscriptionError::Unknown { topic: topic.name.clone(), name: name.to_owned() });
+        }
         let mut deleted = Vec::new();
         for (_, subscription) in &subscriptions {
             let (reply, answer) = oneshot::channel();
@@ -145,7 +148,7 @@ impl Subscriptions {
             self.records.put(vec![(key, None)]).await.map_err(store_error)?;
             self.write().policies.remove(&(topic.id, name.to_owned()));
         }
-        Ok(had_policy || !subscriptions.is_empty())
+        Ok(())
     }
 
     /// A picture of the subscription, partition by partition.

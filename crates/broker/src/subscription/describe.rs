@@ -162,7 +162,7 @@ fn texts(filters: &[Bytes]) -> Vec<String> {
     filters.iter().map(|filter| String::from_utf8_lossy(filter).into_owned()).collect()
 }
 
-pub(super) fn mode_name(mode: Mode) -> &'static str {
+pub(crate) fn mode_name(mode: Mode) -> &'static str {
     match mode {
         Mode::Exclusive => "exclusive",
         Mode::Shared => "shared",

@@ -38,6 +38,7 @@ mod tests;
 
 pub(crate) use alarms::NAMES as ALARMS;
 pub(crate) use control::SubscriptionError;
+pub(crate) use describe::mode_name;
 pub(crate) use handle::{Consumer, Item, StreamEnd, SubscribeError, SubscribeRequest, Subscription};
 pub(crate) use keyway_dispatch::KeyOrder;
 pub(crate) use membership::OUTLET_ITEMS;
@@ -46,6 +47,7 @@ pub(crate) use start::{StartPosition, StartPositionError};
 pub(crate) use view::{ConsumerView, KeyView, LatencyView, PartitionView};
 
 use crate::{
+    access::{AuditEvent, Caller, Change},
     danube::ids::consumer_id,
     internal_topic::{InternalTopic, InternalTopicError},
     node::Node,
@@ -126,6 +128,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) reliable: bool,
     /// Where it begins if it is new.
     pub(crate) start: StartPosition,
+    /// Who makes it; `None` for one of several, which are told of together.
+    pub(crate) caller: Option<&'a Caller>,
 }
 
 impl Subscriptions {
@@ -263,6 +267,12 @@ impl Subscriptions {
         {
             return Err(SubscribeError::TooManySubscriptions { max: SUBSCRIPTIONS_PER_PARTITION_MAX });
         }
+        let event = AuditEvent::SubscriptionCreated {
+            topic: partition.topic.as_str(),
+            partition: Some(partition.partition.0),
+            subscription: wanted.name,
+            mode: mode_name(wanted.mode),
+        };
         let (topic, partition) = place;
         let start_offset = wanted.start.resolve(wanted.partition)?;
         let policy = self.policy(topic, wanted.name);
@@ -273,7 +283,10 @@ impl Subscriptions {
             let stored =
                 StoredSubscription { mode: wanted.mode, snapshot: dispatcher.snapshot().encode().into() };
             let entry = (Key::Subscription(id.clone()).encode(), Some(stored.encode()));
-            self.records.put(vec![entry]).await.map_err(store_error)?;
+            let change = wanted.caller.map_or_else(Change::untold, |caller| node.audit.begin(caller, event));
+            let put = self.records.put(vec![entry]).await;
+            change.settle(&put);
+            put.map_err(store_error)?;
         }
         let inherited = Inherited { dispatcher, members: Members::default(), parked: Parked::default() };
         let partition = wanted.partition.clone();

@@ -80,7 +80,8 @@ struct Worker {
 /// Subscribes as `name` to the subscription `sub`, made from the topic's beginning if it is missing, and opens a stream
 /// of so many places.
 async fn open(node: &Arc<Node>, partition: &Arc<Partition>, mode: Mode, name: &str, places: usize) -> Worker {
-    let wanted = Wanted { partition, name: "sub", mode, reliable: true, start: StartPosition::Earliest };
+    let wanted =
+        Wanted { partition, name: "sub", mode, reliable: true, start: StartPosition::Earliest, caller: None };
     let consumer_id = consumer_id(&partition.id, "sub", name);
     let request = SubscribeRequest {
         consumer_id,
@@ -299,7 +300,8 @@ async fn a_thousand_subscriptions_on_a_node() {
         };
         let partition = &topic.partitions[0];
         let start = StartPosition::Latest;
-        let wanted = Wanted { partition, name: &name, mode: Mode::KeyShared, reliable: true, start };
+        let wanted =
+            Wanted { partition, name: &name, mode: Mode::KeyShared, reliable: true, start, caller: None };
         node.subscriptions.subscribe(&node, wanted, request).await.expect("subscribed");
         streams.push(reopen(&node, id, 4).await);
     }
@@ -374,7 +376,8 @@ async fn an_exclusive_consumer_is_taken_over_by_its_own_name_only() {
         filters: Vec::new(),
     };
     let start = StartPosition::Latest;
-    let wanted = Wanted { partition, name: "sub", mode: Mode::Exclusive, reliable: true, start };
+    let wanted =
+        Wanted { partition, name: "sub", mode: Mode::Exclusive, reliable: true, start, caller: None };
     let refused = node.subscriptions.subscribe(&node, wanted, request).await;
     assert!(matches!(refused, Err(SubscribeError::Exclusive { holder }) if holder == "only"));
     let mut again = open(&node, partition, Mode::Exclusive, "only", 8).await;

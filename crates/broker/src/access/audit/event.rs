@@ -3,22 +3,39 @@
 //! | field | of | |
 //! |---|---|---|
 //! | time | all | RFC 3339 in UTC, to the millisecond |
-//! | event | all | `denied`, `login`, `login_failed`, `rule_added`, `rule_removed`, `user_set`, `user_removed`, `quotas_changed`, `configs_changed`, `topic_created`, `topic_deleted`, `partitions_added`, `policy_changed`, `unlisted` |
+//! | event | all | one of those below, or `unlisted` |
 //! | principal, address, listener | all but `unlisted` | who did it, from where, through which listener |
-//! | operation, resource_type, resource | `denied` | what was asked for |
-//! | decision | `denied` | `rule`, `not_granted`, `no_rule` |
-//! | rule | where a rule decided or was changed | the rule in a line |
-//! | mechanism | `login`, `login_failed`, `user_set`, `user_removed` | by which one logs in |
-//! | reason | `login_failed` | what was wrong; the principal is then whom the client said it was |
-//! | user | `user_set`, `user_removed` | whose keys |
-//! | entity | `quotas_changed` | names by their types, null for the default |
-//! | resource_type, resource | `configs_changed` | as in Kafka's requests; a broker without a name is all brokers |
-//! | set, removed | `quotas_changed`, `configs_changed` | values by names, `***` for secrets; names |
-//! | topic, partitions | `topic_created`, `partitions_added`; `topic_deleted` without partitions | how many there are now |
-//! | topic, subscription, policy | `policy_changed` | the whole policy, as HTTP tells it |
-//! | outcome | a change whose client left before it was durable | `unknown` |
-//! | repeated | `denied`, `login_failed` | how often the same happened since the last line about it |
-//! | count | `unlisted` | denials and failed logins that were too many different ones for a line each |
+//! | outcome | a change whose client left before it was durable, or that failed half-way | `unknown` |
+//! | repeated | `denied`, `login_failed`, `offsets_set` | how often the same happened since the last line about it |
+//! | count | `unlisted` | what is told once a minute and had too many different lines in it |
+//!
+//! | event | its own fields |
+//! |---|---|
+//! | `denied` | operation, resource_type, resource; decision: `rule`, `not_granted`, `no_rule`; rule, where one decided |
+//! | `login`, `login_failed` | mechanism; reason: what was wrong. The principal is then whom the client said it was |
+//! | `rule_added`, `rule_removed` | rule, in a line |
+//! | `user_set`, `user_removed` | user, mechanism: whose keys |
+//! | `quotas_changed` | entity: names by their types, null for the default; set, removed |
+//! | `configs_changed` | resource_type, resource, as in Kafka's requests: a broker without a name is all brokers; set: values by names, `***` for secrets; removed: names |
+//! | `topic_created`, `partitions_added` | topic, partitions: how many there are now |
+//! | `topic_deleted` | topic |
+//! | `records_deleted` | topic, partition, before: the offset that is the first now |
+//! | `marker_written` | topic, partition, producer_id, marker: `commit` or `abort`. Whoever ends its own transaction is not told of |
+//! | `group_deleted` | group |
+//! | `offsets_deleted` | group, topics: the first eight, and … |
+//! | `offsets_set` | group, topics as above: by a client that is no member, as one that resets them |
+//! | `subscription_created` | topic, subscription, type; partition, where it is made on one alone |
+//! | `subscription_deleted` | topic, subscription |
+//! | `subscription_moved` | topic, subscription, to |
+//! | `keys_released` | topic, subscription, key: null for all |
+//! | `policy_changed` | topic, subscription, policy: the whole of it, as HTTP tells it |
+//! | `dead_letters_replayed` | topic, key: null for all; to: null for the topics that they came from |
+//! | `dead_letters_purged` | topic, key |
+//! | `schema_registered` | subject |
+//! | `schema_version_deleted` | subject, version |
+//! | `compatibility_changed` | subject, mode |
+//! | `topic_schema_changed` | topic, validation_policy, check_payloads; subject, if that is new |
+//! | `namespace_created`, `namespace_deleted` | namespace |
 
 use crate::access::Caller;
 use keyway_access::{
@@ -31,6 +48,9 @@ use std::collections::BTreeMap;
 
 /// Longest text of a line that a client chose, bytes. Names that can be used are shorter.
 const TEXT_BYTES_MAX: usize = 512;
+
+/// Most topics of one change that a line names.
+const TOPICS_MAX: usize = 8;
 
 /// The fields of a line, but for its time.
 pub(super) type Fields = Map<String, Value>;
@@ -67,106 +87,231 @@ pub(crate) enum AuditEvent<'a> {
     TopicDeleted { topic: &'a str },
     /// A topic has more partitions.
     PartitionsAdded { topic: &'a str, partitions: usize },
+    /// Records were given up before their time.
+    RecordsDeleted { topic: &'a str, partition: i32, before: i64 },
+    /// Somebody ended a transaction that hung in a partition.
+    MarkerWritten { topic: &'a str, partition: i32, producer_id: i64, marker: &'a str },
+    /// A group is gone with its offsets.
+    GroupDeleted { group: &'a str },
+    /// A group forgot its offsets in these topics.
+    OffsetsDeleted { group: &'a str, topics: &'a [&'a str] },
+    /// Somebody outside of a group said where it goes on in these topics.
+    OffsetsSet { group: &'a str, topics: &'a [&'a str] },
+    /// There is a new subscription, on all partitions or on one.
+    SubscriptionCreated { topic: &'a str, partition: Option<i32>, subscription: &'a str, mode: &'a str },
+    /// A subscription is gone with its position.
+    SubscriptionDeleted { topic: &'a str, subscription: &'a str },
+    /// A subscription goes on somewhere else.
+    SubscriptionMoved { topic: &'a str, subscription: &'a str, to: &'a str },
+    /// Keys that waited go on; `None` is all of them.
+    KeysReleased { topic: &'a str, subscription: &'a str, key: Option<&'a str> },
     /// A subscription does something else with failures.
     PolicyChanged { topic: &'a str, subscription: &'a str, policy: &'a Value },
+    /// Dead letters were published again, to another topic than theirs perhaps.
+    DeadLettersReplayed { topic: &'a str, key: Option<&'a str>, to: Option<&'a str> },
+    /// Dead letters were given up.
+    DeadLettersPurged { topic: &'a str, key: Option<&'a str> },
+    /// A schema subject has a new version.
+    SchemaRegistered { subject: &'a str },
+    /// A version of a schema subject is gone.
+    SchemaVersionDeleted { subject: &'a str, version: u32 },
+    /// New versions of a schema subject are held against the older ones in another way.
+    CompatibilityChanged { subject: &'a str, mode: &'a str },
+    /// A topic's messages follow another schema, or are checked in another way.
+    TopicSchemaChanged { topic: &'a str, subject: Option<&'a str>, policy: &'a str, check_payloads: bool },
+    /// There is a new namespace.
+    NamespaceCreated { namespace: &'a str },
+    /// A namespace is gone.
+    NamespaceDeleted { namespace: &'a str },
 }
 
 impl AuditEvent<'_> {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Denied { .. } => "denied",
-            Self::LoggedIn { .. } => "login",
-            Self::LoginFailed { .. } => "login_failed",
-            Self::RuleAdded(_) => "rule_added",
-            Self::RuleRemoved(_) => "rule_removed",
-            Self::UserSet { .. } => "user_set",
-            Self::UserRemoved { .. } => "user_removed",
-            Self::QuotasChanged { .. } => "quotas_changed",
-            Self::ConfigsChanged { .. } => "configs_changed",
-            Self::TopicCreated { .. } => "topic_created",
-            Self::TopicDeleted { .. } => "topic_deleted",
-            Self::PartitionsAdded { .. } => "partitions_added",
-            Self::PolicyChanged { .. } => "policy_changed",
-        }
-    }
-
-    /// What counts as the same again, of events that clients can bring about as often as they like without a permission.
+    /// What counts as the same again, of events that clients bring about as often as they like.
     pub(super) fn same_as(self, caller: &Caller) -> Option<String> {
         let what = match self {
             Self::Denied { operation, resource, .. } => {
-                format!("{operation:?} {:?} {}", resource.kind, cut(resource.name))
+                format!("denied {operation:?} {:?} {}", resource.kind, cut(resource.name))
             }
-            Self::LoginFailed { mechanism, .. } => format!("{mechanism} {}", caller.address.ip()),
+            Self::LoginFailed { mechanism, .. } => {
+                format!("login_failed {mechanism} {}", caller.address.ip())
+            }
+            Self::OffsetsSet { group, topics } => {
+                let topics = topics[..topics.len().min(TOPICS_MAX)].join(" ");
+                format!("offsets_set {} {}", cut(group), cut(&topics))
+            }
             _ => return None,
         };
-        Some(format!("{} {what} {}", self.name(), cut(caller.principal.name())))
+        Some(format!("{what} {}", cut(caller.principal.name())))
     }
 
     /// The line's fields.
     pub(super) fn fields(self, caller: &Caller) -> Fields {
-        let mut fields = Fields::new();
-        let mut put = |name: &str, value: Value| _ = fields.insert(name.to_owned(), value);
-        put("event", self.name().into());
-        put("principal", cut(&caller.principal.to_string()).into());
-        put("address", caller.address.to_string().into());
-        put("listener", caller.listener.as_str().into());
+        let (event, own) = self.told();
+        let of_all = [
+            ("event", event.into()),
+            ("principal", text(&caller.principal.to_string())),
+            ("address", caller.address.to_string().into()),
+            ("listener", caller.listener.as_str().into()),
+        ];
+        of_all.into_iter().chain(own).map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// The event's name, and the fields that it has of its own.
+    fn told(self) -> (&'static str, Vec<(&'static str, Value)>) {
         match self {
             Self::Denied { operation, resource, decision } => {
-                put("operation", format!("{operation:?}").into());
-                put("resource_type", format!("{:?}", resource.kind).into());
-                put("resource", cut(resource.name).into());
+                let mut fields = vec![
+                    ("operation", format!("{operation:?}").into()),
+                    ("resource_type", format!("{:?}", resource.kind).into()),
+                    ("resource", text(resource.name)),
+                ];
                 let decided = match decision {
                     Decision::Rule(rule) => {
-                        put("rule", rule.to_string().into());
+                        fields.push(("rule", rule.to_string().into()));
                         "rule"
                     }
                     Decision::NoRule(_) => "no_rule",
                     Decision::NotGranted | Decision::SuperUser => "not_granted",
                 };
-                put("decision", decided.into());
+                fields.push(("decision", decided.into()));
+                ("denied", fields)
             }
-            Self::LoggedIn { mechanism } => put("mechanism", mechanism.into()),
+            Self::LoggedIn { mechanism } => ("login", vec![("mechanism", mechanism.into())]),
             Self::LoginFailed { mechanism, reason } => {
-                put("mechanism", mechanism.into());
-                put("reason", cut(reason).into());
+                ("login_failed", vec![("mechanism", mechanism.into()), ("reason", text(reason))])
             }
-            Self::RuleAdded(rule) | Self::RuleRemoved(rule) => put("rule", rule.to_string().into()),
-            Self::UserSet { user, mechanism } | Self::UserRemoved { user, mechanism } => {
-                put("user", user.into());
-                put("mechanism", mechanism.into());
+            Self::RuleAdded(rule) => ("rule_added", vec![("rule", rule.to_string().into())]),
+            Self::RuleRemoved(rule) => ("rule_removed", vec![("rule", rule.to_string().into())]),
+            Self::UserSet { user, mechanism } => {
+                ("user_set", vec![("user", user.into()), ("mechanism", mechanism.into())])
+            }
+            Self::UserRemoved { user, mechanism } => {
+                ("user_removed", vec![("user", user.into()), ("mechanism", mechanism.into())])
             }
             Self::QuotasChanged { entity, changes } => {
                 let part = |(kind, name): (&str, Option<&str>)| (kind.to_owned(), name.into());
-                put("entity", entity.parts().into_iter().map(part).collect::<Fields>().into());
                 let set = changes.iter().filter_map(|(kind, value)| Some((kind.name(), (*value)?)));
-                put(
-                    "set",
-                    set.map(|(name, value)| (name.to_owned(), value.into())).collect::<Fields>().into(),
-                );
+                let set = set.map(|(name, value)| (name.to_owned(), value.into())).collect::<Fields>();
                 let removed = changes.iter().filter(|(_, value)| value.is_none());
-                put("removed", removed.map(|(kind, _)| kind.name()).collect());
+                let fields = vec![
+                    ("entity", entity.parts().into_iter().map(part).collect::<Fields>().into()),
+                    ("set", set.into()),
+                    ("removed", removed.map(|(kind, _)| kind.name()).collect()),
+                ];
+                ("quotas_changed", fields)
             }
             Self::ConfigsChanged { resource_type, resource, set, removed } => {
-                put("resource_type", resource_type.into());
-                put("resource", resource.into());
-                let one =
-                    |(name, value): &(&str, Option<&str>)| (cut(name), cut(value.unwrap_or("***")).into());
-                put("set", set.iter().map(one).collect::<Fields>().into());
-                put("removed", removed.iter().map(|name| cut(name)).collect());
+                let one = |(name, value): &(&str, Option<&str>)| (cut(name), text(value.unwrap_or("***")));
+                let fields = vec![
+                    ("resource_type", resource_type.into()),
+                    ("resource", resource.into()),
+                    ("set", set.iter().map(one).collect::<Fields>().into()),
+                    ("removed", texts(removed)),
+                ];
+                ("configs_changed", fields)
             }
-            Self::TopicCreated { topic, partitions } | Self::PartitionsAdded { topic, partitions } => {
-                put("topic", topic.into());
-                put("partitions", partitions.into());
+            Self::TopicCreated { topic, partitions } => {
+                ("topic_created", vec![("topic", topic.into()), ("partitions", partitions.into())])
             }
-            Self::TopicDeleted { topic } => put("topic", topic.into()),
+            Self::TopicDeleted { topic } => ("topic_deleted", vec![("topic", topic.into())]),
+            Self::PartitionsAdded { topic, partitions } => {
+                ("partitions_added", vec![("topic", topic.into()), ("partitions", partitions.into())])
+            }
+            Self::RecordsDeleted { topic, partition, before } => {
+                let place =
+                    vec![("topic", topic.into()), ("partition", partition.into()), ("before", before.into())];
+                ("records_deleted", place)
+            }
+            Self::MarkerWritten { topic, partition, producer_id, marker } => {
+                let fields = vec![
+                    ("topic", topic.into()),
+                    ("partition", partition.into()),
+                    ("producer_id", producer_id.into()),
+                    ("marker", marker.into()),
+                ];
+                ("marker_written", fields)
+            }
+            Self::GroupDeleted { group } => ("group_deleted", vec![("group", text(group))]),
+            Self::OffsetsDeleted { group, topics } => {
+                ("offsets_deleted", vec![("group", text(group)), ("topics", some_of(topics))])
+            }
+            Self::OffsetsSet { group, topics } => {
+                ("offsets_set", vec![("group", text(group)), ("topics", some_of(topics))])
+            }
+            Self::SubscriptionCreated { topic, partition, subscription, mode } => {
+                let mut fields = of_subscription(topic, subscription);
+                fields.push(("type", mode.into()));
+                fields.extend(partition.map(|partition| ("partition", partition.into())));
+                ("subscription_created", fields)
+            }
+            Self::SubscriptionDeleted { topic, subscription } => {
+                ("subscription_deleted", of_subscription(topic, subscription))
+            }
+            Self::SubscriptionMoved { topic, subscription, to } => {
+                let mut fields = of_subscription(topic, subscription);
+                fields.push(("to", to.into()));
+                ("subscription_moved", fields)
+            }
+            Self::KeysReleased { topic, subscription, key } => {
+                let mut fields = of_subscription(topic, subscription);
+                fields.push(("key", key.map(text).into()));
+                ("keys_released", fields)
+            }
             Self::PolicyChanged { topic, subscription, policy } => {
-                put("topic", topic.into());
-                put("subscription", subscription.into());
-                put("policy", policy.clone());
+                let mut fields = of_subscription(topic, subscription);
+                fields.push(("policy", policy.clone()));
+                ("policy_changed", fields)
+            }
+            Self::DeadLettersReplayed { topic, key, to } => {
+                let fields = vec![("topic", topic.into()), ("key", key.map(text).into()), ("to", to.into())];
+                ("dead_letters_replayed", fields)
+            }
+            Self::DeadLettersPurged { topic, key } => {
+                ("dead_letters_purged", vec![("topic", topic.into()), ("key", key.map(text).into())])
+            }
+            Self::SchemaRegistered { subject } => ("schema_registered", vec![("subject", text(subject))]),
+            Self::SchemaVersionDeleted { subject, version } => {
+                ("schema_version_deleted", vec![("subject", text(subject)), ("version", version.into())])
+            }
+            Self::CompatibilityChanged { subject, mode } => {
+                ("compatibility_changed", vec![("subject", text(subject)), ("mode", mode.into())])
+            }
+            Self::TopicSchemaChanged { topic, subject, policy, check_payloads } => {
+                let mut fields = vec![
+                    ("topic", topic.into()),
+                    ("validation_policy", policy.into()),
+                    ("check_payloads", check_payloads.into()),
+                ];
+                fields.extend(subject.map(|subject| ("subject", text(subject))));
+                ("topic_schema_changed", fields)
+            }
+            Self::NamespaceCreated { namespace } => {
+                ("namespace_created", vec![("namespace", text(namespace))])
+            }
+            Self::NamespaceDeleted { namespace } => {
+                ("namespace_deleted", vec![("namespace", text(namespace))])
             }
         }
-        fields
     }
+}
+
+fn of_subscription(topic: &str, subscription: &str) -> Vec<(&'static str, Value)> {
+    vec![("topic", topic.into()), ("subscription", text(subscription))]
+}
+
+/// A text that a client chose.
+fn text(text: &str) -> Value {
+    cut(text).into()
+}
+
+/// The topics, or the first of them if there are too many.
+fn some_of(topics: &[&str]) -> Value {
+    let more = (topics.len() > TOPICS_MAX).then_some("…");
+    topics.iter().take(TOPICS_MAX).copied().chain(more).collect()
+}
+
+fn texts(texts: &[&str]) -> Value {
+    texts.iter().map(|one| cut(one)).collect()
 }
 
 /// The text, or its beginning if it is too long.
@@ -214,7 +359,7 @@ mod tests {
             (QuotaKind::ConsumerByteRate, None),
         ]);
         let policy = json!({"poison_policy": "park"});
-        let (topic, user, mechanism) = ("orders", "bob", "SCRAM-SHA-256");
+        let (topic, subscription, user, mechanism) = ("orders", "work", "bob", "SCRAM-SHA-256");
         let changed_rule =
             |event: &str| json!({"event": event, "rule": "User:bob may not Read Topic orders from *"});
         let cases = [
@@ -265,7 +410,94 @@ mod tests {
                 json!({"event": "partitions_added", "topic": "orders", "partitions": 4}),
             ),
             (
-                AuditEvent::PolicyChanged { topic, subscription: "work", policy: &policy },
+                AuditEvent::RecordsDeleted { topic, partition: 1, before: 9 },
+                json!({"event": "records_deleted", "topic": "orders", "partition": 1, "before": 9}),
+            ),
+            (
+                AuditEvent::MarkerWritten { topic, partition: 1, producer_id: 7, marker: "abort" },
+                json!({"event": "marker_written", "topic": "orders", "partition": 1, "producer_id": 7, "marker": "abort"}),
+            ),
+            (AuditEvent::GroupDeleted { group: "g" }, json!({"event": "group_deleted", "group": "g"})),
+            (
+                AuditEvent::OffsetsDeleted { group: "g", topics: &[topic] },
+                json!({"event": "offsets_deleted", "group": "g", "topics": ["orders"]}),
+            ),
+            (
+                AuditEvent::OffsetsSet { group: "g", topics: &[topic, "b"] },
+                json!({"event": "offsets_set", "group": "g", "topics": ["orders", "b"]}),
+            ),
+            (
+                AuditEvent::SubscriptionCreated { topic, partition: None, subscription, mode: "shared" },
+                json!({"event": "subscription_created", "topic": "orders", "subscription": "work", "type": "shared"}),
+            ),
+            (
+                AuditEvent::SubscriptionCreated { topic, partition: Some(2), subscription, mode: "shared" },
+                json!({
+                    "event": "subscription_created", "topic": "orders", "subscription": "work", "type": "shared",
+                    "partition": 2,
+                }),
+            ),
+            (
+                AuditEvent::SubscriptionDeleted { topic, subscription },
+                json!({"event": "subscription_deleted", "topic": "orders", "subscription": "work"}),
+            ),
+            (
+                AuditEvent::SubscriptionMoved { topic, subscription, to: "offset:3" },
+                json!({"event": "subscription_moved", "topic": "orders", "subscription": "work", "to": "offset:3"}),
+            ),
+            (
+                AuditEvent::KeysReleased { topic, subscription, key: None },
+                json!({"event": "keys_released", "topic": "orders", "subscription": "work", "key": null}),
+            ),
+            (
+                AuditEvent::DeadLettersReplayed { topic, key: Some("k"), to: None },
+                json!({"event": "dead_letters_replayed", "topic": "orders", "key": "k", "to": null}),
+            ),
+            (
+                AuditEvent::DeadLettersPurged { topic, key: None },
+                json!({"event": "dead_letters_purged", "topic": "orders", "key": null}),
+            ),
+            (
+                AuditEvent::SchemaRegistered { subject: "s" },
+                json!({"event": "schema_registered", "subject": "s"}),
+            ),
+            (
+                AuditEvent::SchemaVersionDeleted { subject: "s", version: 2 },
+                json!({"event": "schema_version_deleted", "subject": "s", "version": 2}),
+            ),
+            (
+                AuditEvent::CompatibilityChanged { subject: "s", mode: "full" },
+                json!({"event": "compatibility_changed", "subject": "s", "mode": "full"}),
+            ),
+            (
+                AuditEvent::TopicSchemaChanged { topic, subject: None, policy: "warn", check_payloads: true },
+                json!({
+                    "event": "topic_schema_changed", "topic": "orders", "validation_policy": "warn",
+                    "check_payloads": true,
+                }),
+            ),
+            (
+                AuditEvent::TopicSchemaChanged {
+                    topic,
+                    subject: Some("s"),
+                    policy: "none",
+                    check_payloads: false,
+                },
+                json!({
+                    "event": "topic_schema_changed", "topic": "orders", "subject": "s", "validation_policy": "none",
+                    "check_payloads": false,
+                }),
+            ),
+            (
+                AuditEvent::NamespaceCreated { namespace: "n" },
+                json!({"event": "namespace_created", "namespace": "n"}),
+            ),
+            (
+                AuditEvent::NamespaceDeleted { namespace: "n" },
+                json!({"event": "namespace_deleted", "namespace": "n"}),
+            ),
+            (
+                AuditEvent::PolicyChanged { topic, subscription, policy: &policy },
                 json!({"event": "policy_changed", "topic": "orders", "subscription": "work", "policy": policy}),
             ),
         ];
@@ -277,6 +509,14 @@ mod tests {
             assert!(!line.contains('\n'), "one line: {line}");
             assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn a_line_names_some_of_many_topics() {
+        let topics = ["t"; 10_000];
+        let fields = AuditEvent::OffsetsSet { group: "g", topics: &topics }.fields(&caller());
+        assert_eq!(fields["topics"].as_array().unwrap().len(), TOPICS_MAX + 1);
+        assert_eq!(fields["topics"][TOPICS_MAX], "…");
     }
 
     #[test]

@@ -50,20 +50,29 @@ impl AuditLog {
 
     /// Writes what `caller` did, or was not let do.
     pub(crate) fn note(&self, caller: &Caller, event: AuditEvent<'_>) {
-        if !self.is_read() {
-            return;
+        if self.is_read() {
+            self.count(event.same_as(caller), || event.fields(caller));
         }
-        let Some(same) = event.same_as(caller) else { return self.write(event.fields(caller)) };
-        let (ended, fields) = {
-            let mut repeats = self.repeats.lock().expect("no panic while repeats are locked");
-            (repeats.ended(self.clock.now()), repeats.count(same, || event.fields(caller)))
-        };
-        ended.into_iter().chain(fields).for_each(|fields| self.write(fields));
     }
 
-    /// A change that `caller` is about to make; [`Change::settle`] says what became of it.
+    /// Makes a change, and says that `caller` made it.
+    pub(crate) async fn tell<T, E>(
+        self: &Arc<Self>,
+        caller: &Caller,
+        event: AuditEvent<'_>,
+        change: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let begun = self.begin(caller, event);
+        let outcome = change.await;
+        begun.settle(&outcome);
+        outcome
+    }
+
+    /// A change that `caller` is about to make; what becomes of it is said to the [`Change`].
     pub(crate) fn begin(self: &Arc<Self>, caller: &Caller, event: AuditEvent<'_>) -> Change {
-        Change { audit: self.clone(), fields: self.is_read().then(|| event.fields(caller)) }
+        let begun =
+            || Begun { audit: self.clone(), same: event.same_as(caller), fields: event.fields(caller) };
+        Change(self.is_read().then(begun))
     }
 
     /// Lines that were dropped, as their sink had no room or no disk.
@@ -73,6 +82,16 @@ impl AuditLog {
 
     fn is_read(&self) -> bool {
         self.sink.is_some() || self.in_log && tracing::enabled!(target: TARGET, tracing::Level::INFO)
+    }
+
+    /// Writes a line, unless `same` was told a moment ago.
+    fn count(&self, same: Option<String>, fields: impl FnOnce() -> Fields) {
+        let Some(same) = same else { return self.write(fields()) };
+        let (ended, fields) = {
+            let mut repeats = self.repeats.lock().expect("no panic while repeats are locked");
+            (repeats.ended(self.clock.now()), repeats.count(same, fields))
+        };
+        ended.into_iter().chain(fields).for_each(|fields| self.write(fields));
     }
 
     fn write(&self, mut fields: Fields) {
@@ -106,25 +125,46 @@ pub(crate) async fn watch(node: Arc<Node>) {
 
 /// A change that is under way. If its client leaves before its end is known, its line says so: it may have been made.
 #[must_use]
-pub(crate) struct Change {
+pub(crate) struct Change(Option<Begun>);
+
+struct Begun {
     audit: Arc<AuditLog>,
-    fields: Option<Fields>,
+    same: Option<String>,
+    fields: Fields,
 }
 
 impl Change {
-    /// Writes the line of a change that was made, and forgets that of one that was not.
-    pub(crate) fn settle<T, E>(mut self, outcome: &Result<T, E>) {
-        if let Some(fields) = self.fields.take().filter(|_| outcome.is_ok()) {
-            self.audit.write(fields);
+    /// One that nobody has to know of.
+    pub(crate) fn untold() -> Self {
+        Self(None)
+    }
+
+    /// It was made, or not.
+    pub(crate) fn settle<T, E>(self, outcome: &Result<T, E>) {
+        match outcome {
+            Ok(_) => self.made(),
+            Err(_) => self.forget(),
         }
+    }
+
+    /// It was made.
+    pub(crate) fn made(mut self) {
+        if let Some(Begun { audit, same, fields }) = self.0.take() {
+            audit.count(same, || fields);
+        }
+    }
+
+    /// Nothing changed.
+    pub(crate) fn forget(mut self) {
+        self.0 = None;
     }
 }
 
 impl Drop for Change {
     fn drop(&mut self) {
-        if let Some(mut fields) = self.fields.take() {
+        if let Some(Begun { audit, mut fields, .. }) = self.0.take() {
             fields.insert("outcome".to_owned(), "unknown".into());
-            self.audit.write(fields);
+            audit.write(fields);
         }
     }
 }
@@ -134,30 +174,35 @@ fn rfc3339(wall_ms: i64) -> String {
     format!("{time:.3}")
 }
 
+/// A sink that keeps all lines, for tests.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(super) struct Lines(Mutex<Vec<String>>);
+
+#[cfg(test)]
+impl AuditSink for Lines {
+    fn write(&self, line: String) {
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn dropped(&self) -> u64 {
+        0
+    }
+}
+
+#[cfg(test)]
+impl Lines {
+    /// The lines since the last call.
+    pub(super) fn take(&self) -> Vec<Value> {
+        let lines = std::mem::take(&mut *self.0.lock().unwrap());
+        lines.iter().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use keyway_access::{Operation, Resource, acl::Decision};
-
-    #[derive(Debug, Default)]
-    struct Lines(Mutex<Vec<String>>);
-
-    impl AuditSink for Lines {
-        fn write(&self, line: String) {
-            self.0.lock().unwrap().push(line);
-        }
-
-        fn dropped(&self) -> u64 {
-            0
-        }
-    }
-
-    impl Lines {
-        fn take(&self) -> Vec<Value> {
-            let lines = std::mem::take(&mut *self.0.lock().unwrap());
-            lines.iter().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
-        }
-    }
 
     fn started() -> (Arc<Lines>, Arc<AuditLog>, Caller) {
         let lines = Arc::new(Lines::default());
@@ -195,6 +240,21 @@ mod tests {
         assert_eq!((told.len(), told[0].get("outcome")), (1, None));
         drop(begin());
         assert_eq!(lines.take()[0]["outcome"], "unknown");
+    }
+
+    #[test]
+    fn a_change_again_and_again_is_counted() {
+        let (lines, audit, caller) = started();
+        for _ in 0..5 {
+            audit.begin(&caller, AuditEvent::OffsetsSet { group: "g", topics: &["orders"] }).made();
+        }
+        audit.begin(&caller, AuditEvent::OffsetsSet { group: "g", topics: &["orders"] }).forget();
+        Change::untold().made();
+        assert_eq!(lines.take().len(), 1);
+        audit.begin(&caller, AuditEvent::OffsetsSet { group: "g", topics: &["others"] }).made();
+        assert_eq!(lines.take().len(), 1, "in another topic it is not the same");
+        audit.write_repeats();
+        assert_eq!(lines.take()[0]["repeated"], 4);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// How long the same is not told again, ms.
 pub(super) const WINDOW_MS: u64 = 60_000;
 
-/// Most different events that a window tells of; with the longest names these are 8 MiB.
+/// Most different events that a window tells of; with the longest names these are 16 MiB.
 const LISTED_MAX: usize = 4_096;
 
 /// The events of a window.

@@ -1,42 +1,23 @@
 //! What requests leave in the audit log.
 
 use super::*;
-use crate::access::AuditSink;
+use crate::access::Lines;
 use keyway_kafka_wire::messages as m;
 use serde_json::{Value, json};
-use std::sync::Mutex;
 
-#[derive(Debug, Default)]
-struct Lines(Mutex<Vec<String>>);
-
-impl AuditSink for Lines {
-    fn write(&self, line: String) {
-        self.0.lock().unwrap().push(line);
-    }
-
-    fn dropped(&self) -> u64 {
-        0
-    }
-}
-
-impl Lines {
-    /// The lines since the last call, each checked for what all have, and without that.
-    fn take(&self, principal: &str) -> Vec<Value> {
-        let lines = std::mem::take(&mut *self.0.lock().unwrap());
-        let stripped = |line: &String| {
-            let Value::Object(mut line) = serde_json::from_str(line).expect("JSON") else {
-                panic!("{line} is no object")
-            };
-            let time = line.remove("time").expect("a time");
-            let time: jiff::Timestamp = time.as_str().unwrap().parse().expect("RFC 3339");
-            assert!(time.as_second() > 1_700_000_000);
-            assert_eq!(line.remove("principal").unwrap(), principal);
-            assert_eq!(line.remove("address").unwrap(), "10.0.0.1:40000");
-            assert_eq!(line.remove("listener").unwrap(), "PLAINTEXT");
-            Value::Object(line)
-        };
-        lines.iter().map(stripped).collect()
-    }
+/// The lines since the last call, each checked for what all have, and without that.
+pub(super) fn told(lines: &Lines, principal: &str) -> Vec<Value> {
+    let stripped = |line: Value| {
+        let Value::Object(mut line) = line else { panic!("{line} is no object") };
+        let time = line.remove("time").expect("a time");
+        let time: jiff::Timestamp = time.as_str().unwrap().parse().expect("RFC 3339");
+        assert!(time.as_second() > 1_700_000_000);
+        assert_eq!(line.remove("principal").unwrap(), principal);
+        assert_eq!(line.remove("address").unwrap(), "10.0.0.1:40000");
+        assert_eq!(line.remove("listener").unwrap(), "PLAINTEXT");
+        Value::Object(line)
+    };
+    lines.take().into_iter().map(stripped).collect()
 }
 
 async fn started() -> (Arc<Lines>, Arc<Node>) {
@@ -50,7 +31,7 @@ async fn administrative_changes_are_told_once_they_are_made() {
     let (lines, node) = started().await;
     let root = async |request: Request, version| {
         answer(&node, &caller("root"), &request, version).await;
-        lines.take("User:root")
+        told(&lines, "User:root")
     };
     let create = |validate_only| {
         let topic = m::create_topics::CreatableTopic {
@@ -119,7 +100,7 @@ async fn changes_of_users_rules_and_quotas_are_told_without_their_secrets() {
     let (lines, node) = started().await;
     let root = async |request: Request, version| {
         answer(&node, &caller("root"), &request, version).await;
-        lines.take("User:root")
+        told(&lines, "User:root")
     };
     let upsertion = m::alter_user_scram_credentials::ScramCredentialUpsertion {
         name: "alice".to_owned(),
@@ -172,5 +153,5 @@ async fn a_denied_client_in_a_loop_has_one_line() {
     let denied = json!({
         "event": "denied", "operation": "Describe", "resource_type": "Topic", "resource": "t", "decision": "no_rule",
     });
-    assert_eq!(lines.take("User:alice"), [denied]);
+    assert_eq!(told(&lines, "User:alice"), [denied]);
 }

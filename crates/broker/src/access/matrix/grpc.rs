@@ -24,8 +24,8 @@ enum Ask {
 use Ask::{On, SomeTopic};
 
 /// A method and what it takes: of each line one.
-struct Method {
-    path: &'static str,
+pub(super) struct Method {
+    pub(super) path: &'static str,
     needs: &'static [&'static [Ask]],
     /// Whether it looks for what it is about before it knows what has to be allowed.
     finds_first: bool,
@@ -47,7 +47,7 @@ const ALTER_CLUSTER: &[&[Ask]] = &[&[On(Alter, Cluster)]];
 const SEE_POLICY: &[&[Ask]] = &[&[On(DescribeConfigs, Group)], &[On(Describe, Topic)]];
 const SET_POLICY: &[&[Ask]] = &[&[On(AlterConfigs, Group)], &[On(Describe, Topic)]];
 
-const METHODS: &[Method] = &[
+pub(super) const METHODS: &[Method] = &[
     method("/danube.ProducerService/CreateProducer", &[&[On(Write, Topic)]]),
     method("/danube.ProducerService/SendMessage", &[&[On(Write, Topic)]]),
     method("/danube.ConsumerService/Subscribe", WORK),
@@ -117,20 +117,20 @@ fn served() -> BTreeSet<String> {
 }
 
 /// Danube's ports without their sockets.
-struct Ports {
+pub(super) struct Ports {
     clients: Router,
     admin: Router,
 }
 
 impl Ports {
-    fn of(node: &Arc<Node>) -> Self {
+    pub(super) fn of(node: &Arc<Node>) -> Self {
         let grpc = "127.0.0.1:6650".parse().expect("an address");
         let admin = danube::admin::routes(node, grpc).into_axum_router();
         Self { clients: danube::routes(node).into_axum_router(), admin }
     }
 
     /// The answer's status, and its message if there is one.
-    async fn call(&mut self, user: &str, path: &str, body: &[u8]) -> (String, Bytes) {
+    pub(super) async fn call(&mut self, user: &str, path: &str, body: &[u8]) -> (String, Bytes) {
         let length = u32::try_from(body.len()).expect("requests are small").to_be_bytes();
         let framed = [&[0], &length[..], body].concat();
         let mut request = http::Request::post(path)
@@ -152,7 +152,7 @@ impl Ports {
     }
 
     /// The request's body; what it is about is made first, where it has to be found.
-    async fn body(&mut self, path: &str, names: Names<'_>) -> Vec<u8> {
+    pub(super) async fn body(&mut self, path: &str, names: Names<'_>) -> Vec<u8> {
         let (topic, subscription) = (format!("/default/{}", names.topic), names.group.to_owned());
         let msg_id = Some(proto::MsgId { topic_name: topic.clone(), ..Default::default() });
         let subject = names.topic.to_owned();
@@ -259,7 +259,7 @@ impl Ports {
     }
 }
 
-fn subscribe(topic_name: String, subscription: String) -> proto::ConsumerRequest {
+pub(super) fn subscribe(topic_name: String, subscription: String) -> proto::ConsumerRequest {
     proto::ConsumerRequest {
         topic_name,
         subscription,
@@ -269,7 +269,7 @@ fn subscribe(topic_name: String, subscription: String) -> proto::ConsumerRequest
     }
 }
 
-fn register(subject: String) -> schema::RegisterSchemaRequest {
+pub(super) fn register(subject: String) -> schema::RegisterSchemaRequest {
     schema::RegisterSchemaRequest {
         subject,
         schema_type: "json_schema".to_owned(),

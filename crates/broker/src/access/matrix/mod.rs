@@ -2,6 +2,7 @@
 //! each API needs. An API that is advertised and has no row fails the test.
 
 mod audited;
+mod changes;
 mod grpc;
 mod holes;
 mod http;

@@ -7,6 +7,7 @@ use super::{
     settled::RANGES_MAX,
 };
 use crate::{
+    access::{AuditEvent, Caller},
     admin::{
         Shared,
         error::ApiError,
@@ -16,7 +17,7 @@ use crate::{
     partition::Partition,
     topics::Topic,
 };
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 use keyway_log::{AppendError, Durability, Ticket};
 use keyway_record::{Offset, PartitionId, TopicName, TopicPartition, batch::BatchBuilder};
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,7 @@ enum Action {
 
 pub(in crate::admin) async fn replay(
     State(node): State<Shared>,
+    Extension(caller): Extension<Arc<Caller>>,
     OfTopic(topic): OfTopic,
     Body(Replay { key, limit, to, parts }): Body<Replay>,
 ) -> Result<Json<Done>, ApiError> {
@@ -98,15 +100,16 @@ pub(in crate::admin) async fn replay(
         None => None,
     };
     let work = Work::new(node, topic, key, limit, Action::Publish(to));
-    work.run(parts).await
+    work.run(&caller, parts).await
 }
 
 pub(in crate::admin) async fn purge(
     State(node): State<Shared>,
+    Extension(caller): Extension<Arc<Caller>>,
     OfTopic(topic): OfTopic,
     Body(Purge { key, limit, parts }): Body<Purge>,
 ) -> Result<Json<Done>, ApiError> {
-    Work::new(node, topic, key, limit, Action::Nothing).run(parts).await
+    Work::new(node, topic, key, limit, Action::Nothing).run(&caller, parts).await
 }
 
 struct Work {
@@ -130,17 +133,35 @@ impl Work {
     }
 
     /// On a task of its own: a client that goes away must not stop it between publishing and settling.
-    async fn run(mut self, asked: Option<Vec<Part>>) -> Result<Json<Done>, ApiError> {
+    async fn run(mut self, caller: &Caller, asked: Option<Vec<Part>>) -> Result<Json<Done>, ApiError> {
         let working = self.node.dead_letters.working.clone();
         let turn = working.try_lock_owned().map_err(|_| DeadLetterError::Busy)?;
         self.done.rest = parts(&self.topic, asked)?;
+        let change = self.node.audit.begin(caller, self.event());
         let tasks = self.node.tasks.clone();
         let task = tasks.spawn(async move {
             let worked = self.work().await;
             drop(turn);
+            match &worked {
+                Ok(()) if self.done.settled == 0 => change.forget(),
+                Ok(()) => change.made(),
+                // Some of them may be settled, so its outcome is unknown.
+                Err(_) => drop(change),
+            }
             worked.map(|()| self.done)
         });
         Ok(Json(task.await.map_err(|_| DeadLetterError::Panicked)??))
+    }
+
+    fn event(&self) -> AuditEvent<'_> {
+        let (topic, key) = (self.topic.name.as_str(), self.key.as_deref());
+        match &self.action {
+            Action::Publish(to) => {
+                let to = to.as_ref().map(|to| to.name.as_str());
+                AuditEvent::DeadLettersReplayed { topic, key, to }
+            }
+            Action::Nothing => AuditEvent::DeadLettersPurged { topic, key },
+        }
     }
 
     async fn work(&mut self) -> Result<(), DeadLetterError> {

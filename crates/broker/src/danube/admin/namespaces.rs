@@ -1,7 +1,7 @@
 //! `danube_admin.NamespaceAdmin`: namespaces and what lies in them.
 
 use super::topics_of;
-use crate::{danube::permits::Permits, namespaces::NamespaceError, node::Node};
+use crate::{access::AuditEvent, danube::permits::Permits, namespaces::NamespaceError, node::Node};
 use keyway_access::Operation;
 use keyway_danube_wire::admin::{
     NamespaceRequest, NamespaceResponse, PolicyResponse, TopicListResponse,
@@ -45,9 +45,12 @@ impl NamespaceAdmin for Namespaces {
         &self,
         request: Request<NamespaceRequest>,
     ) -> Result<Response<NamespaceResponse>, Status> {
-        Permits::of(&self.node, &request).cluster(Operation::Create)?;
+        let permits = Permits::of(&self.node, &request);
+        permits.cluster(Operation::Create)?;
         let name = request.into_inner().name;
-        self.node.namespaces.create(&self.node.topics, &name).await.map_err(status)?;
+        let event = AuditEvent::NamespaceCreated { namespace: &name };
+        let created = self.node.namespaces.create(&self.node.topics, &name);
+        permits.tell(event, created).await.map_err(status)?;
         Ok(Response::new(NamespaceResponse { success: true }))
     }
 
@@ -55,9 +58,12 @@ impl NamespaceAdmin for Namespaces {
         &self,
         request: Request<NamespaceRequest>,
     ) -> Result<Response<NamespaceResponse>, Status> {
-        Permits::of(&self.node, &request).cluster(Operation::Delete)?;
+        let permits = Permits::of(&self.node, &request);
+        permits.cluster(Operation::Delete)?;
         let name = request.into_inner().name;
-        self.node.namespaces.delete(&self.node.topics, &name).await.map_err(status)?;
+        let event = AuditEvent::NamespaceDeleted { namespace: &name };
+        let deleted = self.node.namespaces.delete(&self.node.topics, &name);
+        permits.tell(event, deleted).await.map_err(status)?;
         Ok(Response::new(NamespaceResponse { success: true }))
     }
 }

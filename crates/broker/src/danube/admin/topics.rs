@@ -89,10 +89,8 @@ impl TopicAdmin for Topics {
             let text = format!("Cannot delete individual partition {name}; delete the whole topic {base}");
             return Err(Status::failed_precondition(text));
         }
-        let change = permits.begin(AuditEvent::TopicDeleted { topic: topic.name.as_str() });
-        let deleted = self.node.delete_topic(&topic).await;
-        change.settle(&deleted);
-        deleted.map_err(topic_status)?;
+        let event = AuditEvent::TopicDeleted { topic: topic.name.as_str() };
+        permits.tell(event, self.node.delete_topic(&topic)).await.map_err(topic_status)?;
         Ok(Response::new(TopicResponse { success: true }))
     }
 
@@ -130,11 +128,10 @@ impl TopicAdmin for Topics {
             let text = format!("{name} is one partition; subscriptions are deleted for the whole topic");
             return Err(Status::invalid_argument(text));
         }
-        let deleted = self.node.subscriptions.delete(&topic, &subscription).await;
-        if !deleted.map_err(subscription_status)? {
-            let text = format!("topic {name} has no subscription {subscription:?}");
-            return Err(Status::not_found(text));
-        }
+        let event =
+            AuditEvent::SubscriptionDeleted { topic: topic.name.as_str(), subscription: &subscription };
+        let deleted = permits.tell(event, self.node.subscriptions.delete(&topic, &subscription)).await;
+        deleted.map_err(subscription_status)?;
         Ok(Response::new(SubscriptionResponse { success: true }))
     }
 
@@ -253,12 +250,12 @@ impl Topics {
         let settings =
             TopicSettings { dispatch: Some(target::strategy(strategy)?), ..TopicSettings::default() };
         let (topic, count) = (asked.topic().as_str(), usize::try_from(partitions).unwrap_or(0));
-        let change = permits.begin(AuditEvent::TopicCreated { topic, partitions: count });
-        let created = self.node.topics.create(asked.topic().clone(), partitions, settings).await;
-        change.settle(&created);
-        let topic = created.map_err(topic_status)?;
+        let event = AuditEvent::TopicCreated { topic, partitions: count };
+        let created = self.node.topics.create(asked.topic().clone(), partitions, settings);
+        let topic = permits.tell(event, created).await.map_err(topic_status)?;
         if let Some(subject) = schema_subject {
-            schemas.fix_subject(&topic, &subject).await.map_err(schema_registry::status)?;
+            let fixed = schema_registry::fix_subject(&self.node, permits, &topic, &subject).await;
+            fixed.map_err(schema_registry::status)?;
         }
         Ok(Response::new(TopicResponse { success: true }))
     }

@@ -122,11 +122,12 @@ async fn a_deleted_subscription_ends_its_streams_and_leaves_nothing() {
     workers[0].expect("0").await;
     let policy = SubscriptionPolicy { unacked_max: Some(3), ..SubscriptionPolicy::default() };
     node.subscriptions.set_policy(&topic, "sub", policy).await.expect("set");
-    assert!(node.subscriptions.delete(&topic, "sub").await.expect("deleted"));
+    node.subscriptions.delete(&topic, "sub").await.expect("deleted");
     for worker in &mut workers {
         assert!(matches!(worker.item().await, Some(Err(StreamEnd::Deleted))));
     }
-    assert!(!node.subscriptions.delete(&topic, "sub").await.expect("nothing to delete"));
+    let again = node.subscriptions.delete(&topic, "sub").await;
+    assert!(matches!(again, Err(SubscriptionError::Unknown { .. })));
     assert!(node.subscriptions.records.entries().is_empty());
     let unknown = node.subscriptions.describe(&topic, "sub").await;
     assert!(matches!(unknown, Err(SubscriptionError::Unknown { .. })));
