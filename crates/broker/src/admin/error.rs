@@ -134,6 +134,10 @@ fn of_subscription(error: &SubscriptionError) -> (StatusCode, &'static str, &'st
             (StatusCode::CONFLICT, "too_many_subscriptions", "delete those that nobody uses")
         }
         SubscriptionError::Policy(_) => (StatusCode::BAD_REQUEST, "policy", "correct the value"),
+        SubscriptionError::DeadLetterTopic { .. } => {
+            let step = "name a topic that you may write to; an access rule allows it, such as kafka-acls --add makes";
+            (StatusCode::FORBIDDEN, "denied", step)
+        }
         SubscriptionError::Read(_) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "log_unreadable", "the broker's log says more")
         }

@@ -26,6 +26,7 @@ use crate::{
     topics::Topic,
 };
 use axum::{Extension, Json, extract::State};
+use keyway_access::{Operation, Resource};
 use keyway_dispatch::{Backoff, Disconnects, FloodBrake, Poison};
 use keyway_record::TopicName;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -159,9 +160,33 @@ pub(crate) async fn set_audited(
     subscription: &str,
     policy: SubscriptionPolicy,
 ) -> Result<(), SubscriptionError> {
+    let has = node.subscriptions.policy(topic.id, subscription).dead_letter_topic;
+    if let Some(dead_letters) = policy.dead_letter_topic.as_ref().filter(|to| has.as_ref() != Some(to)) {
+        check_dead_letters(node, caller, dead_letters)?;
+    }
     let told = serde_json::to_value(PolicyView::new(policy.clone(), true)).expect("plain fields");
     let event = AuditEvent::PolicyChanged { topic: topic.name.as_str(), subscription, policy: &told };
     node.audit.tell(caller, event, node.subscriptions.set_policy(topic, subscription, policy)).await
+}
+
+/// The broker writes dead letters in the name of whoever said where they go.
+fn check_dead_letters(node: &Node, caller: &Caller, topic: &TopicName) -> Result<(), SubscriptionError> {
+    let resource = Resource::topic(topic.as_str());
+    let denied = |operation| {
+        let principal = caller.principal.to_string();
+        Err(SubscriptionError::DeadLetterTopic { principal, operation, topic: topic.clone() })
+    };
+    if !node.access.allows(caller, Operation::Write, resource) {
+        return denied(Operation::Write);
+    }
+    let may_create = || {
+        node.access.shows(caller, Operation::Create, Resource::CLUSTER)
+            || node.access.allows(caller, Operation::Create, resource)
+    };
+    if node.topics.named(topic.as_str()).is_none() && !may_create() {
+        return denied(Operation::Create);
+    }
+    Ok(())
 }
 
 fn set<T>(field: &mut T, value: Option<T>) {

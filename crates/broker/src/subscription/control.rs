@@ -13,6 +13,7 @@ use crate::{
     topics::{DispatchStrategy, Topic},
 };
 use bytes::Bytes;
+use keyway_access::Operation;
 use keyway_dispatch::{KeyOrder, Mode};
 use keyway_log::ReadError;
 use keyway_record::{Offset, PartitionId, TopicId, TopicName};
@@ -34,6 +35,8 @@ pub(crate) enum SubscriptionError {
     TooMany { max: usize },
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    #[error("{principal} may not {operation:?} the topic {topic}, to which dead letters would go")]
+    DeadLetterTopic { principal: String, operation: Operation, topic: TopicName },
     #[error("the log cannot be read: {0}")]
     Read(#[from] ReadError),
     #[error("the subscription cannot be stored: {reason}; try again")]

@@ -214,3 +214,31 @@ async fn nobody_may_over_http_what_the_rules_do_not_grant_and_everybody_what_the
     assert!(bypasses.is_empty(), "{} of {cases} cases are not as they should be: {first:#?}", bypasses.len());
     assert!(cases >= 5_000 && refused >= cases / 4, "{cases} cases, {refused} of them refused");
 }
+
+/// Whoever may set a subscription's policy has the broker write to a topic.
+#[tokio::test]
+async fn a_policy_sends_dead_letters_only_where_its_maker_may_write() {
+    let node = node(SETTINGS).await;
+    let mut port = Port::of(&node).await;
+    restore(&node).await;
+    let (alice, login) = (port.connect(), "Bearer alice:secret");
+    let allow =
+        |kind, name: &str, operation| rule(Pattern::literal(kind, name), operation, Permission::Allow);
+    let mut rules = vec![allow(Topic, OWN.topic, Describe), allow(Group, OWN.group, AlterConfigs)];
+    let path = "/api/v1/topics/{topic}/subscriptions/{name}/policy";
+    let foreign = change(Method::PATCH, path, &[], r#"{"dead_letter_topic":"foreign-topic"}"#);
+    let missing = change(Method::PATCH, path, &[], r#"{"dead_letter_topic":"own-missing"}"#);
+    let other = change(Method::PATCH, path, &[], r#"{"unacked_max":9}"#);
+    set_rules(&node, &rules).await;
+    assert_eq!(port.ask(&alice, login, &foreign, OWN).await, StatusCode::FORBIDDEN);
+    rules.push(allow(Topic, FOREIGN.topic, Operation::Write));
+    rules.push(allow(Topic, MISSING.topic, Operation::Write));
+    set_rules(&node, &rules).await;
+    assert_eq!(port.ask(&alice, login, &foreign, OWN).await, StatusCode::OK);
+    assert_eq!(port.ask(&alice, login, &missing, OWN).await, StatusCode::FORBIDDEN, "it would be made");
+    set_rules(&node, &rules[..2]).await;
+    assert_eq!(port.ask(&alice, login, &other, OWN).await, StatusCode::OK, "what stays as it is");
+    rules.push(allow(Topic, MISSING.topic, Operation::Create));
+    set_rules(&node, &rules).await;
+    assert_eq!(port.ask(&alice, login, &missing, OWN).await, StatusCode::OK);
+}

@@ -341,6 +341,7 @@ fn subscription_status(error: SubscriptionError) -> Status {
         SubscriptionError::NotReliable(_) => Status::failed_precondition(text),
         SubscriptionError::TooMany { .. } => Status::resource_exhausted(text),
         SubscriptionError::Policy(_) => Status::invalid_argument(text),
+        SubscriptionError::DeadLetterTopic { .. } => Status::permission_denied(text),
         SubscriptionError::Read(_) | SubscriptionError::Store { .. } | SubscriptionError::Ended => {
             Status::unavailable(text)
         }
