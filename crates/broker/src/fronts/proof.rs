@@ -14,8 +14,8 @@ const TOKEN_AGAIN_MS: u64 = 60_000;
 pub(crate) struct Proof {
     caller: Arc<Caller>,
     grounds: Grounds,
-    /// When what it rests on has to be looked at again, whatever else is known.
-    again: Option<Millis>,
+    /// When its session is over, by `connections.max.reauth.ms`.
+    ends: Option<Millis>,
 }
 
 /// What a proof rests on.
@@ -24,8 +24,8 @@ pub(super) enum Grounds {
     Setting,
     /// The password of a user who had these keys; `seen` is the state of all users in which it was found so.
     User { credentials: users::Credentials, seen: AtomicU64 },
-    /// A token that is good until this time of the wall clock.
-    Token { expires_ms: u64 },
+    /// A token that is good until this time of the wall clock, and whose signature is checked `again` from then on.
+    Token { expires_ms: u64, again: Millis },
 }
 
 /// Why a proof holds no longer.
@@ -37,13 +37,16 @@ pub(crate) enum Ended {
     /// The token is too old.
     #[error("the token has expired; go on with a new one")]
     TokenExpired,
+    /// The session has lasted as long as the settings allow.
+    #[error("the session is as long as connections.max.reauth.ms allows; log in again")]
+    SessionOver,
 }
 
 impl Proof {
-    /// A proof that has to be made again after `session_ms`, if that is something.
+    /// A proof whose session lasts for `session_ms`, if that is something.
     pub(super) fn new(node: &Node, caller: Caller, grounds: Grounds, session_ms: Option<u64>) -> Self {
-        let again = session_ms.map(|ms| node.world.clock.now().plus(ms));
-        Self { caller: Arc::new(caller), grounds, again }
+        let ends = session_ms.map(|ms| node.world.clock.now().plus(ms));
+        Self { caller: Arc::new(caller), grounds, ends }
     }
 
     /// The proof that a token gives to a client of the same address and listener as `caller`.
@@ -54,9 +57,9 @@ impl Proof {
         session_ms: Option<u64>,
     ) -> Self {
         let Verified { principal, expires_ms } = verified;
-        let again = session_ms.map_or(TOKEN_AGAIN_MS, |ms| ms.min(TOKEN_AGAIN_MS));
+        let again = node.world.clock.now().plus(TOKEN_AGAIN_MS);
         let caller = Caller { principal, ..caller.clone() };
-        Self::new(node, caller, Grounds::Token { expires_ms }, Some(again))
+        Self::new(node, caller, Grounds::Token { expires_ms, again }, session_ms)
     }
 
     /// Who it is.
@@ -66,11 +69,18 @@ impl Proof {
 
     /// Whether it is as good as on its first day.
     pub(super) fn is_fresh(&self, node: &Node) -> bool {
-        self.again.is_none_or(|again| node.world.clock.now() < again) && self.check(node).is_ok()
+        let is_due = match self.grounds {
+            Grounds::Token { again, .. } => node.world.clock.now() >= again,
+            Grounds::Setting | Grounds::User { .. } => false,
+        };
+        !is_due && self.check(node).is_ok()
     }
 
     /// Whether what goes on because of it may go on.
     pub(crate) fn check(&self, node: &Node) -> Result<(), Ended> {
+        if self.ends.is_some_and(|ends| node.world.clock.now() >= ends) {
+            return Err(Ended::SessionOver);
+        }
         match &self.grounds {
             Grounds::Setting => Ok(()),
             Grounds::User { credentials, seen } => {
@@ -84,7 +94,7 @@ impl Proof {
                 seen.store(state, Relaxed);
                 Ok(())
             }
-            Grounds::Token { expires_ms } if wall_ms(node) < *expires_ms => Ok(()),
+            Grounds::Token { expires_ms, .. } if wall_ms(node) < *expires_ms => Ok(()),
             Grounds::Token { .. } => Err(Ended::TokenExpired),
         }
     }

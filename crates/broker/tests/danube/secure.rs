@@ -15,8 +15,9 @@ use keyway_danube_wire::proto::{
 };
 use keyway_kafka_wire::{
     messages::{
-        AlterUserScramCredentialsRequest, Request as KafkaRequest,
-        alter_user_scram_credentials::ScramCredentialDeletion,
+        AlterUserScramCredentialsRequest, CreateAclsRequest, DeleteAclsRequest, Request as KafkaRequest,
+        alter_user_scram_credentials::ScramCredentialDeletion, create_acls::AclCreation,
+        delete_acls::DeleteAclsFilter,
     },
     request_frame,
 };
@@ -110,12 +111,14 @@ impl Secured {
     async fn remove_alice(&self) {
         let deletion = |mechanism| ScramCredentialDeletion { name: "alice".to_owned(), mechanism };
         let deletions = vec![deletion(1), deletion(2)];
-        let request = KafkaRequest::AlterUserScramCredentials(AlterUserScramCredentialsRequest {
-            deletions,
-            upsertions: Vec::new(),
-        });
-        let body = |out: &mut BytesMut| request.encode(out, 0);
-        let frame: Bytes = request_frame(request.api_key(), 0, 1, None, body).unwrap();
+        let request = AlterUserScramCredentialsRequest { deletions, upsertions: Vec::new() };
+        self.kafka(KafkaRequest::AlterUserScramCredentials(request), 0).await;
+    }
+
+    /// Sends a Kafka request of anybody and waits for its answer, whatever it says.
+    async fn kafka(&self, request: KafkaRequest, version: i16) {
+        let body = |out: &mut BytesMut| request.encode(out, version);
+        let frame: Bytes = request_frame(request.api_key(), version, 1, None, body).unwrap();
         let mut stream = TcpStream::connect(self.broker.broker.kafka_address()).await.unwrap();
         stream.write_all(&frame).await.unwrap();
         assert!(stream.read_i32().await.unwrap() > 0, "an answer");
@@ -290,6 +293,96 @@ async fn a_token_lets_in_whom_it_is_for_until_it_expires() {
     assert_eq!(code(create(&channel, &short).await), Code::Unauthenticated);
     assert_eq!(code(create(&channel, &good).await), Code::Ok, "others are not touched");
     secured.broker.broker.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_ends_with_the_session_of_its_login_and_is_opened_again() {
+    let session = [("connections.max.reauth.ms", "1500")];
+    let secured = secured("GRPC:SASL_SSL", &session).await;
+    let client = secured.client("alice:secret").await;
+    let mut producer =
+        client.new_producer().with_topic(TOPIC).with_name("p").with_reliable_dispatch().build().unwrap();
+    producer.create().await.unwrap();
+    let consumer = client.new_consumer().with_topic(TOPIC).with_consumer_name("published");
+    let consumer = consumer.with_subscription("s").with_subscription_type(SubType::Shared);
+    let mut consumer = consumer.build().unwrap();
+    consumer.subscribe().await.unwrap();
+    let mut messages = consumer.receive().await.unwrap();
+    let until = Instant::now() + Duration::from_millis(1_500) + STREAM_OUTLIVES_LOGIN_MAX;
+    let mut sent = 0_u32;
+    while Instant::now() < until + Duration::from_secs(1) {
+        producer.send(sent.to_string().into_bytes(), None).await.unwrap();
+        let message = tokio::time::timeout(PATIENCE, messages.recv()).await.expect("in time").expect("open");
+        assert_eq!(message.payload, sent.to_string().as_bytes(), "the client goes on by itself");
+        consumer.ack(&message).await.unwrap();
+        sent += 1;
+    }
+    secured.broker.broker.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_is_told_that_its_session_is_over() {
+    let session = [("connections.max.reauth.ms", "1500")];
+    let secured = secured("GRPC:SASL_PLAINTEXT", &session).await;
+    let channel = secured.broker.channel().await;
+    let header = "Bearer alice:secret";
+    create(&channel, header).await.unwrap();
+    let begun = Instant::now();
+    let (mut stream, receive) = stream(&channel, header).await;
+    let end = tokio::time::timeout(PATIENCE, stream.message()).await.expect("the stream ends").unwrap_err();
+    assert_eq!(end.code(), Code::Unavailable);
+    assert!(end.message().contains("connections.max.reauth.ms"), "{end}");
+    let session = Duration::from_millis(1_500);
+    let lasted = begun.elapsed();
+    assert!(lasted < session + STREAM_OUTLIVES_LOGIN_MAX + Duration::from_secs(1), "{lasted:?}");
+    let mut consumers = ConsumerServiceClient::new(channel);
+    assert_eq!(code(consumers.receive_messages(with(receive, header)).await), Code::Ok, "it is opened again");
+    secured.broker.broker.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_ends_with_the_rule_that_allowed_it() {
+    let rules = [("authorizer.class.name", AUTHORIZER), ("super.users", "User:ANONYMOUS")];
+    let secured = secured("GRPC:SASL_PLAINTEXT", &rules).await;
+    let secured = &secured;
+    let allow = async |resource_type: i8, name: &str, operation: i8| {
+        let creation = AclCreation {
+            resource_type,
+            resource_name: name.to_owned(),
+            resource_pattern_type: 3,
+            principal: "User:alice".to_owned(),
+            host: "*".to_owned(),
+            operation,
+            permission_type: 3,
+        };
+        secured.kafka(KafkaRequest::CreateAcls(CreateAclsRequest { creations: vec![creation] }), 3).await;
+    };
+    // By Kafka's codes: every operation on every topic, and reading on the group s.
+    allow(2, "*", 2).await;
+    allow(3, "s", 3).await;
+    let channel = secured.broker.channel().await;
+    let header = "Bearer alice:secret";
+    create(&channel, header).await.unwrap();
+    let (mut stream, receive) = stream(&channel, header).await;
+    let filter = DeleteAclsFilter {
+        resource_type_filter: 3,
+        resource_name_filter: Some("s".to_owned()),
+        pattern_type_filter: 3,
+        principal_filter: None,
+        host_filter: None,
+        operation: 1,
+        permission_type: 1,
+    };
+    secured.kafka(KafkaRequest::DeleteAcls(DeleteAclsRequest { filters: vec![filter] }), 3).await;
+    let removed = Instant::now();
+    let end = tokio::time::timeout(PATIENCE, stream.message()).await.expect("the stream ends");
+    assert_eq!(code(end), Code::PermissionDenied);
+    let lasted = removed.elapsed();
+    assert!(lasted < STREAM_OUTLIVES_LOGIN_MAX + Duration::from_secs(1), "{lasted:?}");
+    let mut consumers = ConsumerServiceClient::new(channel.clone());
+    let reopened = consumers.receive_messages(with(receive, header)).await;
+    assert_eq!(code(reopened), Code::PermissionDenied);
+    assert_eq!(code(create(&channel, header).await), Code::Ok, "what other rules allow is not touched");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
