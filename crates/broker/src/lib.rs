@@ -38,6 +38,7 @@ mod validate;
 pub use access::{AuditSink, OfflineRules, OfflineRulesError};
 pub use config::{Config, KafkaListener};
 pub use keyway_access::SecurityProtocol;
+pub use listeners::check_listener;
 pub use log_levels::{LogFilter, LogLevels, ROOT as ROOT_LOG_LEVEL};
 pub use node::{ShutdownError, StartError};
 pub use sasl::SaslError;
@@ -93,7 +94,7 @@ impl Broker {
         tasks.spawn(async move { watching.groups.watch(&watching).await });
         let watching = node.clone();
         tasks.spawn(async move { watching.transactions.watch(&watching).await });
-        for (endpoint, listener) in node.listeners.all().zip(kafka) {
+        for (endpoint, listener) in node.listeners.kafka().zip(kafka) {
             tasks.spawn(listener::serve_kafka(node.clone(), endpoint.clone(), listener));
         }
         tasks.spawn(tls::watch(node.clone()));
@@ -108,13 +109,13 @@ impl Broker {
     /// Where the Kafka protocol is served, by the first listener.
     #[must_use]
     pub fn kafka_address(&self) -> SocketAddr {
-        let first = self.node.listeners.all().next();
+        let first = self.node.listeners.kafka().next();
         first.expect("a broker has a listener").address
     }
 
     /// Every listener of the Kafka protocol: its name, and where it listens.
     pub fn kafka_listeners(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.node.listeners.all().map(|listener| (listener.name.as_str(), listener.address))
+        self.node.listeners.kafka().map(|listener| (listener.name.as_str(), listener.address))
     }
 
     /// Where the Danube protocol is served.

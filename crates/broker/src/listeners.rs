@@ -10,7 +10,7 @@ use crate::{
     tokens::Tokens,
 };
 use keyway_access::SecurityProtocol;
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 /// One listener of a running broker.
 pub(crate) struct Endpoint {
@@ -59,63 +59,53 @@ impl Listeners {
         layers: &Layers,
         plain_without_tls: bool,
     ) -> Result<Self, StartError> {
-        let of_kafka = |(listener, address): &(KafkaListener, SocketAddr)| {
-            let KafkaListener { name, protocol, advertised, .. } = listener.clone();
-            if [fronts::GRPC, fronts::DANUBE_ADMIN, fronts::HTTP].contains(&name.as_str()) {
-                return Err(StartError::NameTaken { listener: name });
-            }
+        let read = |name: &str, protocol, address: SocketAddr, advertised: Option<(String, u16)>| {
             let advertised = advertised.unwrap_or_else(|| (address.ip().to_string(), address.port()));
-            let tls = protocol.has_tls().then(|| tls(layers, &name, None)).transpose()?;
-            let sasl = protocol.has_sasl().then(|| sasl(layers, &name)).transpose()?;
-            Ok(Endpoint { name, protocol, address: *address, advertised, tls, sasl })
+            Endpoint::read(layers, name, protocol, address, advertised, plain_without_tls).map(Arc::new)
         };
-        let of_front = |name: &str, address: SocketAddr, alpn: &[u8]| {
+        let of_kafka = |(listener, address): &(KafkaListener, SocketAddr)| {
+            let KafkaListener { name, protocol, advertised, .. } = listener;
+            if fronts::speaks(name).is_some() {
+                return Err(StartError::NameTaken { listener: name.clone() });
+            }
+            read(name, *protocol, *address, advertised.clone())
+        };
+        let of_front = |name: &str, address| {
             let protocol = layers
                 .protocol(name)
                 .map_err(|cause| StartError::Protocol { listener: name.to_owned(), cause })?;
-            let tls = protocol.has_tls().then(|| tls(layers, name, Some(alpn))).transpose()?;
-            let sasl = protocol.has_sasl().then(|| sasl(layers, name)).transpose()?;
-            let sasl = sasl.map(SaslSettings::of_front).transpose();
-            let sasl = sasl.map_err(|cause| StartError::Sasl { listener: name.to_owned(), cause })?;
-            let advertised = (address.ip().to_string(), address.port());
-            Ok(Endpoint { name: name.to_owned(), protocol, address, advertised, tls, sasl })
+            read(name, protocol, address, None)
         };
-        let hidden = |endpoint: Endpoint| match endpoint.shown().filter(|_| !plain_without_tls) {
-            None => Ok(Arc::new(endpoint)),
-            Some((mechanism, secrets)) => {
-                let cause = SaslError::PlainWithoutTls { mechanism, secrets, address: endpoint.address };
-                Err(StartError::Sasl { listener: endpoint.name, cause })
-            }
-        };
-        let kafka = listening.kafka.iter().map(|one| of_kafka(one).and_then(hidden));
         Ok(Self {
-            kafka: kafka.collect::<Result<_, StartError>>()?,
-            grpc: of_front(fronts::GRPC, listening.grpc, b"h2").and_then(hidden)?,
-            danube_admin: of_front(fronts::DANUBE_ADMIN, listening.danube_admin, b"h2").and_then(hidden)?,
-            http: of_front(fronts::HTTP, listening.http, b"http/1.1").and_then(hidden)?,
+            kafka: listening.kafka.iter().map(of_kafka).collect::<Result<_, StartError>>()?,
+            grpc: of_front(fronts::GRPC, listening.grpc)?,
+            danube_admin: of_front(fronts::DANUBE_ADMIN, listening.danube_admin)?,
+            http: of_front(fronts::HTTP, listening.http)?,
         })
+    }
+
+    /// Every listener.
+    fn all(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.kafka.iter().chain([&self.grpc, &self.danube_admin, &self.http])
     }
 
     /// TLS of all listeners that have it.
     pub(crate) fn tls(&self) -> impl Iterator<Item = &Arc<Tls>> {
-        let fronts = [&self.grpc, &self.danube_admin, &self.http];
-        self.kafka.iter().chain(fronts).filter_map(|endpoint| endpoint.tls.as_ref())
+        self.all().filter_map(|endpoint| endpoint.tls.as_ref())
     }
 
     /// Who checks tokens, of all listeners that take them.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = &Arc<Tokens>> {
-        let fronts = [&self.grpc, &self.danube_admin, &self.http];
-        self.kafka.iter().chain(fronts).filter_map(|endpoint| endpoint.sasl.as_ref()?.tokens())
+        self.all().filter_map(|endpoint| endpoint.sasl.as_ref()?.tokens())
     }
 
     /// Whether clients of any listener prove who they are, or hide what they say.
     pub(crate) fn is_any_secured(&self) -> bool {
-        let fronts = [&self.grpc, &self.danube_admin, &self.http];
-        self.kafka.iter().chain(fronts).any(|endpoint| endpoint.protocol != SecurityProtocol::Plaintext)
+        self.all().any(|endpoint| endpoint.protocol != SecurityProtocol::Plaintext)
     }
 
     /// Every listener for Kafka clients.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+    pub(crate) fn kafka(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
         self.kafka.iter()
     }
 
@@ -126,7 +116,43 @@ impl Listeners {
     }
 }
 
+/// Whether a broker that is started with these settings can serve the listener: what it shows and how clients log in there.
+/// Nothing is listened on.
+pub fn check_listener(
+    name: &str,
+    protocol: SecurityProtocol,
+    address: SocketAddr,
+    settings: &BTreeMap<String, String>,
+    plain_without_tls: bool,
+) -> Result<(), StartError> {
+    let layers = Layers { start: settings.clone(), ..Layers::default() };
+    let advertised = (address.ip().to_string(), address.port());
+    Endpoint::read(&layers, name, protocol, address, advertised, plain_without_tls).map(drop)
+}
+
 impl Endpoint {
+    /// Reads what the listener needs.
+    fn read(
+        layers: &Layers,
+        name: &str,
+        protocol: SecurityProtocol,
+        address: SocketAddr,
+        advertised: (String, u16),
+        plain_without_tls: bool,
+    ) -> Result<Self, StartError> {
+        let speaks = fronts::speaks(name);
+        let tls = protocol.has_tls().then(|| tls(layers, name, speaks)).transpose()?;
+        let refused = |cause| StartError::Sasl { listener: name.to_owned(), cause };
+        let sasl = protocol.has_sasl().then(|| sasl(layers, name)).transpose().map_err(refused)?;
+        let endpoint = Self { name: name.to_owned(), protocol, address, advertised, tls, sasl };
+        match endpoint.shown().filter(|_| !plain_without_tls) {
+            None => Ok(endpoint),
+            Some((mechanism, secrets)) => {
+                Err(refused(SaslError::PlainWithoutTls { mechanism, secrets, address }))
+            }
+        }
+    }
+
     /// The mechanism, and what everybody on the way to it could read of it; `None` if nobody could.
     fn shown(&self) -> Option<(&'static str, &'static str)> {
         let hidden = self.protocol.has_tls() || self.address.ip().is_loopback();
@@ -134,9 +160,9 @@ impl Endpoint {
     }
 }
 
-fn sasl(layers: &Layers, listener: &str) -> Result<SaslSettings, StartError> {
-    let settings = SaslSettings::read_from(|name| layers.of_listener(listener, name));
-    settings.map_err(|cause| StartError::Sasl { listener: listener.to_owned(), cause })
+fn sasl(layers: &Layers, listener: &str) -> Result<SaslSettings, SaslError> {
+    let settings = SaslSettings::read_from(|name| layers.of_listener(listener, name))?;
+    if fronts::speaks(listener).is_some() { settings.of_front() } else { Ok(settings) }
 }
 
 /// TLS of a listener, inside of which `alpn` is spoken.

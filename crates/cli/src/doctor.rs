@@ -7,6 +7,7 @@ mod exposure;
 mod files;
 mod finding;
 mod limits;
+mod logins;
 
 use crate::{
     failure::Failure,
@@ -26,7 +27,7 @@ Examples:
   keyway doctor --config server.properties
   keyway doctor --data /var/lib/keyway --output json";
 
-/// Check what a broker would expose: listeners, certificates, files, clock, disk and limits
+/// Check what a broker would expose: listeners, certificates, logins, files, clock, disk and limits
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Doctor {
@@ -44,6 +45,7 @@ impl Doctor {
         let node = self.serve.node()?;
         let mut findings = exposure::look(&node);
         findings.extend(certificates::look(&node));
+        findings.extend(logins::look(&node));
         findings.extend(files::look(&node));
         findings.extend(clock::look(&node.data));
         findings.extend(disk::look(&node.data));

@@ -15,7 +15,7 @@ use crate::{
 };
 use clap::Args;
 use given::Given;
-use keyway_broker::{AuditSink, Broker, Config, KafkaListener};
+use keyway_broker::{AuditSink, Broker, Config, KafkaListener, check_listener};
 use keyway_log::LogStore;
 use keyway_runtime::World;
 use keyway_segment_log::{DurableBy, OnDamage, Options, SegmentStore};
@@ -139,6 +139,9 @@ impl Serve {
         let given = self.given()?;
         let plan = self.plan(&given)?;
         self.check_addresses(&given, &plan.kafka)?;
+        if self.check_config {
+            self.check_listeners(&given, &plan)?;
+        }
         for line in given.report() {
             note(&format!("settings of {} {line}", given.sources()));
         }
@@ -285,6 +288,18 @@ impl Serve {
         let front =
             |name, address| Ok(listeners::Front { name, address, protocol: listeners::front(given, name)? });
         Ok([front("GRPC", self.grpc)?, front("DANUBE_ADMIN", self.danube_admin)?, front("HTTP", self.http)?])
+    }
+
+    /// Refuses listeners that a broker cannot serve, as its start would.
+    fn check_listeners(&self, given: &Given, plan: &Plan) -> Result<(), Failure> {
+        let of_kafka = plan.kafka.iter().map(|one| (&*one.name, one.protocol, one.address));
+        let fronts = self.fronts(given)?;
+        let fronts = fronts.iter().map(|one| (one.name, one.protocol, one.address));
+        for (name, protocol, address) in of_kafka.chain(fronts) {
+            check_listener(name, protocol, address, &plan.settings, self.plain_without_tls)
+                .map_err(|error| Failure::Usage(error.to_string()))?;
+        }
+        Ok(())
     }
 
     /// Refuses what other machines reach although nobody has to prove who they are, and what clients cannot be told.

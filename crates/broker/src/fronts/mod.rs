@@ -22,3 +22,12 @@ pub(crate) use proof::Proof;
 pub(crate) const GRPC: &str = "GRPC";
 pub(crate) const DANUBE_ADMIN: &str = "DANUBE_ADMIN";
 pub(crate) const HTTP: &str = "HTTP";
+
+/// What is spoken inside of TLS on the port of this name, by its ALPN name; `None` for a listener of Kafka's.
+pub(crate) fn speaks(port: &str) -> Option<&'static [u8]> {
+    match port {
+        GRPC | DANUBE_ADMIN => Some(b"h2"),
+        HTTP => Some(b"http/1.1"),
+        _ => None,
+    }
+}

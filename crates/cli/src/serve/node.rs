@@ -17,6 +17,8 @@ pub(crate) struct Node {
     pub(crate) data: PathBuf,
     /// Kafka's settings by their names.
     pub(crate) settings: BTreeMap<String, String>,
+    /// PLAIN may be used where everybody on the way can read passwords.
+    pub(crate) plain_without_tls: bool,
     config: Option<PathBuf>,
 }
 
@@ -60,7 +62,8 @@ impl Serve {
             authenticates: listeners::authenticates(&given, name, protocol),
         };
         let fronts = kafka.iter().map(of_kafka).chain(self.fronts(&given)?.map(of_front)).collect();
-        Ok(Node { fronts, data, settings, config: self.config })
+        let Self { plain_without_tls, config, .. } = self;
+        Ok(Node { fronts, data, settings, plain_without_tls, config })
     }
 }
 

@@ -71,6 +71,17 @@ fn listeners_that_are_not_there_are_refused() {
 }
 
 #[test]
+fn listeners_that_a_start_would_refuse_are_refused() {
+    let map = "listener.security.protocol.map=GRPC:SASL_PLAINTEXT\n";
+    let (_folder, path) = file(&format!("{map}sasl.enabled.mechanisms=SCRAM-SHA-512\n"));
+    check(&path, &[]).fails(2, &["GRPC", "add PLAIN or OAUTHBEARER"]);
+    assert_eq!(check(&path, &[("KAFKA_SASL_ENABLED_MECHANISMS", "SCRAM-SHA-512,PLAIN")]).code, Some(0));
+    let (_folder, path) =
+        file("listeners=SSL://127.0.0.1:9092\nssl.keystore.type=PEM\nssl.keystore.location=/no/such.pem\n");
+    check(&path, &[]).fails(2, &["SSL", "/no/such.pem"]);
+}
+
+#[test]
 fn a_folder_of_apache_kafka_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("meta.properties"), "version=1\n").unwrap();

@@ -69,3 +69,28 @@ fn what_others_reach_what_they_read_and_what_ends_is_told() {
         "{certificates:?}"
     );
 }
+
+#[test]
+fn a_port_that_nobody_could_log_in_to_is_told_with_what_helps() {
+    let folder = tempfile::tempdir_in(".").unwrap();
+    let config = folder.path().join("server.properties");
+    let args = ["--config", config.to_str().unwrap(), "--data", folder.path().to_str().unwrap()];
+    let scram = "listener.security.protocol.map=GRPC:SASL_PLAINTEXT,HTTP:SASL_PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
+                 sasl.enabled.mechanisms=SCRAM-SHA-512\n";
+    fs::write(&config, scram).unwrap();
+    let run = doctor(&args);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let logins = found(&run, "logins");
+    assert_eq!(logins.len(), 2, "{logins:?}");
+    for (line, port) in logins.iter().zip(["GRPC", "HTTP"]) {
+        assert!(line.starts_with("fail: ") && line.contains(port), "{line}");
+        assert!(line.contains("add PLAIN or OAUTHBEARER to sasl.enabled.mechanisms"), "{line}");
+    }
+    assert!(run.stderr.contains("2 checks failed"), "{run:?}");
+
+    let both = scram.to_owned() + "listener.name.grpc.sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN\n";
+    fs::write(&config, both + "listener.name.http.sasl.enabled.mechanisms=PLAIN\n").unwrap();
+    let run = doctor(&args);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(found(&run, "logins").iter().all(|line| line.ends_with("clients can log in")), "{run:?}");
+}
