@@ -53,11 +53,7 @@ enum End {
 /// Serves one connection to its end.
 pub(crate) async fn serve(node: Arc<Node>, endpoint: Arc<Endpoint>, stream: traffic::Connection) {
     let mut caller = Caller::anonymous(stream.peer, endpoint.name.clone());
-    let secured = tokio::select! {
-        biased;
-        () = node.stopping.cancelled() => return,
-        secured = stream.secured() => secured,
-    };
+    let Some(secured) = node.stopping.run_until_cancelled(stream.secured()).await else { return };
     let stream = match secured {
         Ok(stream) => stream,
         Err(error) => return told(&caller, &error.into()),

@@ -112,11 +112,7 @@ impl Port {
 pub(crate) async fn serve_kafka(node: Arc<Node>, endpoint: Arc<Endpoint>, listener: Arc<dyn Listener>) {
     let port = Port::new(&node, (listener, &endpoint), "Kafka", node.traffic.kafka.clone(), usize::MAX);
     loop {
-        let connection = tokio::select! {
-            biased;
-            () = node.stopping.cancelled() => return,
-            connection = port.accept() => connection,
-        };
+        let Some(connection) = node.stopping.run_until_cancelled(port.accept()).await else { return };
         node.tasks.spawn(connection::serve(node.clone(), endpoint.clone(), connection));
     }
 }

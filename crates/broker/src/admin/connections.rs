@@ -49,22 +49,14 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
         CONNECTIONS_MAX,
     );
     loop {
-        let connection = tokio::select! {
-            biased;
-            () = node.stopping.cancelled() => return,
-            connection = port.accept() => connection,
-        };
+        let Some(connection) = node.stopping.run_until_cancelled(port.accept()).await else { return };
         node.tasks.spawn(converse(node.clone(), router.clone(), connection));
     }
 }
 
 async fn converse(node: Arc<Node>, router: Router, stream: Connection) {
     let peer = stream.peer;
-    let secured = tokio::select! {
-        biased;
-        () = node.stopping.cancelled() => return,
-        secured = stream.secured() => secured,
-    };
+    let Some(secured) = node.stopping.run_until_cancelled(stream.secured()).await else { return };
     let stream = match secured {
         Ok(stream) => stream,
         Err(error) => return tracing::warn!(%peer, "closing an HTTP connection: {error}"),
