@@ -11,6 +11,7 @@ mod demo;
 mod dlq;
 mod doctor;
 mod failure;
+mod folder;
 mod http;
 mod identity;
 mod log;

@@ -4,13 +4,10 @@ mod add;
 mod list;
 mod remove;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, folder::Folder};
 use clap::{Args, Subcommand};
 use keyway_broker::{OfflineUsers, OfflineUsersError};
-use keyway_log::LogStore;
-use keyway_runtime::World;
-use keyway_segment_log::{Options, SegmentStore};
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
 A user logs in to listeners whose security protocol is SASL_SSL or
@@ -45,10 +42,10 @@ struct Data {
     data: PathBuf,
 }
 
-/// The users, and the store that they are in, which has to be closed.
+/// The users, and the folder that they are in, which has to be closed.
 struct Opened {
     users: OfflineUsers,
-    store: Arc<dyn LogStore>,
+    folder: Folder,
 }
 
 impl User {
@@ -63,18 +60,15 @@ impl User {
 
 impl Data {
     fn open(&self) -> Result<Opened, Failure> {
-        let world = World::real();
-        let store = SegmentStore::open(&world, self.data.clone(), Options::default())
-            .map_err(|error| Failure::Failed(error.to_string()))?;
-        let store: Arc<dyn LogStore> = Arc::new(store);
-        let users = OfflineUsers::open(&world, &store).map_err(failure)?;
-        Ok(Opened { users, store })
+        let folder = Folder::open(&self.data)?;
+        let users = OfflineUsers::open(&folder.world, &folder.store).map_err(failure)?;
+        Ok(Opened { users, folder })
     }
 }
 
 impl Opened {
     fn close(self) -> Result<(), Failure> {
-        self.store.close().map_err(|error| Failure::Failed(error.to_string()))
+        self.folder.close()
     }
 }
 

@@ -3,14 +3,12 @@
 use crate::{
     client::{Connect, RunningRules},
     failure::Failure,
+    folder::Folder,
 };
 use clap::Args;
 use keyway_access::acl::{Rule, RuleFilter};
 use keyway_broker::{OfflineRules, OfflineRulesError};
-use keyway_log::LogStore;
-use keyway_runtime::World;
-use keyway_segment_log::{Options, SegmentStore};
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 /// The place that is meant.
 #[derive(Args)]
@@ -26,7 +24,7 @@ pub(super) struct Place {
 /// The rules, once they are reached.
 pub(super) enum Rules {
     Running(Box<RunningRules>),
-    Offline(Box<OfflineRules>, Arc<dyn LogStore>),
+    Offline(Box<OfflineRules>, Folder),
 }
 
 impl Place {
@@ -34,12 +32,9 @@ impl Place {
         let Some(data) = &self.data else {
             return Ok(Rules::Running(Box::new(RunningRules::connect(&self.connect).await?)));
         };
-        let world = World::real();
-        let store = SegmentStore::open(&world, data.clone(), Options::default())
-            .map_err(|error| Failure::Failed(error.to_string()))?;
-        let store: Arc<dyn LogStore> = Arc::new(store);
-        let rules = OfflineRules::open(&world, &store).map_err(failure)?;
-        Ok(Rules::Offline(Box::new(rules), store))
+        let folder = Folder::open(data)?;
+        let rules = OfflineRules::open(&folder.world, &folder.store).map_err(failure)?;
+        Ok(Rules::Offline(Box::new(rules), folder))
     }
 }
 
@@ -72,7 +67,7 @@ impl Rules {
     pub(super) fn close(self) -> Result<(), Failure> {
         match self {
             Self::Running(_) => Ok(()),
-            Self::Offline(_, store) => store.close().map_err(|error| Failure::Failed(error.to_string())),
+            Self::Offline(_, folder) => folder.close(),
         }
     }
 }
