@@ -51,12 +51,7 @@ impl Add {
     }
 
     fn rules(&self) -> Result<Vec<Rule>, Failure> {
-        let resource = self.resource.resource().ok_or_else(|| {
-            Failure::Usage(
-                "name a resource: --topic, --group, --subscription, --transactional-id or --cluster"
-                    .to_owned(),
-            )
-        })?;
+        let resource = self.resource.required()?;
         let rule = |&operation: &Operation| Rule {
             pattern: Pattern {
                 resource_type: resource.kind,

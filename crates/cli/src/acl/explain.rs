@@ -45,12 +45,7 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let resource = self.resource.resource().ok_or_else(|| {
-            Failure::Usage(
-                "name a resource: --topic, --group, --subscription, --transactional-id or --cluster"
-                    .to_owned(),
-            )
-        })?;
+        let resource = self.resource.required()?;
         let settings = self.settings()?;
         let place = self.place.open().await?;
         let listed = place.list(&RuleFilter::ALL).await;

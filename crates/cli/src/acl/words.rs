@@ -1,6 +1,6 @@
 //! The words that rules are written in.
 
-use crate::output::Table;
+use crate::{failure::Failure, output::Table};
 use clap::{Args, ValueEnum};
 use keyway_access::{
     Operation, Resource, ResourceType,
@@ -43,6 +43,12 @@ impl ResourceArgs {
             cluster.then_some(Resource::CLUSTER),
         ];
         named.into_iter().flatten().next()
+    }
+
+    /// The resource where there has to be one.
+    pub(super) fn required(&self) -> Result<Resource<'_>, Failure> {
+        let line = "name a resource: --topic, --group, --subscription, --transactional-id or --cluster";
+        self.resource().ok_or_else(|| Failure::Usage(line.to_owned()))
     }
 }
 
