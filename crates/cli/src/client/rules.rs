@@ -61,23 +61,15 @@ impl RunningRules {
 
     /// The rules that match.
     pub(crate) async fn list(&self, filter: &RuleFilter) -> Result<Vec<Rule>, Failure> {
-        let DeleteAclsFilter {
-            resource_type_filter,
-            resource_name_filter,
-            pattern_type_filter,
-            principal_filter,
-            host_filter,
-            operation,
-            permission_type,
-        } = filter_of(filter);
+        let filter = filter_of(filter);
         let request = Request::DescribeAcls(DescribeAclsRequest {
-            resource_type_filter,
-            resource_name_filter,
-            pattern_type_filter,
-            principal_filter,
-            host_filter,
-            operation,
-            permission_type,
+            resource_type_filter: filter.resource_type_filter,
+            resource_name_filter: filter.resource_name_filter,
+            pattern_type_filter: filter.pattern_type_filter,
+            principal_filter: filter.principal_filter,
+            host_filter: filter.host_filter,
+            operation: filter.operation,
+            permission_type: filter.permission_type,
         });
         let Response::DescribeAcls(told) = self.ask(ClientApi::DescribeAcls, &request).await? else {
             unreachable!("an answer is decoded as that of its request");
