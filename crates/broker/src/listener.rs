@@ -35,7 +35,7 @@ pub(crate) fn bind(
     })
 }
 
-/// A port that is listened on, and its places for connections.
+/// A port that is listened on, and the places that its connections take.
 pub(crate) struct Port {
     listener: Arc<dyn Listener>,
     endpoint: Arc<Endpoint>,
@@ -47,15 +47,15 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// At most `most` connections at a time, and no more than `max.connections`.
+    /// A port whose connections take `places`.
     pub(crate) fn new(
         node: &Arc<Node>,
         (listener, endpoint): (Arc<dyn Listener>, &Arc<Endpoint>),
         protocol: &'static str,
         front: Arc<Front>,
-        most: usize,
+        places: Arc<Places>,
     ) -> Self {
-        let (endpoint, places) = (endpoint.clone(), Places::new(&node.settings, most));
+        let endpoint = endpoint.clone();
         Self { listener, endpoint, protocol, front, places, node: node.clone() }
     }
 
@@ -73,7 +73,7 @@ impl Port {
                     continue;
                 }
             };
-            let place = match self.places.take(peer.ip()) {
+            let place = match self.places.take(&self.endpoint.name, peer.ip()) {
                 Ok(place) => place,
                 Err(reason) => {
                     self.front.refuse();
@@ -110,7 +110,8 @@ impl Port {
 
 /// Accepts until the broker stops; each connection is a task of its own.
 pub(crate) async fn serve_kafka(node: Arc<Node>, endpoint: Arc<Endpoint>, listener: Arc<dyn Listener>) {
-    let port = Port::new(&node, (listener, &endpoint), "Kafka", node.traffic.kafka.clone(), usize::MAX);
+    let (front, places) = (node.traffic.kafka.clone(), node.client_places.clone());
+    let port = Port::new(&node, (listener, &endpoint), "Kafka", front, places);
     loop {
         let Some(connection) = node.stopping.run_until_cancelled(port.accept()).await else { return };
         node.tasks.spawn(connection::serve(node.clone(), endpoint.clone(), connection));

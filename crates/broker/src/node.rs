@@ -7,7 +7,7 @@ use crate::{
     config::{Config, KafkaListener},
     groups::Groups,
     internal_topic::InternalTopicError,
-    limits::RequestMemory,
+    limits::{Places, RequestMemory},
     listeners::{Listeners, Listening},
     log_levels::Loggers,
     namespaces::Namespaces,
@@ -63,6 +63,8 @@ pub(crate) struct Node {
     pub(crate) users: Users,
     /// Where clients are served.
     pub(crate) listeners: Listeners,
+    /// Places for connections, of all listeners that clients use.
+    pub(crate) client_places: Arc<Places>,
     /// Bytes of requests that may be held in memory.
     pub(crate) request_memory: RequestMemory,
     /// Cancelled when the broker stops.
@@ -174,6 +176,7 @@ impl Node {
         let subscriptions = Subscriptions::recover(&world, &store)?;
         let traffic = Traffic::new(world.clock.now());
         let dead_letters = DeadLetters::recover(&world, &store, &topics)?;
+        let client_places = Places::of_clients(&settings);
         let request_memory = RequestMemory::new(settings.now().request_bytes_in_flight_max);
         let loggers = config.log_filter.clone().map(Loggers::new);
         let node = Arc::new(Self {
@@ -197,6 +200,7 @@ impl Node {
             traffic,
             users,
             listeners,
+            client_places,
             request_memory,
             stopping,
             tasks,

@@ -1,7 +1,7 @@
 //! HTTP connections: how many there may be, how long they last, and how long they may take.
 
 use super::error::ApiError;
-use crate::{listener::Port, node::Node, traffic::Connection};
+use crate::{limits::Places, listener::Port, node::Node, traffic::Connection};
 use axum::{Router, body::Body, response::IntoResponse};
 use hyper::{
     Request,
@@ -16,9 +16,6 @@ use hyper_util::{
 use keyway_runtime::Listener;
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 use tonic::transport::server::Connected;
-
-/// Connections at a time: a few scrapers, a few people, and room for mistakes.
-const CONNECTIONS_MAX: usize = 256;
 
 /// Bytes of a request's head, and of what is read ahead of it.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -46,7 +43,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
         (listener, &node.listeners.http),
         "HTTP",
         node.traffic.http.clone(),
-        CONNECTIONS_MAX,
+        Places::of_administrators(&node.settings),
     );
     loop {
         let Some(connection) = node.stopping.run_until_cancelled(port.accept()).await else { return };

@@ -17,7 +17,7 @@ mod standing;
 mod target;
 mod throttle;
 
-use crate::{fronts::Peer, listener::Port, listeners::Endpoint, node::Node};
+use crate::{fronts::Peer, limits::Places, listener::Port, listeners::Endpoint, node::Node};
 use authority::WithBrokerUrl;
 use axum::{
     extract::State,
@@ -77,8 +77,9 @@ fn port(
     listener: Arc<dyn Listener>,
     endpoint: &Arc<Endpoint>,
     protocol: &'static str,
+    places: Arc<Places>,
 ) -> Port {
-    Port::new(node, (listener, endpoint), protocol, node.traffic.grpc.clone(), usize::MAX)
+    Port::new(node, (listener, endpoint), protocol, node.traffic.grpc.clone(), places)
 }
 
 /// Says beside every request whom it comes from, and refuses those that have to prove it and do not.
@@ -152,7 +153,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
     let served = server(STREAMS_PER_CONNECTION_MAX)
         .add_routes(with_hint(&node, routes(&node), hint))
         .serve_with_incoming_shutdown(
-            connections::incoming(port(&node, listener, &endpoint, "gRPC")),
+            connections::incoming(port(&node, listener, &endpoint, "gRPC", node.client_places.clone())),
             streams_have_ended(node.clone()),
         )
         .await;

@@ -91,16 +91,18 @@ fn of_broker(settings: &Effective) -> Vec<DescribeConfigsResourceResult> {
     foreign.sort_unstable();
     foreign.dedup();
     let foreign = foreign.into_iter().filter(|name| BrokerSetting::named(name).is_none());
-    let foreign = foreign.map(|name| DescribeConfigsResourceResult {
-        read_only: true,
-        ..of_setting(settings, name, None, |_| true)
+    let foreign = foreign.map(|name| {
+        // A listener's own setting, or one that Kafka does not know.
+        let setting = BrokerSetting::of_any(name);
+        let read_only = setting.is_none();
+        DescribeConfigsResourceResult { read_only, ..of_setting(settings, name, setting, |_| true) }
     });
     BrokerSetting::all().iter().map(known).chain(foreign).collect()
 }
 
 fn of_all_brokers(settings: &Effective) -> Vec<DescribeConfigsResourceResult> {
     let describe = |(name, value): (&String, &String)| {
-        let setting = BrokerSetting::named(name);
+        let setting = BrokerSetting::of_any(name);
         let described = of_setting(settings, name, setting, |source| source == Source::AllBrokers);
         let value = (!described.is_sensitive).then(|| value.clone());
         DescribeConfigsResourceResult { value, ..described }

@@ -71,7 +71,10 @@ const WORDS: &[(&str, &str)] = &[
     ("log.roll.ms", "Age of a segment from which on the next one begins, ms."),
     ("log.segment.bytes", "Size of a segment from which on the next one begins."),
     ("max.connection.creation.rate", "Most connections a second that are taken, all clients together."),
-    ("max.connections", "Most connections of clients at a time."),
+    (
+        "max.connections",
+        "Most connections of clients at a time, by Kafka and gRPC together; a listener may have its own.",
+    ),
     (
         "max.connections.per.ip",
         "Most connections of one address at a time; those of this machine do not count.",

@@ -33,6 +33,8 @@ pub(crate) struct Effective {
     pub(crate) producer_expiration_ms: i64,
     /// `max.connections`.
     pub(crate) connections_max: usize,
+    /// `max.connections` of listeners that have their own, by names in lower case.
+    listener_connections_max: BTreeMap<String, usize>,
     /// `queued.max.request.bytes`.
     pub(crate) request_bytes_in_flight_max: usize,
     /// When the log looks for what is no longer kept.
@@ -87,6 +89,12 @@ impl Effective {
             transaction_timeout_ms_max: int("transaction.max.timeout.ms"),
             producer_expiration_ms: number("producer.id.expiration.ms"),
             connections_max: size("max.connections"),
+            listener_connections_max: layers
+                .of_listeners("max.connections")
+                .map(|(listener, most)| {
+                    (listener.to_owned(), most.parse().expect("values are checked before they are set"))
+                })
+                .collect(),
             request_bytes_in_flight_max: match number("queued.max.request.bytes") {
                 ..=0 => REQUEST_BYTES_UNBOUNDED,
                 bytes => {
@@ -133,6 +141,11 @@ impl Effective {
             });
         }
         Ok(())
+    }
+
+    /// The most connections of this listener, if it has a bound of its own.
+    pub(crate) fn listener_connections_max(&self, listener: &str) -> Option<usize> {
+        self.listener_connections_max.get(&listener.to_lowercase()).copied()
     }
 
     /// What was set for the entity while the broker ran.
@@ -264,6 +277,10 @@ mod tests {
             compaction_bytes_per_s: 1_500_000,
         };
         assert_eq!(effective.store, expected);
+        let own =
+            started(&[("max.connections", "7"), ("listener.name.outside.max.connections", "3")]).unwrap();
+        assert_eq!(own.listener_connections_max("OUTSIDE"), Some(3));
+        assert_eq!((own.connections_max, own.listener_connections_max("INSIDE")), (7, None));
         assert_eq!(started(&[("log.cleaner.enable", "false")]).unwrap().store.compaction_interval_ms, None);
     }
 

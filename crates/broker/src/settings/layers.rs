@@ -72,6 +72,15 @@ impl Layers {
         self.start.get(&own).cloned().or_else(|| self.value(name))
     }
 
+    /// The listeners that have this setting as their own, by names in lower case; the layer that wins comes last.
+    pub(super) fn of_listeners(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
+        let all = [&self.start, &self.all_brokers, &self.broker].into_iter().flatten();
+        all.filter_map(move |(key, value)| {
+            let listener = key.strip_prefix(LISTENER_PREFIX)?.strip_suffix(name)?.strip_suffix('.')?;
+            Some((listener, value.as_str()))
+        })
+    }
+
     /// How the front of this name is secured, which is not at all where `listener.security.protocol.map` does not say.
     pub(crate) fn protocol(&self, front: &str) -> Result<SecurityProtocol, UnknownProtocol> {
         let map = self.value("listener.security.protocol.map").unwrap_or_default();

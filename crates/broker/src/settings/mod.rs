@@ -17,6 +17,7 @@ use crate::{
 };
 pub use authorizer::AuthorizerSettings;
 pub use broker::BrokerSetting;
+use broker::LISTENER_PREFIX;
 pub(crate) use broker::Update;
 pub(crate) use effective::Effective;
 pub use effective::{check_settings, is_setting};
@@ -200,8 +201,11 @@ fn check_size(configs: &Configs) -> Result<(), SettingError> {
 /// Checks one value that a broker, or all of them, are to have while they run.
 pub(crate) fn check_dynamic(entity: &Entity, name: &str, value: &str) -> Result<(), SettingError> {
     let for_all = *entity == Entity::AllBrokers;
-    if name.starts_with("listener.name.") {
-        return Err(SettingError::Listener(name.to_owned()));
+    if name.starts_with(LISTENER_PREFIX) {
+        return match BrokerSetting::of_any(name) {
+            Some(setting) if setting.name == "max.connections" => setting.check(value),
+            _ => Err(SettingError::Listener(name.to_owned())),
+        };
     }
     // Kafka takes names that it does not know: they may be those of somebody's plug-in.
     let Some(setting) = BrokerSetting::named(name) else { return Ok(()) };
@@ -236,6 +240,8 @@ mod tests {
             (&all, "log.segment.bytes", "2097152"),
             (&all, "background.threads", "3"),
             (&Entity::Broker, "somebody.s.own", "x"),
+            (&Entity::Broker, "listener.name.outside.max.connections", "5"),
+            (&all, "listener.name.outside.max.connections", "5"),
         ] {
             assert_eq!(check_dynamic(entity, name, value), Ok(()), "{name}");
         }
@@ -246,6 +252,8 @@ mod tests {
             (&Entity::Broker, "listeners", "PLAINTEXT://:1"),
             (&Entity::Broker, "ssl.keystore.password", "secret"),
             (&Entity::Broker, "listener.name.outside.ssl.keystore.password", "secret"),
+            (&Entity::Broker, "listener.name.outside.max.connections", "many"),
+            (&Entity::Broker, "listener.name.outside.max.connections.per.ip", "5"),
             (&Entity::Broker, "log.segment.bytes", "5"),
         ] {
             assert!(check_dynamic(entity, name, value).is_err(), "{name}");

@@ -70,6 +70,16 @@ async fn shown(
     (config.value, config.config_source, synonyms.collect())
 }
 
+/// Sets a config of the broker; the error code.
+pub(crate) async fn set(client: &mut Client, config: &str, value: &str) -> i16 {
+    alter(client, (BROKER, "1"), SET, config, value).await
+}
+
+/// The value of a config of the broker.
+pub(crate) async fn value(client: &mut Client, config: &str) -> Option<String> {
+    shown(client, (BROKER, "1"), config).await.0
+}
+
 fn synonyms(all: &[(&str, &str, i8)]) -> Vec<(String, String, i8)> {
     all.iter().map(|(name, value, source)| ((*name).to_owned(), (*value).to_owned(), *source)).collect()
 }

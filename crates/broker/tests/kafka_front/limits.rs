@@ -2,16 +2,27 @@
 
 use crate::{
     broker::TestBroker,
+    broker_configs,
     client::{Client, call},
     requests::{append, batch, create_topic, metadata_of},
+    sasl,
 };
 use keyway_broker::Config;
-use keyway_kafka_wire::messages::{AlterClientQuotasRequest, alter_client_quotas::*};
+use keyway_kafka_wire::messages::{
+    AlterClientQuotasRequest, Request, SaslHandshakeRequest, alter_client_quotas::*,
+};
 use keyway_log::MemoryStore;
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn start(settings: &[(&str, &str)]) -> TestBroker {
     let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -19,8 +30,7 @@ async fn start(settings: &[(&str, &str)]) -> TestBroker {
 }
 
 async fn is_served(client: &mut Client) -> bool {
-    let request = keyway_kafka_wire::messages::Request::Metadata(metadata_of("orders"));
-    client.send(&request, 12).await;
+    client.try_send(&Request::Metadata(metadata_of("orders")), 12).await;
     client.frame().await.is_some()
 }
 
@@ -31,20 +41,89 @@ async fn an_address_has_so_many_connections_and_no_more() {
     assert!(is_served(&mut first).await && is_served(&mut second).await);
     assert!(!is_served(&mut broker.connect().await).await, "a third");
     drop(first);
-    let until = Instant::now() + Duration::from_secs(10);
-    while !is_served(&mut broker.connect().await).await {
-        assert!(Instant::now() < until, "the place of the first is not given back");
-    }
+    comes_in(async || is_served(&mut broker.connect().await).await.then_some(())).await;
     drop(second);
     broker.shutdown().await;
 }
 
+/// The first bytes of an HTTP/2 connection, with an empty SETTINGS frame.
+const HTTP_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+const HTTP: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// A connection that says this, if it is answered.
+async fn served(address: SocketAddr, words: &[u8]) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The broker may have closed already.
+    let _ = stream.write_all(words).await;
+    let answered = tokio::time::timeout(PATIENCE, stream.read(&mut [0; 16])).await.expect("in time");
+    matches!(answered, Ok(1..)).then_some(stream)
+}
+
+/// A client of the listener with logins, if it is answered.
+async fn begins_login(broker: &TestBroker) -> Option<Client> {
+    let mut client = sasl::connect(broker).await;
+    let request = SaslHandshakeRequest { mechanism: "PLAIN".to_owned() };
+    client.try_send(&Request::SaslHandshake(request), 1).await;
+    client.frame().await.map(|_| client)
+}
+
+/// Tries again and again for a place that is being given back.
+async fn comes_in<T>(connect: impl AsyncFn() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(connected) = connect().await {
+            return connected;
+        }
+        assert!(Instant::now() < until, "no place is given back");
+    }
+}
+
 #[tokio::test]
-async fn a_port_has_so_many_connections_and_no_more() {
-    let broker = start(&[("max.connections", "1")]).await;
-    let mut first = broker.connect().await;
-    assert!(is_served(&mut first).await);
-    assert!(!is_served(&mut broker.connect().await).await, "a second");
+async fn the_listeners_of_clients_share_the_connections_of_the_broker() {
+    let broker = sasl::broker(&[("max.connections", "3")]).await;
+    let mut kafka = broker.connect().await;
+    assert!(is_served(&mut kafka).await);
+    let login = begins_login(&broker).await.expect("a second, through another listener");
+    let _grpc = served(broker.grpc_address(), HTTP_2).await.expect("a third, by another protocol");
+    assert!(!is_served(&mut broker.connect().await).await);
+    assert!(begins_login(&broker).await.is_none());
+    assert!(served(broker.grpc_address(), HTTP_2).await.is_none());
+    for (address, words) in [(broker.http_address(), HTTP), (broker.danube_admin_address(), HTTP_2)] {
+        assert!(served(address, words).await.is_some(), "an administrator gets in");
+    }
+    drop(login);
+    let _grpc = comes_in(|| served(broker.grpc_address(), HTTP_2)).await;
+    assert!(!is_served(&mut broker.connect().await).await, "the place is taken, whoever has it");
+    // More while the broker runs.
+    assert_eq!(broker_configs::set(&mut kafka, "max.connections", "4").await, 0);
+    assert!(is_served(&mut broker.connect().await).await);
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_listener_has_its_own_bound_below_that_of_the_broker() {
+    const OWN: &str = "listener.name.sasl_plaintext.max.connections";
+    let broker = sasl::broker(&[
+        (OWN, "1"),
+        ("listener.name.grpc.max.connections", "1"),
+        ("listener.name.http.max.connections", "1"),
+    ])
+    .await;
+    let mut kafka = broker.connect().await;
+    let first = begins_login(&broker).await.expect("the first");
+    assert!(begins_login(&broker).await.is_none(), "a second");
+    for (address, words) in [(broker.http_address(), HTTP), (broker.grpc_address(), HTTP_2)] {
+        let _first = served(address, words).await.expect("the first");
+        assert!(served(address, words).await.is_none(), "a second");
+    }
+    assert!(is_served(&mut kafka).await && is_served(&mut broker.connect().await).await);
+    assert_eq!(broker_configs::set(&mut kafka, OWN, "2").await, 0);
+    let _second = begins_login(&broker).await.expect("a second, once there may be two");
+    assert!(begins_login(&broker).await.is_none(), "a third");
+    assert_eq!(broker_configs::value(&mut kafka, OWN).await.as_deref(), Some("2"));
+    assert_ne!(broker_configs::set(&mut kafka, OWN, "-1").await, 0);
+    drop(first);
+    comes_in(|| begins_login(&broker)).await;
     broker.shutdown().await;
 }
 

@@ -68,7 +68,7 @@ impl Serve {
 }
 
 impl Node {
-    /// Most connections of one port.
+    /// Most connections of clients.
     pub(crate) fn connections_max(&self) -> u64 {
         let name = "max.connections";
         let own = self.settings.get(name).and_then(|value| value.parse().ok());

@@ -9,7 +9,7 @@ use super::{
     authority::WithBrokerUrl, connections::incoming, permits::Permits, port, registry,
     request_memory::Counted, server, with_hint,
 };
-use crate::{node::Node, topics::Topic};
+use crate::{limits::Places, node::Node, topics::Topic};
 use keyway_access::{Operation, Resource};
 use keyway_danube_wire::{
     TopicRef,
@@ -42,11 +42,12 @@ pub(crate) fn routes(node: &Arc<Node>, grpc: SocketAddr) -> Routes {
 /// Serves the administration until the broker stops; `grpc` is where its clients are served.
 pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>, grpc: SocketAddr) {
     let endpoint = node.listeners.danube_admin.clone();
+    let places = Places::of_administrators(&node.settings);
     let hint = "clusters of several brokers, roles and bindings do not exist in this broker";
     let served = server(STREAMS_PER_CONNECTION_MAX)
         .add_routes(with_hint(&node, routes(&node, grpc), hint))
         .serve_with_incoming_shutdown(
-            incoming(port(&node, listener, &endpoint, "Danube's administration")),
+            incoming(port(&node, listener, &endpoint, "Danube's administration", places)),
             node.stopping.clone().cancelled_owned(),
         )
         .await;
