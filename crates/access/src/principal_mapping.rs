@@ -188,6 +188,65 @@ fn pieces(replacement: &str, groups: usize) -> Vec<Piece> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{collection::vec, prelude::*, sample::select};
+    use std::time::{Duration, Instant};
+
+    /// Pieces of rules, right and wrong ones, in any order.
+    fn rules() -> impl Strategy<Value = String> {
+        const PATTERN: &[&str] = &[
+            "^", "$", "CN=", "(.*?)", "(.*)", "[^,]+", "(a|b)*", "(?i:x)", "\\/", "\\d", ".", "?", "+",
+            "{2,5}", ",OU=", "(", ")", "[", "|", "\\", "é",
+        ];
+        const REPLACEMENT: &[&str] =
+            &["$1", "$2", "$12", "$0", "$", "\\", "\\$", "\\/", "x", "é", "$99999999999999999999"];
+        const ENDING: &[&str] = &["", "L", "U", "X", " ", ",", ", DEFAULT"];
+        let part = |pieces: &'static [&'static str]| vec(select(pieces), 0..6).prop_map(|all| all.concat());
+        let rule = (part(PATTERN), part(REPLACEMENT), select(ENDING));
+        let rule =
+            rule.prop_map(|(pattern, replacement, ending)| format!("RULE:{pattern}/{replacement}/{ending}"));
+        prop_oneof![4 => vec(rule, 1..4).prop_map(|all| all.join(",")), 1 => any::<String>()]
+    }
+
+    fn name() -> impl Strategy<Value = String> {
+        const PIECES: &[&str] =
+            &["CN=", "OU=", ",", "a", "b", "x", "12", "\\,", "é", "ß", "İ", " ", "/", "$1"];
+        prop_oneof![3 => vec(select(PIECES), 0..20).prop_map(|all| all.concat()), 1 => any::<String>()]
+    }
+
+    proptest! {
+        /// Rules are read or refused, and put to any name, without a panic; nobody gets an empty name.
+        #[test]
+        fn any_rules_are_put_to_any_name(rules in rules(), name in name()) {
+            if let Ok(mapping) = PrincipalMapping::parse(&rules) {
+                let principal = mapping.principal(&name);
+                prop_assert!(principal.is_none_or(|principal| !principal.name().is_empty()));
+            }
+        }
+
+        /// A pattern that takes the whole name in parts, and a replacement that puts them together again.
+        #[test]
+        fn what_is_taken_apart_is_put_together(parts in vec("[^\u{0}-\u{1f}\u{85}\u{2028}\u{2029}=]{0,12}", 1..9)) {
+            let groups: Vec<String> = (1..=parts.len()).map(|number| format!("${number}")).collect();
+            let rules = format!("RULE:^{}$/{}/", vec!["([^=]*)"; parts.len()].join("="), groups.join("="));
+            let name = parts.join("=");
+            let principal = PrincipalMapping::parse(&rules).unwrap().principal(&name);
+            prop_assert_eq!(principal.map(|one| one.name().to_owned()), Some(name).filter(|name| !name.is_empty()));
+        }
+    }
+
+    /// Patterns that take exponential time where they are tried by going back, and one that takes quadratic time here.
+    #[test]
+    fn a_name_takes_a_bounded_time() {
+        let name = format!("{}!", "A".repeat(4_096));
+        for pattern in
+            ["(A*)*B", "(A|A)*!", "(A|AA)+B", "(.*?){1,20}B", "(.*)(.*)(.*)(.*)(.*)B", ".*!!|A|.*!"]
+        {
+            let mapping = PrincipalMapping::parse(&format!("RULE:{pattern}/$0$0/U, DEFAULT")).unwrap();
+            let begun = Instant::now();
+            assert!(mapping.principal(&name).is_some(), "{pattern}");
+            assert!(begun.elapsed() < Duration::from_secs(2), "{pattern} took {:?}", begun.elapsed());
+        }
+    }
 
     fn mapped(rules: &str, name: &str) -> Option<String> {
         let principal = PrincipalMapping::parse(rules).unwrap().principal(name);
