@@ -1,10 +1,8 @@
 //! What a produced batch must fulfil before it gets offsets. Source: Kafka's broker duties on produce.
 
 use crate::topics::{TimeRule, TopicRules};
-use keyway_kafka_wire::compression::{compress, decompress};
-use keyway_record::{
-    BatchError, Compression, ErrorCode, RecordBatch, RecordError, RecordRef, Timestamp, limits,
-};
+use keyway_kafka_wire::compression::{DecompressError, compress, decompress};
+use keyway_record::{BatchError, Compression, ErrorCode, RecordBatch, RecordError, RecordRef, Timestamp};
 
 /// What the topic and the request allow.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +50,8 @@ pub(crate) enum InvalidBatch {
     Zstd,
     #[error("the records cannot be decompressed: {0}")]
     Decompress(String),
+    #[error("the batch decompresses to more than {max} bytes, which is max.decompressed.message.bytes")]
+    DecompressedTooLarge { max: usize },
     #[error(transparent)]
     Record(#[from] RecordError),
     #[error("record {index} has offset delta {given}")]
@@ -109,7 +109,8 @@ impl InvalidBatch {
             // Bytes behind the batch are a second one: Produce takes one a partition.
             Self::Batch(BatchError::Count { .. } | BatchError::Trailing { .. }) => ErrorCode::InvalidRecord,
             Self::Batch(_) | Self::Decompress(_) => ErrorCode::CorruptMessage,
-            Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
+            // Kafka's producers send a batch that is too large again in parts; a corrupt one they send again as it is.
+            Self::TooLarge { .. } | Self::DecompressedTooLarge { .. } => ErrorCode::MessageTooLarge,
             Self::TimestampType => ErrorCode::InvalidTimestamp,
             Self::Zstd => ErrorCode::UnsupportedCompressionType,
             Self::BaseOffset(_)
@@ -148,8 +149,12 @@ pub(crate) fn produced_batch(bytes: bytes::Bytes, rules: Rules<'_>) -> Result<Re
 pub(crate) fn checked_batch(batch: RecordBatch, rules: Rules<'_>) -> Result<RecordBatch, InvalidBatch> {
     check_len(batch.bytes().len(), rules)?;
     check_header(&batch, rules)?;
-    let section = decompress(batch.compression(), batch.record_section(), limits::DECOMPRESSED_BYTES_MAX)
-        .map_err(|error| InvalidBatch::Decompress(error.to_string()))?;
+    let max = rules.topic.decompressed_bytes_max;
+    let section =
+        decompress(batch.compression(), batch.record_section(), max).map_err(|error| match error {
+            DecompressError::TooLarge { max } => InvalidBatch::DecompressedTooLarge { max },
+            malformed => InvalidBatch::Decompress(malformed.to_string()),
+        })?;
     let max_timestamp = check_records(&batch, &section, rules)?;
     let batch = match rules.topic.compression {
         Some(codec) if codec != batch.compression() => {

@@ -2,7 +2,7 @@
 
 use super::{SettingError, broker_table::BROKER_SETTINGS, kind::Kind};
 
-/// One broker setting of Apache Kafka.
+/// One broker setting, of Apache Kafka or of our own.
 #[derive(Clone, Copy, Debug)]
 pub struct BrokerSetting {
     pub(crate) name: &'static str,
@@ -59,7 +59,7 @@ pub(super) const fn row(
 }
 
 impl BrokerSetting {
-    /// The setting of this name, if Apache Kafka 4.3 has one.
+    /// The setting of this name, if there is one.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         let index = BROKER_SETTINGS.binary_search_by_key(&name, |setting| setting.name).ok()?;

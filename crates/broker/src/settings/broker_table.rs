@@ -1,7 +1,8 @@
-//! Every broker setting of Apache Kafka 4.3, with its defaults but for those that a comment explains.
+//! Every broker setting of Apache Kafka 4.3, with its defaults but for those that a comment explains, and Keyway's own.
 
 use super::broker::{BrokerSetting, Effect::*, Update::*, row};
 use super::kind::{COMPRESSION_TYPES, Kind::*};
+use keyway_record::limits::DECOMPRESSED_BYTES_MAX;
 
 const ANY_INT: i64 = i32::MIN as i64;
 const ANY_SHORT: i64 = i16::MIN as i64;
@@ -172,6 +173,8 @@ pub(super) const BROKER_SETTINGS: &[BrokerSetting] = &[
     // One address cannot take all of max.connections; those of this machine are not counted.
     row("max.connections.per.ip", Int(0), Some("1000"), Anytime, Acts),
     row("max.connections.per.ip.overrides", String(&[]), Some(""), Anytime, Acts),
+    // Keyway's own; Kafka unpacks whatever a batch holds. What is stored is read back within the largest value.
+    row("max.decompressed.message.bytes", IntIn(1, DECOMPRESSED_BYTES_MAX as i64), Some("67108864"), Anytime, Acts),
     row("max.incremental.fetch.session.cache.slots", Int(0), Some("1000"), AtStart, OwnNetwork),
     row("max.request.partition.size.limit", Int(1), Some("2000"), AtStart, OwnNetwork),
     row("message.max.bytes", Int(0), Some("1048588"), Anytime, Acts),

@@ -80,6 +80,7 @@ const WORDS: &[(&str, &str)] = &[
         "Most connections of one address at a time; those of this machine do not count.",
     ),
     ("max.connections.per.ip.overrides", "Addresses with another limit, as ADDRESS:CONNECTIONS."),
+    ("max.decompressed.message.bytes", "Most bytes that a batch may decompress to when it is produced."),
     ("message.max.bytes", "Largest batch that is taken, as it was compressed."),
     ("num.partitions", "Partitions of a topic if none are asked for."),
     ("offset.metadata.max.bytes", "Longest text that may be committed with an offset, bytes."),

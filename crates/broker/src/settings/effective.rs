@@ -35,6 +35,8 @@ pub(crate) struct Effective {
     pub(crate) connections_max: usize,
     /// `max.connections` of listeners that have their own, by names in lower case.
     listener_connections_max: BTreeMap<String, usize>,
+    /// `max.decompressed.message.bytes`.
+    pub(crate) decompressed_bytes_max: usize,
     /// `queued.max.request.bytes`.
     pub(crate) request_bytes_in_flight_max: usize,
     /// When the log looks for what is no longer kept.
@@ -95,6 +97,7 @@ impl Effective {
                     (listener.to_owned(), most.parse().expect("values are checked before they are set"))
                 })
                 .collect(),
+            decompressed_bytes_max: size("max.decompressed.message.bytes"),
             request_bytes_in_flight_max: match number("queued.max.request.bytes") {
                 ..=0 => REQUEST_BYTES_UNBOUNDED,
                 bytes => {
@@ -240,6 +243,7 @@ pub fn check_settings(start: &Configs) -> Result<(), SettingError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use keyway_record::limits;
 
     fn started(settings: &[(&str, &str)]) -> Result<Effective, SettingError> {
         let start = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -254,6 +258,7 @@ mod tests {
         }
         assert_eq!(effective.group("any"), GroupConfig::default());
         assert_eq!(effective.store, StoreConfig::default());
+        assert_eq!(effective.decompressed_bytes_max, limits::DECOMPRESSED_BYTES_MAX);
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub(crate) struct TopicRules {
     pub(crate) batch_bytes_max: usize,
     /// The same if the topic sets it itself.
     pub(crate) own_batch_bytes_max: Option<usize>,
+    /// The broker's `max.decompressed.message.bytes`.
+    pub(crate) decompressed_bytes_max: usize,
     /// A compacted topic keeps the newest record of each key, so each record must have one.
     pub(crate) keys_required: bool,
     /// Clients may delete records, unless compaction alone is to remove them.
@@ -71,6 +73,7 @@ impl TopicRules {
         Self {
             batch_bytes_max,
             own_batch_bytes_max,
+            decompressed_bytes_max: broker.decompressed_bytes_max,
             keys_required: has("compact"),
             records_deletable: has("delete") || !has("compact"),
             time,

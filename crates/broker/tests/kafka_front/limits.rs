@@ -8,10 +8,16 @@ use crate::{
     sasl,
 };
 use keyway_broker::Config;
-use keyway_kafka_wire::messages::{
-    AlterClientQuotasRequest, Request, SaslHandshakeRequest, alter_client_quotas::*,
+use keyway_kafka_wire::{
+    compression::compress,
+    messages::{
+        AlterClientQuotasRequest, ListOffsetsRequest, Request, SaslHandshakeRequest,
+        alter_client_quotas::*,
+        list_offsets::{ListOffsetsPartition, ListOffsetsTopic},
+    },
 };
 use keyway_log::MemoryStore;
+use keyway_record::Compression;
 use std::{
     net::SocketAddr,
     sync::Arc,
@@ -169,6 +175,44 @@ async fn an_address_that_connects_too_often_is_held_up_and_closed() {
     assert!(!is_served(&mut broker.connect().await).await, "one too many");
     assert!(begun.elapsed() >= Duration::from_millis(500), "closed after {:?}", begun.elapsed());
     assert!(is_served(&mut client).await, "who is in stays in");
+    broker.shutdown().await;
+}
+
+/// The bound of what a batch may unpack to holds for what comes, and leaves alone what is there.
+#[tokio::test]
+async fn a_batch_that_decompresses_to_too_much_is_too_large() {
+    const SETTING: &str = "max.decompressed.message.bytes";
+    const MESSAGE_TOO_LARGE: i16 = 10;
+    let broker = start(&[(SETTING, "4000")]).await;
+    let mut client = broker.connect().await;
+    create_topic(&mut client, "orders", 1).await;
+    let of = |codec, bytes: usize| {
+        let plain = batch(&[&"x".repeat(bytes)]).build();
+        plain.with_record_section(codec, &compress(codec, &plain.record_section()))
+    };
+    let codecs =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    for (offset, codec) in (0..).zip(codecs) {
+        assert_eq!(append(&mut client, "orders", 0, &of(codec, 3_900)).await, Ok(offset), "{codec:?}");
+        assert_eq!(
+            append(&mut client, "orders", 0, &of(codec, 4_000)).await,
+            Err(MESSAGE_TOO_LARGE),
+            "{codec:?}"
+        );
+    }
+    assert_eq!(broker_configs::set(&mut client, SETTING, "1000").await, 0);
+    assert_eq!(append(&mut client, "orders", 0, &of(Compression::Zstd, 3_900)).await, Err(MESSAGE_TOO_LARGE));
+    // Times are found inside of batches, which are unpacked for it.
+    let partition = ListOffsetsPartition { timestamp: 1_000, current_leader_epoch: -1, ..Default::default() };
+    let topic = ListOffsetsTopic { name: "orders".to_owned(), partitions: vec![partition] };
+    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+    let found = &call!(client, ListOffsets, 7, request).topics[0].partitions[0];
+    assert_eq!((found.error_code, found.offset), (0, 0));
+    for refused in ["0", "67108865", "all"] {
+        assert_ne!(broker_configs::set(&mut client, SETTING, refused).await, 0, "{refused}");
+    }
+    assert_eq!(broker_configs::set(&mut client, SETTING, "67108864").await, 0);
+    assert_eq!(append(&mut client, "orders", 0, &of(Compression::Gzip, 600_000)).await, Ok(5));
     broker.shutdown().await;
 }
 
