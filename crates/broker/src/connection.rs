@@ -12,7 +12,6 @@ use crate::{
     node::Node,
     quotas::Mute,
     sasl::Login,
-    tls::HandshakeError,
     traffic,
 };
 use bytes::Bytes;
@@ -45,19 +44,14 @@ enum End {
     #[error("it began to log in and did not go on for {} s", LOGIN_STALL_MAX_MS / 1_000)]
     LoginStalled,
     #[error(transparent)]
-    Handshake(#[from] HandshakeError),
-    #[error(transparent)]
     Write(#[from] io::Error),
 }
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(node: Arc<Node>, endpoint: Arc<Endpoint>, stream: traffic::Connection) {
     let mut caller = Caller::anonymous(stream.peer, endpoint.name.clone());
-    let Some(secured) = node.stopping.run_until_cancelled(stream.secured()).await else { return };
-    let stream = match secured {
-        Ok(stream) => stream,
-        Err(error) => return told(&caller, &error.into()),
-    };
+    let secured = node.stopping.run_until_cancelled(stream.secured(&*node.world.clock)).await.flatten();
+    let Some(stream) = secured else { return };
     // A login says who the client is, whatever its certificate says.
     if let Some(principal) = stream.certified().filter(|_| !endpoint.protocol.has_sasl()) {
         caller.principal = principal.clone();
@@ -105,7 +99,7 @@ fn told(caller: &Caller, end: &End) {
         | End::Write(_) => {
             tracing::debug!(peer = %caller.address, user = %caller.principal, listener = %caller.listener, "Kafka connection ended: {end}");
         }
-        End::Incoming(_) | End::Refused(_) | End::LoginStalled | End::Handshake(_) => {
+        End::Incoming(_) | End::Refused(_) | End::LoginStalled => {
             tracing::warn!(peer = %caller.address, user = %caller.principal, listener = %caller.listener, "closing a Kafka connection: {end}")
         }
     }

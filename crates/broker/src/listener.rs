@@ -2,13 +2,13 @@
 
 use crate::{
     connection,
-    limits::Places,
+    limits::{Places, Seldom},
     listeners::Endpoint,
     node::{Node, StartError},
     quotas::Admission,
     traffic::{Connection, Front},
 };
-use keyway_runtime::{Listener, World};
+use keyway_runtime::{Clock, Listener, World};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 /// How long accepting pauses when the operating system has no more handles.
@@ -43,6 +43,8 @@ pub(crate) struct Port {
     protocol: &'static str,
     front: Arc<Front>,
     places: Arc<Places>,
+    /// Connections without a place.
+    refusals: Seldom,
     node: Arc<Node>,
 }
 
@@ -56,7 +58,12 @@ impl Port {
         places: Arc<Places>,
     ) -> Self {
         let endpoint = endpoint.clone();
-        Self { listener, endpoint, protocol, front, places, node: node.clone() }
+        Self { listener, endpoint, protocol, front, places, refusals: Seldom::default(), node: node.clone() }
+    }
+
+    /// The broker's clock.
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.node.world.clock
     }
 
     /// The next connection that has a place, at the pace that the broker allows. Never fails: what cannot be accepted is
@@ -77,12 +84,17 @@ impl Port {
                 Ok(place) => place,
                 Err(reason) => {
                     self.front.refuse();
-                    tracing::warn!(protocol, %peer, "closing a connection: {reason}");
+                    match self.refusals.happened(self.clock().now()) {
+                        Some(times) => {
+                            tracing::warn!(protocol, %peer, times, "closing a connection: {reason}; further ones of this listener are counted for a minute")
+                        }
+                        None => tracing::debug!(protocol, %peer, "closing a connection: {reason}"),
+                    }
                     continue;
                 }
             };
             let connection = Connection::new(stream, peer, self.endpoint.clone(), self.front.clone(), place);
-            let clock = &self.node.world.clock;
+            let clock = self.clock();
             match self.node.quotas.connect(peer.ip(), self.node.settings.now().connection_rate_max) {
                 Admission::Now => return connection,
                 Admission::After { wait_ms } => {

@@ -4,11 +4,10 @@ use crate::{
     fronts::Peer,
     limits::{Opening, Place},
     listeners::Endpoint,
-    tls::HandshakeError,
 };
 use keyway_access::Principal;
 use keyway_kafka_wire::ApiKey;
-use keyway_runtime::{Millis, Stream};
+use keyway_runtime::{Clock, Millis, Stream};
 use std::{
     io,
     net::SocketAddr,
@@ -41,6 +40,7 @@ pub(crate) struct Front {
     open: AtomicU64,
     accepted: AtomicU64,
     refused: AtomicU64,
+    handshakes_failed: AtomicU64,
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
 }
@@ -54,6 +54,8 @@ pub(crate) struct FrontFigures {
     pub(crate) accepted: u64,
     /// Connections that were closed at once, because there were too many.
     pub(crate) refused: u64,
+    /// Connections that were closed as they did not come to TLS.
+    pub(crate) handshakes_failed: u64,
     pub(crate) received_bytes: u64,
     pub(crate) sent_bytes: u64,
 }
@@ -102,6 +104,7 @@ impl Front {
             open: self.open.load(Relaxed),
             accepted: self.accepted.load(Relaxed),
             refused: self.refused.load(Relaxed),
+            handshakes_failed: self.handshakes_failed.load(Relaxed),
             received_bytes: self.received_bytes.load(Relaxed),
             sent_bytes: self.sent_bytes.load(Relaxed),
         }
@@ -149,13 +152,28 @@ impl Connection {
         self
     }
 
-    /// The same connection with its bytes inside of TLS, if its listener has that. What is counted from here on is what is
-    /// inside.
-    pub(crate) async fn secured(mut self) -> Result<Self, HandshakeError> {
-        let Some(tls) = self.endpoint.tls.clone() else { return Ok(self) };
+    /// The same connection with its bytes inside of TLS, if its listener has that; `None` if it did not come to that, which is
+    /// counted and told. What is counted from here on is what is inside.
+    pub(crate) async fn secured(mut self, clock: &dyn Clock) -> Option<Self> {
+        let Some(tls) = self.endpoint.tls.clone() else { return Some(self) };
         let bare = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
-        (self.stream, self.certified) = tls.handshake(bare).await?;
-        Ok(self)
+        match tls.handshake(bare).await {
+            Ok((stream, certified)) => {
+                (self.stream, self.certified) = (stream, certified);
+                Some(self)
+            }
+            Err(error) => {
+                self.front.handshakes_failed.fetch_add(1, Relaxed);
+                let (peer, listener) = (self.peer, self.endpoint.name.as_str());
+                match tls.failures.happened(clock.now()) {
+                    Some(times) => {
+                        tracing::warn!(%peer, listener, times, "closing a connection: {error}; further ones of this listener are counted for a minute");
+                    }
+                    None => tracing::debug!(%peer, listener, "closing a connection: {error}"),
+                }
+                None
+            }
+        }
     }
 
     /// Whether its listener has TLS.

@@ -53,11 +53,8 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
 
 async fn converse(node: Arc<Node>, router: Router, stream: Connection) {
     let peer = stream.peer;
-    let Some(secured) = node.stopping.run_until_cancelled(stream.secured()).await else { return };
-    let stream = match secured {
-        Ok(stream) => stream,
-        Err(error) => return tracing::warn!(%peer, "closing an HTTP connection: {error}"),
-    };
+    let secured = node.stopping.run_until_cancelled(stream.secured(&*node.world.clock)).await.flatten();
+    let Some(stream) = secured else { return };
     let info = stream.connect_info();
     let routes = TowerToHyperService::new(router);
     let service = service_fn(|mut request: Request<Incoming>| {

@@ -3,7 +3,7 @@
 use crate::{limits::Opening, listener::Port, traffic::Connection};
 use futures_util::stream::{self, Stream};
 use keyway_runtime::BoxFuture;
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 /// The first bytes of every HTTP/2 connection, and how long they may take. HTTP/2's own signs of life are asked for behind
@@ -44,7 +44,8 @@ impl Coming {
                     if !connection.has_tls() {
                         return connection;
                     }
-                    self.handshakes.spawn(secured(connection));
+                    let clock = self.port.clock().clone();
+                    self.handshakes.spawn(async move { connection.secured(&*clock).await });
                 }
             }
         }
@@ -53,11 +54,4 @@ impl Coming {
 
 fn accept(port: Arc<Port>) -> BoxFuture<'static, Connection> {
     Box::pin(async move { port.accept().await.opening(Opening::new(PREFACE_BYTES, PREFACE_TIME_MAX)) })
-}
-
-/// The connection inside of TLS; `None` if it did not come to that.
-async fn secured(connection: Connection) -> Option<Connection> {
-    let peer: SocketAddr = connection.peer;
-    let secured = connection.secured().await;
-    secured.inspect_err(|error| tracing::warn!(%peer, "closing a gRPC connection: {error}")).ok()
 }

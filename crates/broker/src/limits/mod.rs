@@ -6,12 +6,14 @@ mod idle;
 mod opening;
 mod places;
 mod request_memory;
+mod seldom;
 
 pub(crate) use addresses::AddressLimits;
 pub(crate) use idle::Idle;
 pub(crate) use opening::Opening;
 pub(crate) use places::{Place, Places};
 pub(crate) use request_memory::{Held, NoRoom, RequestMemory, UNCOUNTED_BYTES};
+pub(crate) use seldom::Seldom;
 
 use std::time::Duration;
 

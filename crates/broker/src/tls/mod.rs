@@ -12,6 +12,7 @@ pub use settings::TlsError;
 pub(crate) use settings::TlsSettings;
 pub use shown::{ShownCertificate, shown_certificate};
 
+use crate::limits::Seldom;
 use keyway_access::{Principal, PrincipalMapping};
 use keyway_runtime::Stream;
 use rustls::{ServerConfig, pki_types::CertificateDer};
@@ -43,6 +44,8 @@ pub(crate) struct Tls {
     settings: TlsSettings,
     mapping: PrincipalMapping,
     current: Mutex<Current>,
+    /// Handshakes that failed.
+    pub(crate) failures: Seldom,
 }
 
 /// What new connections get, and the files that it was made of.
@@ -60,7 +63,7 @@ impl Tls {
         let config = Arc::new(settings.server_config(&material)?);
         let mapping = settings.mapping.clone();
         let current = Mutex::new(Current { config, material, refused: None });
-        Ok(Self { settings, mapping, current })
+        Ok(Self { settings, mapping, current, failures: Seldom::default() })
     }
 
     /// The secure stream inside of `stream`, and who the client's certificate says it is.

@@ -14,6 +14,7 @@ mod fetching;
 mod foreign;
 mod groups;
 mod limits;
+mod metrics;
 mod oauthbearer;
 mod panics;
 mod producing;

@@ -16,18 +16,18 @@ use tempfile::TempDir;
 /// How long a changed file may take to be taken up.
 const TAKEN_UP_MAX: Duration = Duration::from_secs(20);
 
-fn listener(name: &str, protocol: SecurityProtocol, advertised: &str) -> KafkaListener {
+pub(crate) fn listener(name: &str, protocol: SecurityProtocol, advertised: &str) -> KafkaListener {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let advertised = Some((advertised.to_owned(), 19_093));
     KafkaListener { name: name.to_owned(), protocol, address: any, advertised }
 }
 
-fn config(listeners: Vec<KafkaListener>, settings: &[(&str, &str)]) -> Config {
+pub(crate) fn config(listeners: Vec<KafkaListener>, settings: &[(&str, &str)]) -> Config {
     let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Config { kafka: listeners, settings: settings.collect::<BTreeMap<_, _>>(), ..Config::default() }
 }
 
-fn path(folder: &TempDir, name: &str) -> String {
+pub(crate) fn path(folder: &TempDir, name: &str) -> String {
     folder.path().join(name).to_str().unwrap().to_owned()
 }
 

@@ -34,9 +34,10 @@ fn ports(node: &Node, page: &mut Page) {
         open.whole(label(name), figures.open);
     }
     type Of = fn(&FrontFigures) -> u64;
-    let counters: [(&'static str, &'static str, Of); 4] = [
+    let counters: [(&'static str, &'static str, Of); 5] = [
         ("keyway_connections_accepted", "Connections that were accepted", |f| f.accepted),
         ("keyway_connections_refused", "Connections beyond the limit, closed at once", |f| f.refused),
+        ("keyway_tls_handshakes_failed", "Connections that did not come to TLS", |f| f.handshakes_failed),
         ("keyway_received_bytes", "Bytes from clients", |f| f.received_bytes),
         ("keyway_sent_bytes", "Bytes to clients", |f| f.sent_bytes),
     ];
