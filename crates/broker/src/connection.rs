@@ -7,7 +7,7 @@ use crate::{
     access::Caller,
     incoming::{Incoming, IncomingError, Request},
     kafka::{self, Reply},
-    limits::{Idle, LOGIN_STALL_MAX_MS, WRITE_STALL_MAX},
+    limits::{Idle, LOGIN_STALL_MAX_MS, WRITE_STALL_MAX_MS},
     listeners::Endpoint,
     node::Node,
     quotas::Mute,
@@ -16,7 +16,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
-use keyway_runtime::Millis;
+use keyway_runtime::{Clock, Millis};
 use std::{io, io::IoSlice, sync::Arc};
 use tokio::{
     io::{AsyncWriteExt, WriteHalf},
@@ -241,7 +241,7 @@ impl Connection {
         }
         self.polling &= !self.replies.is_empty();
         self.idle.heard(&self.node);
-        Ok(write_all(&mut self.write, pieces).await?)
+        Ok(write_all(&*self.node.world.clock, &mut self.write, pieces).await?)
     }
 
     /// A request that came before the end is still answered, unless nobody is there to read it.
@@ -250,7 +250,8 @@ impl Connection {
             return end;
         }
         while let Some(response) = self.replies.next().await {
-            if write_all(&mut self.write, response.unwrap_or_default()).await.is_err() {
+            let clock = &*self.node.world.clock;
+            if write_all(clock, &mut self.write, response.unwrap_or_default()).await.is_err() {
                 break;
             }
         }
@@ -292,21 +293,31 @@ async fn sleep_until(node: &Node, deadline: Option<Millis>) {
     }
 }
 
-async fn write_all(write: &mut WriteHalf<traffic::Connection>, pieces: Vec<Bytes>) -> io::Result<()> {
+async fn write_all(
+    clock: &dyn Clock,
+    write: &mut WriteHalf<traffic::Connection>,
+    pieces: Vec<Bytes>,
+) -> io::Result<()> {
     let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
     let mut rest = slices.as_mut_slice();
     while !rest.is_empty() {
-        let written = before_stalling(write.write_vectored(rest)).await?;
+        let written = before_stalling(clock, write.write_vectored(rest)).await?;
         if written == 0 && rest.iter().any(|slice| !slice.is_empty()) {
             return Err(io::ErrorKind::WriteZero.into());
         }
         IoSlice::advance_slices(&mut rest, written);
     }
-    before_stalling(write.flush()).await
+    before_stalling(clock, write.flush()).await
 }
 
 /// What is written, unless the client takes nothing of it for too long.
-async fn before_stalling<T>(write: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let written = tokio::time::timeout(WRITE_STALL_MAX, write).await;
-    written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+async fn before_stalling<T>(clock: &dyn Clock, write: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::select! {
+        biased;
+        written = write => written,
+        // Begins only if something could not be written at once.
+        () = async { clock.sleep_until(clock.now().plus(WRITE_STALL_MAX_MS)).await } => {
+            Err(io::ErrorKind::TimedOut.into())
+        }
+    }
 }

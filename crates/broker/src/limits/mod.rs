@@ -15,10 +15,8 @@ pub(crate) use places::{Place, Places};
 pub(crate) use request_memory::{Held, NoRoom, RequestMemory, UNCOUNTED_BYTES};
 pub(crate) use seldom::Seldom;
 
-use std::time::Duration;
-
 /// How long a client may take none of the bytes that it asked for. One that never reads would hold its answer for ever.
-pub(crate) const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
+pub(crate) const WRITE_STALL_MAX_MS: u64 = 60_000;
 
 /// How long each step of a login may take to come, as long as a TLS handshake: a client that begins and does not go on holds a
 /// place for a connection. A login has five steps at the most.

@@ -17,6 +17,10 @@ impl TestBroker {
     }
 
     pub(crate) async fn on(store: Arc<dyn LogStore>, config: Config) -> Self {
+        Self::in_world(World::real(), store, config).await
+    }
+
+    pub(crate) async fn in_world(world: World, store: Arc<dyn LogStore>, config: Config) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let plaintext = KafkaListener::plaintext(any);
         let secured = config.kafka.into_iter().filter(|one| one.protocol != SecurityProtocol::Plaintext);
@@ -27,7 +31,7 @@ impl TestBroker {
             http: any,
             ..config
         };
-        Self(Broker::start(config, World::real(), store).await.expect("a broker on free ports"))
+        Self(Broker::start(config, world, store).await.expect("a broker on free ports"))
     }
 
     /// Where the listener of this name is.

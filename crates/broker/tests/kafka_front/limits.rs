@@ -4,17 +4,21 @@ use crate::{
     broker::TestBroker,
     broker_configs,
     client::{Client, call},
-    requests::{append, batch, create_topic, metadata_of},
+    fast_clock,
+    requests::{append, batch, create_topic, fetch, metadata_of},
     sasl,
 };
+use bytes::Bytes;
 use keyway_broker::Config;
 use keyway_kafka_wire::{
+    ApiKey,
     compression::compress,
     messages::{
         AlterClientQuotasRequest, ListOffsetsRequest, Request, SaslHandshakeRequest,
         alter_client_quotas::*,
         list_offsets::{ListOffsetsPartition, ListOffsetsTopic},
     },
+    request_frame,
 };
 use keyway_log::MemoryStore;
 use keyway_record::Compression;
@@ -213,6 +217,81 @@ async fn a_batch_that_decompresses_to_too_much_is_too_large() {
     }
     assert_eq!(broker_configs::set(&mut client, SETTING, "67108864").await, 0);
     assert_eq!(append(&mut client, "orders", 0, &of(Compression::Gzip, 600_000)).await, Ok(5));
+    broker.shutdown().await;
+}
+
+/// All clients together may come so fast; who comes faster waits, and is served.
+#[tokio::test]
+async fn connections_beyond_the_rate_of_the_broker_wait_and_are_served() {
+    const SETTING: &str = "max.connection.creation.rate";
+    let broker = start(&[(SETTING, "1")]).await;
+    // Ten seconds' worth pass at once.
+    let begun = Instant::now();
+    let mut client = broker.connect().await;
+    for _ in 0..9 {
+        assert!(is_served(&mut broker.connect().await).await);
+    }
+    assert!(begun.elapsed() < Duration::from_millis(500), "ten took {:?}", begun.elapsed());
+    let begun = Instant::now();
+    assert!(is_served(&mut broker.connect().await).await, "the eleventh is not closed");
+    assert!(begun.elapsed() >= Duration::from_millis(500), "it was served after {:?}", begun.elapsed());
+    assert_eq!(broker_configs::set(&mut client, SETTING, "2147483647").await, 0);
+    let begun = Instant::now();
+    for _ in 0..10 {
+        assert!(is_served(&mut broker.connect().await).await);
+    }
+    assert!(begun.elapsed() < Duration::from_millis(500), "ten more took {:?}", begun.elapsed());
+    broker.shutdown().await;
+}
+
+/// How long a client may take none of its answer, by a clock that runs so fast.
+const FASTER: u64 = 30;
+const WRITE_STALL: Duration = Duration::from_secs(60).checked_div(FASTER as u32).unwrap();
+
+/// A client that asks for a mebibyte again and again, and the bytes of one request.
+async fn asks_for_much(broker: &TestBroker) -> (TcpStream, Bytes) {
+    let mut client = broker.connect().await;
+    create_topic(&mut client, "orders", 1).await;
+    append(&mut client, "orders", 0, &batch(&[&"x".repeat(1_000_000)]).build()).await.unwrap();
+    let request = Request::Fetch(fetch("orders", 0, 0));
+    let frame = request_frame(ApiKey::Fetch, 12, 1, Some("raw"), |out| request.encode(out, 12)).unwrap();
+    (TcpStream::connect(broker.kafka_address()).await.unwrap(), frame)
+}
+
+async fn fast_broker() -> TestBroker {
+    let world = fast_clock::world(FASTER);
+    TestBroker::in_world(world, Arc::new(MemoryStore::new()), Config::default()).await
+}
+
+#[tokio::test]
+async fn a_client_that_takes_none_of_its_answers_is_closed() {
+    let broker = fast_broker().await;
+    let (mut client, frame) = asks_for_much(&broker).await;
+    let begun = Instant::now();
+    // Requests go out until the broker reads no more, and then nothing happens until it closes.
+    let asked = async { while client.write_all(&frame).await.is_ok() {} };
+    tokio::time::timeout(WRITE_STALL + PATIENCE, asked).await.expect("the connection ends");
+    assert!(begun.elapsed() >= WRITE_STALL, "it ended after {:?}", begun.elapsed());
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_answers_slowly_is_served() {
+    let broker = fast_broker().await;
+    let (client, frame) = asks_for_much(&broker).await;
+    let (mut read, mut write) = client.into_split();
+    let asking = tokio::spawn(async move { while write.write_all(&frame).await.is_ok() {} });
+    let begun = Instant::now();
+    let mut some = vec![0; 512 * 1024];
+    let mut taken = 0;
+    // For longer than a client may stand still: less than the broker could send, so that it waits for most of the time.
+    while begun.elapsed() < 2 * WRITE_STALL {
+        taken += read.read_exact(&mut some).await.expect("it goes on");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(taken > 10 << 20, "{taken} bytes are less than what the system keeps by itself");
+    assert!(!asking.is_finished(), "it was closed");
+    asking.abort();
     broker.shutdown().await;
 }
 

@@ -10,6 +10,7 @@ mod client;
 mod consumer_groups;
 mod epochs;
 mod every_version;
+mod fast_clock;
 mod fetching;
 mod foreign;
 mod groups;
