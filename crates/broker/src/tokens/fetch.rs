@@ -163,7 +163,7 @@ fn of_machine() -> Result<RootCertStore, FetcherError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use keyway_runtime::RealNetwork;
     use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -176,7 +176,7 @@ mod tests {
     use tokio_rustls::TlsAcceptor;
 
     /// A server on this machine that gives these answers, one to each connection; and the file that vouches for it.
-    async fn server(folder: &Path, answers: Vec<String>) -> (SocketAddr, PathBuf) {
+    pub(in crate::tokens) async fn server(folder: &Path, answers: Vec<String>) -> (SocketAddr, PathBuf) {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let trusted = folder.join("issuer.pem");
@@ -203,7 +203,7 @@ mod tests {
         (address, trusted)
     }
 
-    fn answer(status: &str, body: &str) -> String {
+    pub(in crate::tokens) fn answer(status: &str, body: &str) -> String {
         format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nLocation: /keys\r\n\r\n{body}", body.len())
     }
 

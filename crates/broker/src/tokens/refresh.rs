@@ -49,7 +49,7 @@ impl Tokens {
         }
     }
 
-    async fn fetch_again(&self, world: &World) {
+    pub(super) async fn fetch_again(&self, world: &World) {
         let Source::Url(fetcher) = &self.settings.source else { unreachable!("it is a URL") };
         let mut retry_ms = *self.settings.retry_ms.start();
         loop {

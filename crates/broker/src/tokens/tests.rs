@@ -1,3 +1,5 @@
+mod refreshed;
+
 use super::{TokenError, TokenSettings, TokenSettingsError, Tokens, Verified};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use keyway_access::Principal;
