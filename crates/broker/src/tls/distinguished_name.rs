@@ -70,16 +70,71 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{collection::vec, prelude::*, sample::Index};
     use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+    use std::sync::LazyLock;
 
-    fn subject(parts: &[(DnType, &str)]) -> String {
+    static KEY: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate().unwrap());
+
+    fn certificate(parts: &[(DnType, &str)]) -> Vec<u8> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         for (kind, value) in parts {
             params.distinguished_name.push(kind.clone(), *value);
         }
-        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        of(certificate.der()).unwrap()
+        params.self_signed(&*KEY).unwrap().der().to_vec()
+    }
+
+    fn subject(parts: &[(DnType, &str)]) -> String {
+        of(&certificate(parts)).unwrap()
+    }
+
+    /// What a value was before it was escaped.
+    fn unescaped(text: &str) -> String {
+        let mut chars = text.chars();
+        let mut out = String::new();
+        while let Some(char) = chars.next() {
+            out.push(if char == '\\' { chars.next().expect("something is escaped") } else { char });
+        }
+        out
+    }
+
+    proptest! {
+        /// Any text is written so that it can be read back, and where it ends is seen.
+        #[test]
+        fn any_text_can_be_a_name(name in any::<String>(), unit in ".{0,20}") {
+            let written = subject(&[(DnType::OrganizationalUnitName, &unit), (DnType::CommonName, &name)]);
+            let parts = written.strip_prefix("CN=").expect("the most particular part first");
+            let mut escaped = false;
+            let end = parts.find(|char| {
+                let ends = char == ',' && !escaped;
+                escaped = char == '\\' && !escaped;
+                ends
+            });
+            let (first, second) = parts.split_at(end.expect("there are two parts"));
+            prop_assert_eq!(unescaped(first), name);
+            prop_assert_eq!(unescaped(second.strip_prefix(",OU=").expect("the other part")), unit);
+        }
+
+        /// A certificate that is damaged anywhere is read or refused without a panic.
+        #[test]
+        fn damaged_certificates_are_read_or_refused(
+            changes in vec((any::<Index>(), any::<u8>()), 1..6),
+            left in any::<Index>(),
+            cut in any::<bool>(),
+        ) {
+            static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+                let other = DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]);
+                certificate(&[(DnType::CountryName, "US"), (other, "a@b"), (DnType::CommonName, "\u{e9}, x")])
+            });
+            let mut bytes = WHOLE.clone();
+            for (place, value) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = value;
+            }
+            bytes.truncate(if cut { left.index(bytes.len()) } else { bytes.len() });
+            let _ = of(&bytes);
+        }
     }
 
     #[test]

@@ -26,6 +26,10 @@ use tokio_rustls::TlsAcceptor;
 /// How long a handshake may take; one that does not go on holds a place for a connection.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// Longest name of a certificate, bytes: rules are put to it, some of which take time by its square, and it stands in logs. The
+/// parts of a name have 64 characters each by X.520.
+const NAME_BYTES_MAX: usize = 4 * 1024;
+
 /// Why a connection did not become a secure one.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandshakeError {
@@ -35,6 +39,8 @@ pub(crate) enum HandshakeError {
     TooSlow,
     #[error("the client's certificate cannot be read: {reason}")]
     Certificate { reason: String },
+    #[error("the name in the client's certificate has {bytes} bytes; {NAME_BYTES_MAX} are the limit")]
+    LongName { bytes: usize },
     #[error("no rule of ssl.principal.mapping.rules fits the client's certificate {name}")]
     NoRule { name: String },
 }
@@ -85,6 +91,9 @@ impl Tls {
     fn principal(&self, certificate: &CertificateDer<'_>) -> Result<Principal, HandshakeError> {
         let name = distinguished_name::of(certificate)
             .map_err(|reason| HandshakeError::Certificate { reason: reason.to_string() })?;
+        if name.len() > NAME_BYTES_MAX {
+            return Err(HandshakeError::LongName { bytes: name.len() });
+        }
         self.mapping.principal(&name).ok_or(HandshakeError::NoRule { name })
     }
 }
