@@ -122,7 +122,7 @@ async fn plain(node: &Node, settings: &SaslSettings, message: &[u8]) -> Result<S
     })?;
     let PlainLogin { user, password } = login;
     check_name(user)?;
-    if settings.plain_users.password_fits(user, password) || node.users.password_fits(user, password).await {
+    if settings.has_plain_user(user, password) || node.users.password_fits(user, password).await {
         let principal = Principal::user(user);
         return Ok(Step::Done { principal, answer: Vec::new(), expires_ms: None });
     }

@@ -271,7 +271,9 @@ impl Login {
             self.caller = Arc::new(named);
         }
         node.audit.note(&self.caller, AuditEvent::LoginFailed { mechanism, reason: &refusal.reason });
-        tokio::time::sleep(self.settings().failed_delay).await;
+        let clock = &node.world.clock;
+        let delay_ms = u64::try_from(self.settings().failed_delay().as_millis()).unwrap_or(u64::MAX);
+        clock.sleep_until(clock.now().plus(delay_ms)).await;
     }
 
     fn settings(&self) -> &SaslSettings {

@@ -17,8 +17,8 @@ pub(crate) struct SaslSettings {
     /// How long a session may last by each of them, milliseconds, where it may not last for ever.
     session_ms: BTreeMap<&'static str, u64>,
     /// How long a failed login waits for its answer.
-    pub(super) failed_delay: Duration,
-    pub(super) plain_users: PlainUsers,
+    failed_delay: Duration,
+    plain_users: PlainUsers,
     /// Who checks tokens, where OAUTHBEARER is enabled.
     tokens: Option<Arc<Tokens>>,
     frame_bytes_max: usize,
@@ -156,7 +156,7 @@ impl SaslSettings {
 
 /// Users that stand in the settings, for PLAIN only: hashes of their passwords.
 #[derive(Default)]
-pub(super) struct PlainUsers(BTreeMap<String, [u8; 32]>);
+struct PlainUsers(BTreeMap<String, [u8; 32]>);
 
 impl PlainUsers {
     fn of(jaas: Option<&Jaas>) -> Self {
@@ -165,7 +165,7 @@ impl PlainUsers {
     }
 
     /// Whether this is the password of such a user.
-    pub(super) fn password_fits(&self, name: &str, password: &str) -> bool {
+    fn password_fits(&self, name: &str, password: &str) -> bool {
         let given: [u8; 32] = Sha256::digest(password).into();
         self.0.get(name).is_some_and(|stored| bool::from(stored.ct_eq(&given)))
     }
