@@ -96,6 +96,8 @@ async fn clients_without_a_good_certificate_stay_out() {
     );
     let broker = TestBroker::on(Arc::new(MemoryStore::new()), config).await;
     let (alice, mallory) = (authority.identity("alice"), stranger.identity("alice"));
+    // With O=Keyway behind it, 4 KiB are the limit.
+    let (long, longer) = (authority.identity(&"x".repeat(4_000)), authority.identity(&"x".repeat(4_090)));
     for (name, identity, enters) in [
         ("SSL", Some(&alice), true),
         ("SSL", None, false),
@@ -103,6 +105,8 @@ async fn clients_without_a_good_certificate_stay_out() {
         ("ASKS", Some(&alice), true),
         ("ASKS", None, true),
         ("ASKS", Some(&mallory), false),
+        ("SSL", Some(&long), true),
+        ("SSL", Some(&longer), false),
     ] {
         for versions in [&[&TLS12][..], &[&TLS13]] {
             let stream = authority.connect(broker.listener(name), identity, versions).await;
