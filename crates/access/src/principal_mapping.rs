@@ -235,6 +235,7 @@ mod tests {
     }
 
     /// Patterns that take exponential time where they are tried by going back, and one that takes quadratic time here.
+    #[allow(clippy::disallowed_methods, reason = "the time that it takes is what is tested")]
     #[test]
     fn a_name_takes_a_bounded_time() {
         let name = format!("{}!", "A".repeat(4_096));
