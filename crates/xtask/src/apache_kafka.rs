@@ -15,8 +15,8 @@ pub(crate) struct ApacheKafka {
     jars: PathBuf,
     logging: PathBuf,
     flush_every_batch: bool,
-    /// A listener besides the usual ones, as in `listeners`.
-    listener: Option<String>,
+    /// Besides the usual ones, as in `listeners`.
+    listeners: Vec<String>,
     /// Lines of settings.
     settings: String,
 }
@@ -29,12 +29,12 @@ const CLUSTER_ID: &str = "a2V5d2F5LWludGVyb3A";
 
 impl ApacheKafka {
     pub(crate) fn new(jars: PathBuf, logging: PathBuf) -> Self {
-        Self { jars, logging, flush_every_batch: false, listener: None, settings: String::new() }
+        Self { jars, logging, flush_every_batch: false, listeners: Vec::new(), settings: String::new() }
     }
 
-    /// With another listener, `SASL_PLAINTEXT` or `SASL_SSL`, and these lines of settings.
-    pub(crate) fn with(mut self, listener: String, settings: &str) -> Self {
-        self.listener = Some(listener);
+    /// With further listeners, `SASL_PLAINTEXT` or `SASL_SSL`, and these lines of settings.
+    pub(crate) fn with(mut self, listeners: Vec<String>, settings: &str) -> Self {
+        self.listeners = listeners;
         self.settings.push_str(settings);
         self
     }
@@ -99,7 +99,7 @@ impl ApacheKafka {
         kafka: SocketAddr,
         controller: SocketAddr,
     ) -> anyhow::Result<()> {
-        let mut properties = properties(data, kafka, controller, self.listener.as_deref());
+        let mut properties = properties(data, kafka, controller, &self.listeners);
         properties.push_str(&self.settings);
         if self.flush_every_batch {
             properties.push_str("log.flush.interval.messages=1\n");
@@ -113,13 +113,16 @@ fn properties_path(data: &Path) -> PathBuf {
 }
 
 /// Kafka's defaults, but for what a single node needs and the rebalance delay, which is set to Keyway's.
-fn properties(data: &Path, kafka: SocketAddr, controller: SocketAddr, listener: Option<&str>) -> String {
-    let more = listener.map(|listener| format!(",{listener}")).unwrap_or_default();
+fn properties(data: &Path, kafka: SocketAddr, controller: SocketAddr, listeners: &[String]) -> String {
+    let more: String = listeners.iter().map(|listener| format!(",{listener}")).collect();
     // With a listener that is neither Kafka's own nor the controller's, each has to be named.
-    let protocols = listener.map_or("", |_| {
-        "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,\
-         SASL_SSL:SASL_SSL\n"
-    });
+    let protocols = match listeners {
+        [] => "",
+        _ => {
+            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,\
+             SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL\n"
+        }
+    };
     format!(
         "process.roles=broker,controller
 node.id=1

@@ -37,6 +37,24 @@ impl Launch {
         Launch::Keyway { binary, options: Vec::new() }
     }
 
+    /// The same with further listeners, as `SASL_SSL://ADDRESS`, and lines of settings, which lie in `folder`.
+    pub(crate) fn with(&self, folder: &Path, listeners: &[String], settings: &str) -> anyhow::Result<Self> {
+        match self {
+            Launch::Keyway { binary, options } => {
+                let file = folder.join("server.properties");
+                // The address of the first comes from the command line.
+                let all = [&["PLAINTEXT://127.0.0.1:9092".to_owned()], listeners].concat().join(",");
+                fs::write(&file, format!("listeners={all}\n{settings}"))?;
+                let more = ["--config".to_owned(), file.display().to_string()];
+                Ok(Launch::Keyway { binary: binary.clone(), options: [&options[..], &more].concat() })
+            }
+            Launch::ApacheKafka(kafka) => {
+                Ok(Launch::ApacheKafka(kafka.clone().with(listeners.to_vec(), settings)))
+            }
+            Launch::Danube { .. } => bail!("Danube's broker does not know Kafka's settings"),
+        }
+    }
+
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Launch::Keyway { options, .. } if options.is_empty() => "keyway",

@@ -34,6 +34,16 @@ impl PemFiles {
         identity(&foreign, "client", &files.stranger)?;
         Ok(files)
     }
+
+    /// A broker's settings for the server's key.
+    pub(crate) fn keystore(&self) -> String {
+        format!("ssl.keystore.type=PEM\nssl.keystore.location={}\n", self.server.display())
+    }
+
+    /// The settings by which broker or client trust whom the authority has signed.
+    pub(crate) fn truststore(&self) -> String {
+        format!("ssl.truststore.type=PEM\nssl.truststore.location={}\n", self.authority.display())
+    }
 }
 
 fn authority(name: &str) -> anyhow::Result<CertifiedIssuer<'static, KeyPair>> {

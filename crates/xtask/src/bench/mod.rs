@@ -127,8 +127,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         println!("{table}");
     }
     if args.part.includes(Part::Secured) {
-        let candidates = secured::Candidates { tools: &tools, keyway: &binary, apache: apache.clone() };
-        let table = secured::measure(&candidates, args.rounds, args.percent, &folder).await?;
+        let mut systems = vec![keyway.clone()];
+        systems.extend(apache.clone().map(Launch::ApacheKafka));
+        let mut table = Table::new(systems.iter().map(Launch::name).collect());
+        secured::measure(&tools, &systems, args.rounds, args.percent, &folder, &mut table).await?;
         println!("{table}");
     }
     if args.part.includes(Part::Log) {

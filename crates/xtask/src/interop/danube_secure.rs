@@ -2,11 +2,10 @@
 
 use super::security::USERS;
 use super::stage::Stage;
-use crate::broker::{Broker, Launch};
+use crate::broker::Broker;
 use crate::pem_files::PemFiles;
 use anyhow::{Context, bail, ensure};
 use danube_client::{DanubeClient, Producer, SubType};
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -23,21 +22,16 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// A broker whose gRPC and HTTP want TLS and logins, and the files that its clients need.
 async fn start(stage: &Stage<'_>) -> anyhow::Result<(Broker, PemFiles)> {
     let files = PemFiles::make(stage.folder())?;
-    let settings = stage.folder().join("server.properties");
-    let text = format!(
+    let settings = format!(
         "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,GRPC:SASL_SSL,DANUBE_ADMIN:SASL_SSL,HTTP:SASL_SSL\n\
-         ssl.keystore.type=PEM\n\
-         ssl.keystore.location={server}\n\
+         {}\
          sasl.enabled.mechanisms=PLAIN\n\
          listener.name.grpc.plain.sasl.jaas.config={USERS}\n\
          authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
          super.users=User:USER\n",
-        server = files.server.display(),
+        files.keystore()
     );
-    fs::write(&settings, text)?;
-    let binary = stage.broker.keyway().context("the broker is this project's")?.to_owned();
-    let launch =
-        Launch::Keyway { binary, options: vec!["--config".to_owned(), settings.display().to_string()] };
+    let launch = stage.broker.launch().with(stage.folder(), &[], &settings)?;
     let broker = Broker::start(&launch, &stage.folder().join("secured"), stage.log()).await?;
     Ok((broker, files))
 }

@@ -5,12 +5,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use tokio::process::Command;
 
 use super::stage::Stage;
 use super::tool_shell::ToolShell;
-use crate::broker::{Broker, Launch, free_address};
+use crate::broker::{Broker, free_address};
 
 const ACLS: &str = "org.apache.kafka.tools.AclCommand";
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
@@ -161,17 +161,8 @@ pub(crate) async fn acls(stage: &mut Stage<'_>) -> anyhow::Result<String> {
 /// A broker that follows rules, with a listener for clients that log in.
 async fn start(stage: &Stage<'_>) -> anyhow::Result<(Broker, SocketAddr)> {
     let sasl = free_address()?;
-    let listener = format!("SASL_PLAINTEXT://{sasl}");
-    let launch = match stage.broker.launch() {
-        Launch::Keyway { binary, .. } => {
-            let settings = stage.folder().join("server.properties");
-            fs::write(&settings, format!("listeners=PLAINTEXT://127.0.0.1:9092,{listener}\n{SETTINGS}"))?;
-            let options = vec!["--config".to_owned(), settings.display().to_string()];
-            Launch::Keyway { binary: binary.clone(), options }
-        }
-        Launch::ApacheKafka(kafka) => Launch::ApacheKafka(kafka.clone().with(listener, SETTINGS)),
-        Launch::Danube { .. } => bail!("Danube's broker does not speak Kafka's protocol"),
-    };
+    let listeners = [format!("SASL_PLAINTEXT://{sasl}")];
+    let launch = stage.broker.launch().with(stage.folder(), &listeners, SETTINGS)?;
     let broker = Broker::start(&launch, &stage.folder().join("with-rules"), stage.log()).await?;
     Ok((broker, sasl))
 }

@@ -1,11 +1,9 @@
 //! Clients that prove who they are, against a broker with TLS and logins.
 
 use super::stage::Stage;
-use crate::broker::{Broker, Launch, free_address};
+use crate::broker::{Broker, free_address};
 use crate::pem_files::PemFiles;
 use crate::workspace;
-use anyhow::Context;
-use std::fs;
 use std::net::SocketAddr;
 
 /// The user of the producer's document, in the settings as Kafka's PLAIN wants it.
@@ -25,24 +23,17 @@ impl Secured {
     pub(super) async fn start(stage: &Stage<'_>, more: &str) -> anyhow::Result<Self> {
         let files = PemFiles::make(stage.folder())?;
         let (sasl_ssl, ssl) = (free_address()?, free_address()?);
-        let settings = stage.folder().join("server.properties");
-        let text = format!(
-            "listeners=PLAINTEXT://127.0.0.1:9092,SASL_SSL://{sasl_ssl},SSL://{ssl}\n\
-             ssl.keystore.type=PEM\n\
-             ssl.keystore.location={server}\n\
-             ssl.truststore.type=PEM\n\
-             ssl.truststore.location={authority}\n\
+        let settings = format!(
+            "{}{}\
              listener.name.ssl.ssl.client.auth=required\n\
              sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
              listener.name.sasl_ssl.plain.sasl.jaas.config={USERS}\n\
              {more}",
-            server = files.server.display(),
-            authority = files.authority.display(),
+            files.keystore(),
+            files.truststore()
         );
-        fs::write(&settings, text)?;
-        let binary = stage.broker.keyway().context("the broker is this project's")?.to_owned();
-        let options = vec!["--config".to_owned(), settings.display().to_string()];
-        let launch = Launch::Keyway { binary, options };
+        let listeners = [format!("SASL_SSL://{sasl_ssl}"), format!("SSL://{ssl}")];
+        let launch = stage.broker.launch().with(stage.folder(), &listeners, &settings)?;
         let broker = Broker::start(&launch, &stage.folder().join("secured"), stage.log()).await?;
         Ok(Self { broker, sasl_ssl, ssl, files })
     }
