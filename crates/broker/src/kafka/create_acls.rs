@@ -23,7 +23,7 @@ pub(super) async fn handle(call: &Call<'_>, request: CreateAclsRequest) -> Creat
         }
     }
     let result = |made: Result<(), Refused>| match made {
-        Ok(()) => AclCreationResult { error_message: None, ..Default::default() },
+        Ok(()) => AclCreationResult::default(),
         Err((error, message)) => AclCreationResult { error_code: error.code(), error_message: Some(message) },
     };
     CreateAclsResponse { results: results.into_iter().map(result).collect(), ..Default::default() }

@@ -14,9 +14,7 @@ use std::collections::BTreeMap;
 
 pub(super) fn handle(call: &Call<'_>, request: DescribeAclsRequest) -> DescribeAclsResponse {
     match rules(call, request) {
-        Ok(rules) => {
-            DescribeAclsResponse { error_message: None, resources: by_pattern(rules), ..Default::default() }
-        }
+        Ok(rules) => DescribeAclsResponse { resources: by_pattern(rules), ..Default::default() },
         Err((error, message)) => DescribeAclsResponse {
             error_code: error.code(),
             error_message: Some(message),
