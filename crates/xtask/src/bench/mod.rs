@@ -105,8 +105,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if apache.is_none() && args.part != Part::KeyShared {
         eprintln!("measuring without Apache Kafka");
     }
-    if args.part == Part::Kafka && tools.missing(Tool::ApacheKafka).is_some() {
-        bail!("the Kafka part needs Apache Kafka's tools, and they are missing");
+    let has_kafka_tools = args.part != Part::KeyShared && tools.missing(Tool::ApacheKafka).is_none();
+    if matches!(args.part, Part::Kafka | Part::Secured) && !has_kafka_tools {
+        bail!("this part needs Apache Kafka's tools, and they are missing");
     }
 
     let folder = workspace::interop_target().join("bench");
@@ -121,12 +122,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let mut table = Table::new(systems.iter().map(Launch::name).collect());
         idle::measure(&systems, args.rounds, &folder, &mut table).await?;
         joining::measure(&systems, args.rounds, &folder, &mut table).await?;
-        if tools.missing(Tool::ApacheKafka).is_none() {
+        if has_kafka_tools {
             kafka::measure(&tools, &systems, args.rounds, args.percent, &folder, &mut table).await?;
         }
         println!("{table}");
     }
-    if args.part.includes(Part::Secured) {
+    if args.part.includes(Part::Secured) && has_kafka_tools {
         let mut systems = vec![keyway.clone()];
         systems.extend(apache.clone().map(Launch::ApacheKafka));
         let mut table = Table::new(systems.iter().map(Launch::name).collect());
