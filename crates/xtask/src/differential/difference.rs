@@ -47,6 +47,9 @@ const IDENTITIES: &[&str] = &[
     "LogDir",
 ];
 
+/// Arrays that answer others element by element.
+const PLACED: &[&str] = &["FilterResults"];
+
 /// The differences between the answers to the same script, and how many fields are alike.
 pub(crate) fn between(kafka: &[Step], keyway: &[Step]) -> (Vec<Difference>, usize) {
     let mut found = Comparison { step: "", differences: Vec::new(), alike: 0 };
@@ -73,7 +76,8 @@ impl Comparison<'_> {
             (Some(Value::Array(one)), Some(Value::Array(other)))
                 if one.iter().chain(other).any(Value::is_object) =>
             {
-                let (one, other) = (identified(one), identified(other));
+                let by = if PLACED.contains(&field) { placed } else { identified };
+                let (one, other) = (by(one), by(other));
                 for key in union(one.keys(), other.keys()) {
                     let (one, other) = (one.get(&key).copied(), other.get(&key).copied());
                     self.compare(&format!("{field}[{key}]"), one, other);
@@ -102,6 +106,11 @@ fn union<'k>(one: impl Iterator<Item = &'k String>, other: impl Iterator<Item = 
     keys.sort();
     keys.dedup();
     keys
+}
+
+/// Elements by their places.
+fn placed(elements: &[Value]) -> BTreeMap<String, &Value> {
+    elements.iter().enumerate().map(|(place, element)| (place.to_string(), element)).collect()
 }
 
 /// Elements by what identifies them; those that share it are numbered.
@@ -180,6 +189,15 @@ mod tests {
         assert_eq!(found[0], difference("Topics[b].ErrorCode", "3", "0"));
         assert_eq!(found[1].0, "Topics[c]");
         assert_eq!((found[1].1.as_str(), found.len()), (ABSENT, 2));
+    }
+
+    #[test]
+    fn what_answers_element_by_element_is_compared_by_place() {
+        let results =
+            |codes: [i16; 2]| json!({"FilterResults": codes.map(|code| json!({"ErrorCode": code}))});
+        let found = differences(results([0, 3]), results([3, 0]));
+        assert_eq!(found[0], difference("FilterResults[0].ErrorCode", "0", "3"));
+        assert_eq!(found.len(), 2);
     }
 
     #[test]

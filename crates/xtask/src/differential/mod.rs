@@ -13,7 +13,7 @@ mod side;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -26,7 +26,7 @@ use crate::workspace;
 use difference::Difference;
 use listed::{Judgement, Listed};
 use messages::Messages;
-use scripts::Script;
+use scripts::{Rules, Script};
 use side::{Side, Step};
 
 /// Which scripts to run, and against what.
@@ -105,11 +105,19 @@ async fn compare(ours: &Broker, tools: &Tools, scripts: &[&'static Script]) -> a
     broker::fresh_log(&log)?;
     let launch = Launch::ApacheKafka(tools.apache_kafka()?);
     let kafka = Broker::start(&launch, &folder.path().join("kafka"), &log).await?;
+    let with_rules = match scripts.iter().any(|script| script.rules == Rules::On) {
+        true => Some(with_rules(&launch, ours.launch(), folder.path(), &log).await?),
+        false => None,
+    };
 
     let messages = Messages::read()?;
     let (mut steps, mut differences, mut alike) = (Vec::new(), Vec::new(), 0);
     let mut offered = BTreeSet::new();
     for script in scripts {
+        let (kafka, ours) = match (script.rules, &with_rules) {
+            (Rules::On, Some([kafka, ours])) => (kafka, ours),
+            _ => (&kafka, ours),
+        };
         let (theirs, ours) = tokio::join!(
             steps_of(&messages, script, kafka.kafka()),
             steps_of(&messages, script, ours.kafka())
@@ -137,6 +145,17 @@ async fn compare(ours: &Broker, tools: &Tools, scripts: &[&'static Script]) -> a
         false => Vec::new(),
     };
     Ok(Comparison { steps, unasked, alike, scripts: scripts.len(), judgement })
+}
+
+/// Another Apache Kafka and another of the other that ask access rules, and let whoever is here change them.
+async fn with_rules(kafka: &Launch, ours: &Launch, folder: &Path, log: &Path) -> anyhow::Result<[Broker; 2]> {
+    const SETTINGS: &str = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+        super.users=User:ANONYMOUS\n";
+    let (kafka, ours) = (kafka.with(folder, &[], SETTINGS)?, ours.with(folder, &[], SETTINGS)?);
+    let (kafka_data, our_data) = (folder.join("kafka-with-rules"), folder.join("ours-with-rules"));
+    let brokers =
+        tokio::try_join!(Broker::start(&kafka, &kafka_data, log), Broker::start(&ours, &our_data, log));
+    brokers.map(<[Broker; 2]>::from)
 }
 
 /// The keys of the APIs that an answer to ApiVersions tells of.

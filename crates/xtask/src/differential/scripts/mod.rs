@@ -12,6 +12,7 @@ mod idempotent;
 mod implicit_transactions;
 mod offsets;
 mod produce;
+mod rules;
 mod topics;
 
 use std::pin::Pin;
@@ -21,7 +22,15 @@ use super::side::Side;
 /// A sequence of requests on resources of its own.
 pub(crate) struct Script {
     pub(crate) name: &'static str,
+    pub(crate) rules: Rules,
     pub(crate) run: for<'a> fn(&'a mut Side<'_>) -> Run<'a>,
+}
+
+/// Whether brokers ask access rules.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rules {
+    Off,
+    On,
 }
 
 /// What a script's steps are is in its side.
@@ -29,7 +38,10 @@ pub(crate) type Run<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>
 
 macro_rules! script {
     ($name:literal, $run:path) => {
-        Script { name: $name, run: |side| Box::pin($run(side)) }
+        script!($name, $run, Rules::Off)
+    };
+    ($name:literal, $run:path, $rules:expr) => {
+        Script { name: $name, rules: $rules, run: |side| Box::pin($run(side)) }
     };
 }
 
@@ -37,6 +49,7 @@ macro_rules! script {
 pub(crate) static ALL: &[Script] = &[
     script!("cluster", cluster::script),
     script!("access", access::script),
+    script!("rules", rules::script, Rules::On),
     script!("topics", topics::script),
     script!("produce", produce::script),
     script!("fetch", fetch::script),
