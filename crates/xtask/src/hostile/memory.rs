@@ -1,10 +1,10 @@
-//! `cargo xtask hostile memory`: the broker in little memory, with many partitions, many idle connections, slow ones that
-//! come again, and a load.
+//! `cargo xtask hostile --memory`: the broker in little memory, with many partitions, many idle connections, slow ones that
+//! come again, and a load; at the end more arrives at a time than there is memory for.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use tempfile::TempDir;
@@ -13,11 +13,12 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 
+use super::load::{self, Loaded, Target};
 use super::memory_limit::MemoryLimit;
+use super::overload::{self, Overloaded};
 use crate::broker::{Broker, Launch, fresh_log};
-use crate::kafka_client::{Acks, Connection, error_code};
+use crate::kafka_client::Connection;
 use crate::kafka_probe;
-use crate::produce_bytes::{batch, record};
 use crate::workspace;
 
 const LIMIT_BYTES: u64 = 256 << 20;
@@ -25,72 +26,17 @@ const TOPIC: &str = "memory";
 const PARTITIONS: i32 = 1_000;
 const IDLE: usize = 2_000;
 const SLOW: usize = 200;
-const PRODUCERS: usize = 8;
-const VALUE_BYTES: usize = 4_000;
+/// Partitions are opened by their first batches.
+const FIRST_BATCHES: Duration = Duration::from_secs(5);
 /// How long it takes all that it can, to know what 70 % of it are.
 const FULL_LOAD: Duration = Duration::from_secs(10);
 const SHARE: f64 = 0.7;
+/// With less than that share nothing is shown.
+const SHARE_MIN: f64 = 0.6;
 /// Caches and buffers are filled by then.
 const WARM_UP: Duration = Duration::from_secs(30);
 /// From the first quarter behind the warm-up to the last one.
 const GROWTH_MAX_BYTES: i64 = 8 << 20;
-
-/// What producers count.
-#[derive(Default)]
-struct Counts {
-    taken: AtomicU64,
-    retriable: AtomicU64,
-}
-
-/// Sends batches to all partitions in turn, so many a second, or as fast as they are answered.
-async fn produce(
-    address: SocketAddr,
-    number: usize,
-    per_second: Option<f64>,
-    counts: Arc<Counts>,
-) -> anyhow::Result<()> {
-    let mut connection = Connection::open(address).await?;
-    let batch = batch(0, 1, &record(&[b'm'; VALUE_BYTES]));
-    let begun = Instant::now();
-    for count in 0_u64.. {
-        let partition = (count as usize * PRODUCERS + number) % PARTITIONS as usize;
-        if let Some(per_second) = per_second {
-            let due = Duration::from_secs_f64(count as f64 / per_second);
-            sleep(due.saturating_sub(begun.elapsed())).await;
-        }
-        match connection.produce(TOPIC, partition as i32, Acks::All, &batch).await? {
-            error_code::NONE => counts.taken.fetch_add(1, Relaxed),
-            error if error_code::is_retriable(error) => counts.retriable.fetch_add(1, Relaxed),
-            error => bail!("a producer is refused with error {error}"),
-        };
-    }
-    Ok(())
-}
-
-/// All producers for so long; how many batches a second were taken.
-async fn load(
-    address: SocketAddr,
-    per_second: Option<f64>,
-    until: impl Future<Output = anyhow::Result<()>>,
-) -> anyhow::Result<(f64, u64)> {
-    let counts = Arc::new(Counts::default());
-    let mut producers = JoinSet::new();
-    for number in 0..PRODUCERS {
-        let of_each = per_second.map(|all| all / PRODUCERS as f64);
-        producers.spawn(produce(address, number, of_each, counts.clone()));
-    }
-    let begun = Instant::now();
-    tokio::select! {
-        biased;
-        Some(ended) = producers.join_next() => {
-            ended??;
-            bail!("a producer ended by itself");
-        }
-        done = until => done?,
-    }
-    let rate = counts.taken.load(Relaxed) as f64 / begun.elapsed().as_secs_f64();
-    Ok((rate, counts.retriable.load(Relaxed)))
-}
 
 /// Begins a request and never goes on, again and again.
 async fn slow(address: SocketAddr, evictions: Arc<AtomicU64>) -> anyhow::Result<()> {
@@ -129,6 +75,21 @@ fn mean(samples: &[u64]) -> i64 {
     (samples.iter().sum::<u64>() / samples.len().max(1) as u64) as i64
 }
 
+/// What was found behind the warm-up.
+struct Found {
+    /// Batches a second without idle and slow connections.
+    full: f64,
+    loaded: Loaded,
+    /// Resident bytes.
+    fresh: u64,
+    samples: Vec<u64>,
+    overloaded: Overloaded,
+    beside_overload: Loaded,
+    peak_before_overload: u64,
+    peak: u64,
+    evictions: u64,
+}
+
 /// All of it for so long behind the warm-up; what was found.
 pub(super) async fn run(launch: &Launch, time: Duration) -> anyhow::Result<String> {
     let folder = TempDir::with_prefix("keyway-memory-")?;
@@ -138,51 +99,82 @@ pub(super) async fn run(launch: &Launch, time: Duration) -> anyhow::Result<Strin
     let limit;
     let mut broker = Broker::start(launch, &folder.path().join("data"), &log).await?;
     limit = MemoryLimit::put(broker.process_id()?, LIMIT_BYTES)?;
+    let found = find(&mut broker, time).await;
+    // Whatever ended because of it, this is the reason.
+    if let Err(error) = &found
+        && limit.kills()? > 0
+    {
+        bail!("the kernel had to kill the broker in {} MiB: {error:#}", LIMIT_BYTES >> 20);
+    }
+    let told = format!("{} MiB of {}, {}", LIMIT_BYTES >> 20, limit.kind(), found?.judge()?);
+    broker.kill().await?;
+    Ok(told)
+}
+
+async fn find(broker: &mut Broker, time: Duration) -> anyhow::Result<Found> {
     let address = broker.kafka();
-    let mut connection = Connection::open(address).await?;
-    connection.create_topic(TOPIC, PARTITIONS).await?;
+    let target = Target { address, topic: TOPIC, partitions: PARTITIONS };
+    Connection::open(address).await?.create_topic(TOPIC, PARTITIONS).await?;
     let fresh = broker.resident_bytes()?;
-    let waited = async {
-        sleep(FULL_LOAD).await;
+    let waited = async |time| {
+        sleep(time).await;
         Ok(())
     };
-    let (full, _) = load(address, None, waited).await.context("full load")?;
+    load::beside(target, None, waited(FIRST_BATCHES)).await.context("first batches")?;
+    let ((), full) = load::beside(target, None, waited(FULL_LOAD)).await.context("full load")?;
+    let wanted = Some(full.taken * SHARE);
 
-    let idle = idle(address).await?;
+    let _idle = idle(address).await?;
     let evictions = Arc::new(AtomicU64::new(0));
     let mut slow_ones = JoinSet::new();
     for _ in 0..SLOW {
         slow_ones.spawn(slow(address, evictions.clone()));
     }
-    let mut samples = Vec::new();
-    let watching = async {
-        samples = watch(&mut broker, WARM_UP + time).await?;
-        Ok(())
-    };
-    let (rate, retriable) = load(address, Some(full * SHARE), watching).await?;
+    let (mut samples, loaded) = load::beside(target, wanted, watch(broker, WARM_UP + time)).await?;
+    let peak_before_overload = broker.peak_resident_bytes()?;
+    let overload = load::beside(target, wanted, overload::run(broker)).await;
+    let (overloaded, beside_overload) = overload.context("overload")?;
     if let Some(ended) = slow_ones.try_join_next() {
         ended??;
     }
-    let measured = &samples[WARM_UP.as_secs() as usize..];
-    let quarter = measured.len() / 4;
-    let (first, last) = (mean(&measured[..quarter]), mean(&measured[measured.len() - quarter..]));
-    let peak = broker.peak_resident_bytes()? >> 20;
-    let evictions = evictions.load(Relaxed);
-    let told = format!(
-        "{} MiB of {}, {PARTITIONS} partitions, {} idle connections, {SLOW} slow ones ({evictions} ended), {rate:.0} \
-         batches/s of {full:.0} alone, {retriable} retriable errors; resident {} MiB fresh, {} to {} MiB from the first \
-         quarter of {} s to the last, {peak} MiB at most",
-        LIMIT_BYTES >> 20,
-        limit.kind(),
-        idle.len(),
-        fresh >> 20,
-        first >> 20,
-        last >> 20,
-        measured.len()
-    );
-    ensure!(limit.kills()? == 0, "the kernel had to kill: {told}");
-    let grown = last - first;
-    ensure!(grown <= GROWTH_MAX_BYTES, "memory grows by {} KiB: {told}", grown >> 10);
-    broker.kill().await?;
-    Ok(told)
+    Ok(Found {
+        full: full.taken,
+        loaded,
+        fresh,
+        samples: samples.split_off(WARM_UP.as_secs() as usize),
+        overloaded,
+        beside_overload,
+        peak_before_overload,
+        peak: broker.peak_resident_bytes()?,
+        evictions: evictions.load(Relaxed),
+    })
+}
+
+impl Found {
+    /// What is told of it, or what is wrong with it.
+    fn judge(&self) -> anyhow::Result<String> {
+        let Self { full, loaded, fresh, samples, overloaded, beside_overload, evictions, .. } = self;
+        let quarter = samples.len() / 4;
+        let (first, last) = (mean(&samples[..quarter]), mean(&samples[samples.len() - quarter..]));
+        let share = loaded.taken / full;
+        let told = format!(
+            "{PARTITIONS} partitions, {IDLE} idle connections, {SLOW} slow ones ({evictions} ended), {:.0} batches/s, \
+             {:.0} % of {full:.0} alone, {} retriable errors; resident {} MiB fresh, {} to {} MiB from the first quarter \
+             of {} s to the last, {} MiB at most; overload: {overloaded}, {:.0} small batches/s beside it, {} MiB at most",
+            loaded.taken,
+            share * 1e2,
+            loaded.retriable,
+            fresh >> 20,
+            first >> 20,
+            last >> 20,
+            samples.len(),
+            self.peak_before_overload >> 20,
+            beside_overload.taken,
+            self.peak >> 20
+        );
+        ensure!(share >= SHARE_MIN, "the load is no load: {told}");
+        let grown = last - first;
+        ensure!(grown <= GROWTH_MAX_BYTES, "memory grows by {} KiB: {told}", grown >> 10);
+        Ok(told)
+    }
 }

@@ -7,8 +7,10 @@
 mod bombs;
 mod frames;
 mod http2;
+mod load;
 mod memory;
 mod memory_limit;
+mod overload;
 mod recorded;
 mod slow;
 mod tap;

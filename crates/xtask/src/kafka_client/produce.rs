@@ -1,6 +1,6 @@
 //! Produce requests of one batch.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 
 use super::{Answer, CLIENT_ID, Connection, NULL_TEXT, error_code, frame, put_count, put_text};
 
@@ -28,7 +28,8 @@ pub(crate) struct Produced {
     pub(crate) base_offset: i64,
 }
 
-fn body(topic: &str, partition: i32, acks: Acks, batch: &[u8]) -> Vec<u8> {
+/// Of a batch for each of some partitions of a topic.
+fn body<B: AsRef<[u8]>>(topic: &str, acks: Acks, batches: &[(i32, B)]) -> Vec<u8> {
     let mut body = NULL_TEXT.to_vec();
     let acks: i16 = match acks {
         Acks::One => 1,
@@ -38,16 +39,18 @@ fn body(topic: &str, partition: i32, acks: Acks, batch: &[u8]) -> Vec<u8> {
     body.extend_from_slice(&TIMEOUT_MS.to_be_bytes());
     put_count(&mut body, 1);
     put_text(&mut body, topic);
-    put_count(&mut body, 1);
-    body.extend_from_slice(&partition.to_be_bytes());
-    put_count(&mut body, batch.len());
-    body.extend_from_slice(batch);
+    put_count(&mut body, batches.len());
+    for (partition, batch) in batches {
+        body.extend_from_slice(&partition.to_be_bytes());
+        put_count(&mut body, batch.as_ref().len());
+        body.extend_from_slice(batch.as_ref());
+    }
     body
 }
 
 /// A whole request as it goes over the wire, to be sent again and again; its correlation id is 0.
 pub(crate) fn produce_request(topic: &str, partition: i32, acks: Acks, batch: &[u8]) -> Vec<u8> {
-    frame(CLIENT_ID, PRODUCE, PRODUCE_VERSION, &body(topic, partition, acks, batch))
+    frame(CLIENT_ID, PRODUCE, PRODUCE_VERSION, &body(topic, acks, &[(partition, batch)]))
 }
 
 /// What such a request was answered, from the bytes behind the answer's length; a refusal is an error.
@@ -62,11 +65,22 @@ pub(crate) fn answered_base_offset(answer: &[u8]) -> anyhow::Result<i64> {
 impl Produced {
     /// Reads an answer to a request of one batch.
     pub(crate) fn read(answer: &mut Answer) -> anyhow::Result<Self> {
+        let all = Self::read_all(answer)?;
+        let [one] = <[Self; 1]>::try_from(all).ok().context("not one partition is answered")?;
+        Ok(one)
+    }
+
+    /// Reads an answer to a request of batches for some partitions of one topic.
+    fn read_all(answer: &mut Answer) -> anyhow::Result<Vec<Self>> {
         ensure!(answer.count()? == 1, "not one topic is answered");
         let topic = answer.text()?;
-        ensure!(answer.count()? == 1, "not one partition is answered");
-        let partition = answer.i32()?;
-        Ok(Self { topic, partition, error_code: answer.i16()?, base_offset: answer.i64()? })
+        let mut all = Vec::new();
+        for _ in 0..answer.count()? {
+            let (topic, partition) = (topic.clone(), answer.i32()?);
+            all.push(Self { topic, partition, error_code: answer.i16()?, base_offset: answer.i64()? });
+            let _append_time_and_log_start = answer.take(8 + 8)?;
+        }
+        Ok(all)
     }
 }
 
@@ -79,7 +93,7 @@ impl Connection {
         acks: Acks,
         batch: &[u8],
     ) -> anyhow::Result<()> {
-        self.send(PRODUCE, PRODUCE_VERSION, &body(topic, partition, acks, batch)).await
+        self.send(PRODUCE, PRODUCE_VERSION, &body(topic, acks, &[(partition, batch)])).await
     }
 
     /// Sends a batch and returns the partition's error code.
@@ -95,6 +109,19 @@ impl Connection {
         ensure!(produced.topic == topic, "another topic is answered");
         ensure!(produced.partition == partition, "another partition is answered");
         Ok(produced.error_code)
+    }
+
+    /// Sends a batch for each of some partitions in one request; how each was answered.
+    pub(crate) async fn produce_all(
+        &mut self,
+        topic: &str,
+        acks: Acks,
+        batches: &[(i32, Vec<u8>)],
+    ) -> anyhow::Result<Vec<Produced>> {
+        let mut answer = self.call(PRODUCE, PRODUCE_VERSION, &body(topic, acks, batches)).await?;
+        let all = Produced::read_all(&mut answer)?;
+        ensure!(all.len() == batches.len(), "{} of {} batches are answered", all.len(), batches.len());
+        Ok(all)
     }
 
     /// The answer to the oldest batch that has none.
