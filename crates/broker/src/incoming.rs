@@ -73,6 +73,9 @@ impl Incoming {
         loop {
             if let Some(frame) = self.cutter.cut(&mut self.received)? {
                 self.deadline = None;
+                if frame.len() > UNCOUNTED_BYTES {
+                    leave(&mut self.received);
+                }
                 return Ok(Request { frame, held: std::mem::take(&mut self.held) });
             }
             if !self.received.is_empty() {
@@ -108,5 +111,27 @@ impl Incoming {
         let most = (allowed - received).max(if frame_bytes <= UNCOUNTED_BYTES { READ_BYTES } else { 0 });
         self.received.reserve(most.max((frame_bytes - received).min(ROOM_BYTES)));
         Ok(most)
+    }
+}
+
+/// Goes on in a buffer of its own: the one that a large frame lies in would stay with the connection and be counted by nobody.
+fn leave(received: &mut BytesMut) {
+    *received = BytesMut::from(received.as_ref());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_buffer_of_a_large_frame_goes_with_the_frame() {
+        const FRAME_BYTES: usize = 12 << 20;
+        let mut received = BytesMut::from(&vec![7; FRAME_BYTES + 3][..]);
+        let frame = received.split_to(FRAME_BYTES).freeze();
+        leave(&mut received);
+        drop(frame);
+        assert_eq!(received.as_ref(), [7; 3]);
+        received.reserve(READ_BYTES);
+        assert!(received.capacity() < 2 * READ_BYTES, "{} bytes are kept", received.capacity());
     }
 }
