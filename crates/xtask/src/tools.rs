@@ -227,12 +227,15 @@ async fn installed(program: &str, package: &str, log: &Path) -> anyhow::Result<P
 /// Builds all of them at once, so that they share what they depend on. What cannot be downloaded is missing; what does not
 /// compile is a fault, and shows in each check that wants a program which is then not there.
 async fn rust_programs(target: &Path, log: &Path) -> anyhow::Result<PathBuf> {
-    for program in ["cc", "c++", "make"] {
+    for program in ["cc", "c++", "make", "pkg-config"] {
         ensure!(
             on_path(program).is_some(),
-            "no {program}, which librdkafka is built with: install Debian's g++ and make"
+            "no {program}, which librdkafka is built with: install Debian's g++, make and pkg-config"
         );
     }
+    let mut openssl = Command::new("pkg-config");
+    let found = process::succeed(openssl.args(["--exists", "openssl"]), log, VENV_LIMIT).await;
+    found.ok().context("no OpenSSL, which librdkafka is built with: install Debian's libssl-dev")?;
     let (workspace, target) = (workspace::root().join("examples"), target.join("rust"));
     let mut fetch = Command::new("cargo");
     fetch.args(["fetch", "--locked"]).current_dir(&workspace);

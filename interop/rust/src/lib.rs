@@ -1,6 +1,7 @@
 //! What is asked of every Kafka client for Rust, whoever wrote it; one program per client in `src/bin`.
 
 mod group;
+mod krafka;
 mod ledger;
 mod librdkafka;
 mod transactions;
@@ -9,6 +10,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
+pub use self::krafka::Krafka;
 pub use group::{group, unannounced};
 pub use ledger::{Ledger, Received, fill, key_of};
 pub use librdkafka::Librdkafka;

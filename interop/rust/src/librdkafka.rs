@@ -2,42 +2,87 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use rdkafka::ClientConfig;
+use anyhow::{Context, ensure};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::{
+    BaseProducer, DeliveryResult, FutureProducer, FutureRecord, Producer, ProducerContext,
+};
+use rdkafka::{ClientConfig, ClientContext};
 
 use tokio::time::timeout;
 
-use crate::{Client, Codec, End, Member, PARTITIONS, PATIENCE, Received, Transactor, key_of};
+use crate::{Client, Codec, End, Member, PARTITIONS, PATIENCE, Received, TURN, Transactor, key_of};
 
 /// librdkafka, at a broker, under a group protocol.
 pub struct Librdkafka {
     address: String,
     protocol: &'static str,
+    login: Vec<(String, String)>,
 }
 
 impl Librdkafka {
     /// For groups of the older protocol.
     pub fn classic(address: &str) -> Self {
-        Self { address: address.to_string(), protocol: "classic" }
+        Self { address: address.to_string(), protocol: "classic", login: Vec::new() }
     }
 
     /// For groups of KIP-848.
     pub fn consumer(address: &str) -> Self {
-        Self { address: address.to_string(), protocol: "consumer" }
+        Self { address: address.to_string(), protocol: "consumer", login: Vec::new() }
+    }
+
+    /// The same with settings that say who it is.
+    pub fn with(self, login: &[(&str, &str)]) -> Self {
+        let login = login.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        Self { login, ..self }
+    }
+
+    /// What it says of a broker that does not let it in.
+    pub fn refusal(&self) -> anyhow::Result<String> {
+        let complaints = Complaints::default();
+        let producer: BaseProducer<Complaints> = self.settings().create_with_context(complaints.clone())?;
+        let started = Instant::now();
+        loop {
+            ensure!(producer.client().fetch_metadata(None, TURN).is_err(), "it is let in");
+            producer.poll(Duration::ZERO);
+            if let Some(complaint) = complaints.0.lock().expect("no panic while it is locked").first() {
+                return Ok(complaint.clone());
+            }
+            ensure!(started.elapsed() < PATIENCE, "nothing is said for {PATIENCE:?}");
+        }
     }
 
     fn settings(&self) -> ClientConfig {
         let mut settings = ClientConfig::new();
         settings.set("bootstrap.servers", &self.address);
+        for (name, value) in &self.login {
+            settings.set(name, value);
+        }
         settings
     }
+}
+
+/// What librdkafka says of its connections.
+#[derive(Clone, Default)]
+struct Complaints(Arc<Mutex<Vec<String>>>);
+
+impl ClientContext for Complaints {
+    fn error(&self, _: KafkaError, reason: &str) {
+        self.0.lock().expect("no panic while it is locked").push(reason.to_owned());
+    }
+}
+
+impl ProducerContext for Complaints {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 /// Sends numbers and waits for the acknowledgements.

@@ -146,6 +146,7 @@ pub(crate) static ALL: &[Check] = &[
     check!("producer-document-sasl-ssl", danube, 120, &[ApacheKafka], security::java),
     check!("danube-tls-token", danube, 60, &[Python], danube_secure::tokens),
     check!("secure-python", danube, 120, &[Python], security::python),
+    check!("secure-rust", danube, 120, &[RustPrograms], security::rust),
     check!("secure-rotation", danube, 120, &[Python], security::rotation),
     check!("tokens", danube, 120, &[ApacheKafka, Python], tokens::clients),
     check!("differential", kafka, 240, &[ApacheKafka], differential::answers),

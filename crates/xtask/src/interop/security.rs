@@ -4,7 +4,11 @@ use super::stage::Stage;
 use crate::broker::{Broker, free_address};
 use crate::pem_files::PemFiles;
 use crate::workspace;
+use anyhow::Context;
+use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use tokio::process::Command;
 
 /// The user of the producer's document, in the settings as Kafka's PLAIN wants it.
 pub(super) const USERS: &str =
@@ -19,6 +23,11 @@ pub(super) struct Secured {
 }
 
 impl Secured {
+    /// The broker's folder.
+    fn data(stage: &Stage<'_>) -> PathBuf {
+        stage.folder().join("secured")
+    }
+
     /// Starts one with `more` settings.
     pub(super) async fn start(stage: &Stage<'_>, more: &str) -> anyhow::Result<Self> {
         let files = PemFiles::make(stage.folder())?;
@@ -34,7 +43,7 @@ impl Secured {
         );
         let listeners = [format!("SASL_SSL://{sasl_ssl}"), format!("SSL://{ssl}")];
         let launch = stage.broker.launch().with(stage.folder(), &listeners, &settings)?;
-        let broker = Broker::start(&launch, &stage.folder().join("secured"), stage.log()).await?;
+        let broker = Broker::start(&launch, &Self::data(stage), stage.log()).await?;
         Ok(Self { broker, sasl_ssl, ssl, files })
     }
 }
@@ -59,6 +68,26 @@ pub(crate) async fn python(stage: &mut Stage<'_>) -> anyhow::Result<String> {
     let mut command = stage.python("kafka/secure_clients.py", &[])?;
     let PemFiles { authority, client, stranger, .. } = &secured.files;
     command.env("KAFKA", secured.broker.kafka().to_string());
+    command.env("SASL_SSL", secured.sasl_ssl.to_string()).env("SSL", secured.ssl.to_string());
+    command.env("CA", authority).env("CLIENT", client).env("STRANGER", stranger);
+    let detail = stage.run(&mut command).await?.summary();
+    secured.broker.check_alive()?;
+    Ok(detail)
+}
+
+/// The same with clients for Rust, by TLS 1.2, which the document wants.
+pub(crate) async fn rust(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    let (password, data) = (stage.folder().join("password"), Secured::data(stage));
+    fs::write(&password, "bob=secret,")?;
+    // The clients cannot make users.
+    let mut add = Command::new(stage.broker.keyway().context("the broker is this project's")?);
+    add.args(["user", "add", "bob"]).arg("--password-file").arg(&password).arg("--data").arg(&data);
+    stage.run(&mut add).await?;
+    let settings = "listener.name.sasl_ssl.ssl.enabled.protocols=TLSv1.2\n";
+    let mut secured = Secured::start(stage, settings).await?;
+    let mut command = stage.tools.rust_program("secure")?;
+    let PemFiles { authority, client, stranger, .. } = &secured.files;
+    command.env("RUST_BACKTRACE", "0");
     command.env("SASL_SSL", secured.sasl_ssl.to_string()).env("SSL", secured.ssl.to_string());
     command.env("CA", authority).env("CLIENT", client).env("STRANGER", stranger);
     let detail = stage.run(&mut command).await?.summary();
