@@ -5,7 +5,7 @@ use crate::{
     broker_configs,
     client::{Client, call},
     fast_clock,
-    requests::{append, batch, create_topic, fetch, metadata_of},
+    requests::{append, batch, create_topic, fetch, metadata_of, produce, values},
     sasl,
 };
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use keyway_kafka_wire::{
     ApiKey,
     compression::compress,
     messages::{
-        AlterClientQuotasRequest, ListOffsetsRequest, Request, SaslHandshakeRequest,
+        AlterClientQuotasRequest, ListOffsetsRequest, Request, Response, SaslHandshakeRequest,
         alter_client_quotas::*,
         list_offsets::{ListOffsetsPartition, ListOffsetsTopic},
     },
@@ -331,5 +331,32 @@ async fn large_requests_that_come_together_do_not_wait_for_each_other_for_ever()
     let all = tokio::time::timeout(Duration::from_secs(20), sending.join_all());
     let all = all.await.expect("all are answered in time");
     assert!(all.iter().all(Result::is_ok), "{all:?}");
+    broker.shutdown().await;
+}
+
+/// Requests of many MiB, whose pages are their own, between small ones that come with them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_and_small_requests_of_one_connection_arrive_whole_and_in_order() {
+    let broker = start(&[("message.max.bytes", "8388608")]).await;
+    let mut client = broker.connect().await;
+    create_topic(&mut client, "orders", 1).await;
+    let sent = ["a".repeat(5 << 20), "b".into(), "c".repeat(2 << 20), "d".repeat((2 << 20) - 100), "e".into()];
+    let mut asked = Vec::new();
+    for value in &sent {
+        let request = produce("orders", 0, -1, &batch(&[value.as_str()]).build());
+        asked.push(client.send(&Request::Produce(request), 9).await);
+    }
+    for (offset, correlation_id) in asked.into_iter().enumerate() {
+        let Response::Produce(answer) = client.receive(ApiKey::Produce, 9, correlation_id).await else {
+            panic!("another answer")
+        };
+        let answer = &answer.responses[0].partition_responses[0];
+        assert_eq!((answer.error_code, answer.base_offset), (0, offset as i64));
+    }
+    let mut stored = Vec::new();
+    while stored.len() < sent.len() {
+        stored.extend(values(&mut client, "orders", 0, stored.len() as i64).await);
+    }
+    assert!(stored == sent, "{:?}", stored.iter().map(String::len).collect::<Vec<_>>());
     broker.shutdown().await;
 }

@@ -106,7 +106,7 @@ pub(crate) async fn values(client: &mut Client, topic: &str, partition: i32, off
     assert_eq!(data.error_code, 0, "{response:?}");
     let mut values = Vec::new();
     for batch in batches(data.records.as_ref()) {
-        for record in keyway_kafka_wire::records(&batch, 1 << 20).unwrap() {
+        for record in keyway_kafka_wire::records(&batch, 8 << 20).unwrap() {
             let record = record.unwrap();
             if batch.base_offset().0 + i64::from(record.offset_delta) >= offset {
                 values.push(String::from_utf8_lossy(&record.value.unwrap_or_default()).into_owned());
