@@ -27,6 +27,9 @@ pub struct Config {
     pub settings: BTreeMap<String, String>,
     /// Most partitions of one topic; default 10,000.
     pub partitions_per_topic_max: i32,
+    /// Most bytes of messages that all subscriptions keep for delivery, but for 256 KiB of each partition; what is not
+    /// kept is read again. Default 512 MiB.
+    pub subscription_bytes_max: usize,
     /// What the process logs, for Kafka's tools to see and change; default: none, and they are told so.
     pub log_filter: Option<Arc<dyn LogFilter>>,
     /// Where the audit log goes; default: to the ordinary log, under the target `keyway::audit`.
@@ -64,6 +67,7 @@ impl Default for Config {
             plain_without_tls: false,
             settings: BTreeMap::new(),
             partitions_per_topic_max: 10_000,
+            subscription_bytes_max: 512 * 1024 * 1024,
             log_filter: None,
             audit: None,
         }

@@ -173,7 +173,7 @@ impl Node {
         let cluster_id = ClusterId::recover(&world, producer_ids.records());
         let namespaces = Namespaces::recover(producer_ids.records())?;
         let schemas = Schemas::recover(&world, &store, &topics)?;
-        let subscriptions = Subscriptions::recover(&world, &store)?;
+        let subscriptions = Subscriptions::recover(config.subscription_bytes_max, &world, &store)?;
         let traffic = Traffic::new(world.clock.now());
         let dead_letters = DeadLetters::recover(&world, &store, &topics)?;
         let client_places = Places::of_clients(&settings);

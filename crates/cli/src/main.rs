@@ -15,6 +15,7 @@ mod folder;
 mod http;
 mod identity;
 mod log;
+mod memory_limit;
 mod output;
 mod position;
 mod produce;

@@ -11,11 +11,12 @@ use crate::{
     audit_file::{AuditFile, ROTATION},
     failure::{Failure, note},
     log::Log,
+    memory_limit::Shares,
     stop_signal::StopSignals,
 };
 use clap::Args;
 use given::Given;
-use keyway_broker::{AuditSink, Broker, Config, KafkaListener, check_listener};
+use keyway_broker::{AuditSink, Broker, BrokerSetting, Config, KafkaListener, check_listener};
 use keyway_log::LogStore;
 use keyway_runtime::World;
 use keyway_segment_log::{DurableBy, OnDamage, Options, SegmentStore};
@@ -184,6 +185,10 @@ impl Serve {
         if self.durability == Durability::Fsync {
             settings.insert("log.flush.interval.messages".to_owned(), "1".to_owned());
         }
+        let (queued, requests) = ("queued.max.request.bytes", Shares::of_process().requests.to_string());
+        if BrokerSetting::of_any(queued).and_then(BrokerSetting::default_value) != Some(&requests) {
+            settings.entry(queued.to_owned()).or_insert(requests);
+        }
         Ok(Plan { kafka, data, settings, note: line.filter(|_| self.kafka.is_none()) })
     }
 
@@ -237,6 +242,7 @@ impl Serve {
             settings: plan.settings,
             log_filter: Some(Arc::new(log)),
             audit: audit.clone().map(|file| file as Arc<dyn AuditSink>),
+            subscription_bytes_max: Shares::of_process().subscriptions,
             ..Config::default()
         };
         let broker = Broker::start(config, world, Arc::clone(&store))
@@ -278,7 +284,8 @@ impl Serve {
             Durability::Fsync => DurableBy::Fsync,
             Durability::Os => DurableBy::Os,
         };
-        let options = Options { on_damage, durable_by, ..Options::default() };
+        let arena_bytes_max = Shares::of_process().log;
+        let options = Options { on_damage, durable_by, arena_bytes_max, ..Options::default() };
         let expiration = settings.get("producer.id.expiration.ms").and_then(|value| value.parse().ok());
         Options { producer_expiration_ms: expiration.unwrap_or(options.producer_expiration_ms), ..options }
     }

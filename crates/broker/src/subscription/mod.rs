@@ -133,13 +133,18 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Subscriptions {
-    pub(crate) fn recover(world: &World, store: &Arc<dyn LogStore>) -> Result<Self, InternalTopicError> {
+    /// The stored ones, which keep so many bytes of messages together.
+    pub(crate) fn recover(
+        bytes_max: usize,
+        world: &World,
+        store: &Arc<dyn LogStore>,
+    ) -> Result<Self, InternalTopicError> {
         Ok(Self {
             records: InternalTopic::open(TOPIC, world, store)?,
             map: RwLock::default(),
             creating: tokio::sync::Mutex::new(()),
             last_stream: AtomicU64::new(0),
-            cache_bytes: Arc::default(),
+            cache_bytes: Arc::new(NodeBytes::new(bytes_max)),
         })
     }
 

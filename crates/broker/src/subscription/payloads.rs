@@ -15,9 +15,6 @@ use std::{
 /// Bytes of records that one partition of a subscription keeps in memory.
 const CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Bytes that all of them together keep, as long as each has its least.
-const NODE_BYTES_MAX: usize = 512 * 1024 * 1024;
-
 /// Bytes that each may keep whatever the others do: what its consumers are likely to be given next.
 const CACHE_BYTES_MIN: usize = 256 * 1024;
 
@@ -32,8 +29,12 @@ pub(super) struct Stored {
 }
 
 /// What all subscriptions of a broker keep in memory.
-#[derive(Debug, Default)]
-pub(super) struct NodeBytes(AtomicUsize);
+#[derive(Debug)]
+pub(super) struct NodeBytes {
+    kept: AtomicUsize,
+    /// Over this each keeps its least alone.
+    max: usize,
+}
 
 /// A subscription's records in memory.
 #[derive(Debug)]
@@ -42,7 +43,16 @@ pub(super) struct Payloads {
     bytes: usize,
     bytes_max: usize,
     node_bytes: Arc<NodeBytes>,
-    node_bytes_max: usize,
+}
+
+impl NodeBytes {
+    pub(super) fn new(max: usize) -> Self {
+        Self { kept: AtomicUsize::new(0), max }
+    }
+
+    fn is_over(&self) -> bool {
+        self.kept.load(Ordering::Relaxed) > self.max
+    }
 }
 
 impl Stored {
@@ -73,13 +83,7 @@ impl Stored {
 
 impl Payloads {
     pub(super) fn new(node_bytes: Arc<NodeBytes>) -> Self {
-        Self {
-            by_offset: BTreeMap::new(),
-            bytes: 0,
-            bytes_max: CACHE_BYTES_MAX,
-            node_bytes,
-            node_bytes_max: NODE_BYTES_MAX,
-        }
+        Self { by_offset: BTreeMap::new(), bytes: 0, bytes_max: CACHE_BYTES_MAX, node_bytes }
     }
 
     /// Keeps a record; over a bound, those furthest from delivery are let go.
@@ -96,18 +100,17 @@ impl Payloads {
     }
 
     fn is_over(&self) -> bool {
-        self.bytes > self.bytes_max
-            || self.bytes > CACHE_BYTES_MIN && self.node_bytes.0.load(Ordering::Relaxed) > self.node_bytes_max
+        self.bytes > self.bytes_max || self.bytes > CACHE_BYTES_MIN && self.node_bytes.is_over()
     }
 
     fn add(&mut self, bytes: usize) {
         self.bytes += bytes;
-        self.node_bytes.0.fetch_add(bytes, Ordering::Relaxed);
+        self.node_bytes.kept.fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn subtract(&mut self, bytes: usize) {
         self.bytes -= bytes;
-        self.node_bytes.0.fetch_sub(bytes, Ordering::Relaxed);
+        self.node_bytes.kept.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Nothing is of use any more.
@@ -159,7 +162,7 @@ mod tests {
 
     #[test]
     fn over_the_bound_the_furthest_records_go() {
-        let mut payloads = Payloads::new(Arc::default());
+        let mut payloads = Payloads::new(Arc::new(NodeBytes::new(usize::MAX)));
         payloads.bytes_max = 3 * stored(1_000).cost();
         (0..5).for_each(|offset| payloads.insert(Offset(offset), stored(1_000)));
         assert!(payloads.at(Offset(2)).is_some());
@@ -171,19 +174,15 @@ mod tests {
 
     #[test]
     fn over_the_nodes_bound_each_keeps_its_least() {
-        let node_bytes = Arc::new(NodeBytes::default());
-        let new = || {
-            let mut payloads = Payloads::new(node_bytes.clone());
-            payloads.node_bytes_max = 3 * CACHE_BYTES_MIN;
-            payloads
-        };
+        let node_bytes = Arc::new(NodeBytes::new(3 * CACHE_BYTES_MIN));
+        let new = || Payloads::new(node_bytes.clone());
         let (mut greedy, mut late) = (new(), new());
         (0..100).for_each(|offset| greedy.insert(Offset(offset), stored(CACHE_BYTES_MIN / 10)));
         assert!(greedy.bytes > 2 * CACHE_BYTES_MIN && greedy.bytes <= 3 * CACHE_BYTES_MIN);
         (0..100).for_each(|offset| late.insert(Offset(offset), stored(CACHE_BYTES_MIN / 10)));
         assert!(late.bytes > CACHE_BYTES_MIN / 2 && late.bytes <= CACHE_BYTES_MIN);
         drop((greedy, late));
-        assert_eq!(node_bytes.0.load(Ordering::Relaxed), 0);
+        assert_eq!(node_bytes.kept.load(Ordering::Relaxed), 0);
     }
 
     #[test]

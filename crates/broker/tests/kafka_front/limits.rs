@@ -340,7 +340,8 @@ async fn large_and_small_requests_of_one_connection_arrive_whole_and_in_order() 
     let broker = start(&[("message.max.bytes", "8388608")]).await;
     let mut client = broker.connect().await;
     create_topic(&mut client, "orders", 1).await;
-    let sent = ["a".repeat(5 << 20), "b".into(), "c".repeat(2 << 20), "d".repeat((2 << 20) - 100), "e".into()];
+    let sent =
+        ["a".repeat(5 << 20), "b".into(), "c".repeat(2 << 20), "d".repeat((2 << 20) - 100), "e".into()];
     let mut asked = Vec::new();
     for value in &sent {
         let request = produce("orders", 0, -1, &batch(&[value.as_str()]).build());

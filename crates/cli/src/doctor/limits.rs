@@ -1,18 +1,14 @@
 //! What the machine allows the process: open files and memory.
 
 use super::finding::Finding;
-use crate::serve::Node;
+use crate::{memory_limit::memory_limit, serve::Node};
 use rustix::process::{Resource, getrlimit};
-use std::fs;
 
 /// Files that a broker has open besides connections and segments, generously.
 const OWN_FILES: u64 = 1_000;
 
 /// Memory below which requests are refused at loads that are not large, bytes.
 const MEMORY_WARN: u64 = 256 << 20;
-
-/// Where the kernel says how much memory this group of processes may have: its second version, then its first.
-const MEMORY_FILES: [&str; 2] = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
 
 pub(super) fn look(node: &Node) -> Vec<Finding> {
     vec![files(getrlimit(Resource::Nofile).maximum, node.connections_max()), memory(memory_limit())]
@@ -42,17 +38,11 @@ fn memory(limit: Option<u64>) -> Finding {
         Some(limit) if limit < MEMORY_WARN => Finding::warn(
             CHECK,
             format!("{} MiB of memory are allowed", limit >> 20),
-            "256 MiB carry 1,000 partitions and 2,000 connections; lower max.connections and queued.max.request.bytes",
+            "256 MiB carry 1,000 partitions and 2,000 connections; lower max.connections",
         ),
         Some(limit) => Finding::ok(CHECK, format!("{} MiB of memory are allowed", limit >> 20)),
         None => Finding::ok(CHECK, "memory is not limited"),
     }
-}
-
-/// `None` for no limit. The first version writes a number near the largest for that.
-fn memory_limit() -> Option<u64> {
-    let text = MEMORY_FILES.iter().find_map(|path| fs::read_to_string(path).ok())?;
-    text.trim().parse().ok().filter(|&bytes: &u64| bytes < 1 << 60)
 }
 
 #[cfg(test)]

@@ -95,10 +95,10 @@ pub(super) async fn run(launch: &Launch, time: Duration) -> anyhow::Result<Strin
     let folder = TempDir::with_prefix("keyway-memory-")?;
     let log = workspace::interop_target().join("logs").join("hostile-memory.log");
     fresh_log(&log)?;
-    // Outlives the broker, which is in it.
-    let limit;
+    let limit = MemoryLimit::new(LIMIT_BYTES)?;
+    let inside = limit.enter()?;
     let mut broker = Broker::start(launch, &folder.path().join("data"), &log).await?;
-    limit = MemoryLimit::put(broker.process_id()?, LIMIT_BYTES)?;
+    drop(inside);
     let found = find(&mut broker, time).await;
     // Whatever ended because of it, this is the reason.
     if let Err(error) = &found

@@ -1,7 +1,8 @@
-//! A control group with a bound on memory, for one process.
+//! A control group with a bound on memory, for one process that is started in it: it may ask how much it has.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -12,6 +13,9 @@ pub(super) struct MemoryLimit {
     version: Version,
 }
 
+/// While it lives, what this process starts is in the group, as the process is itself.
+pub(super) struct Inside<'a>(&'a MemoryLimit);
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Version {
     One,
@@ -21,11 +25,11 @@ enum Version {
 const ROOT: &str = "/sys/fs/cgroup";
 
 impl MemoryLimit {
-    /// Puts a process under so many bytes; all memory counts that the kernel counts, the files' cache too.
-    pub(super) fn put(process: i32, bytes: u64) -> anyhow::Result<Self> {
+    /// A group of so many bytes; all memory counts that the kernel counts, the files' cache too.
+    pub(super) fn new(bytes: u64) -> anyhow::Result<Self> {
         let groups = fs::read_to_string("/proc/self/cgroup").context("no control groups")?;
         let (version, parent) = parent(&groups)?;
-        let folder = parent.join(format!("keyway-{process}"));
+        let folder = parent.join(format!("keyway-{}", process::id()));
         fs::create_dir(&folder).with_context(|| format!("no group {}: run as root", folder.display()))?;
         // From here on it is taken away again.
         let limit = Self { folder, version };
@@ -36,8 +40,13 @@ impl MemoryLimit {
         limit.write(bound, bytes)?;
         // Without swap there is no file for it.
         let _ = limit.write(swap, if version == Version::One { bytes } else { 0 });
-        limit.write("cgroup.procs", process)?;
         Ok(limit)
+    }
+
+    /// Goes into the group until the answer is dropped.
+    pub(super) fn enter(&self) -> anyhow::Result<Inside<'_>> {
+        self.write("cgroup.procs", process::id())?;
+        Ok(Inside(self))
     }
 
     /// How often the kernel had to kill somebody.
@@ -62,6 +71,13 @@ impl MemoryLimit {
     fn write(&self, file: &str, value: impl ToString) -> anyhow::Result<()> {
         let path = self.folder.join(file);
         fs::write(&path, value.to_string()).with_context(|| path.display().to_string())
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        let above = self.0.folder.parent().expect("it lies below the group that we were in");
+        fs::write(above.join("cgroup.procs"), process::id().to_string()).expect("back to where we were");
     }
 }
 

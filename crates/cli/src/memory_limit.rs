@@ -1,0 +1,98 @@
+//! How much memory this process may have, by its control groups and by ulimit, and what the broker's parts take of it.
+
+use rustix::process::{Resource, getrlimit};
+use std::{fs, path::Path};
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// The least of all bounds, bytes; `None` without one.
+pub(crate) fn memory_limit() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let of_groups = files(&groups).into_iter().filter_map(|path| bound(&fs::read_to_string(path).ok()?));
+    of_groups.chain([Resource::As, Resource::Data].iter().filter_map(|&of| getrlimit(of).current)).min()
+}
+
+/// What of the memory is for what, bytes. With 256 MiB the rest holds 1,000 partitions, 2,000 connections and what allocators
+/// keep (`cargo xtask hostile --memory`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Shares {
+    /// Requests that arrive: a sixteenth, 128 MiB at most. Of a Danube message there are three copies for a moment.
+    pub(crate) requests: usize,
+    /// Records of the log: an eighth, 64 MiB at most. It keeps as much again for what comes next.
+    pub(crate) log: usize,
+    /// Messages that subscriptions keep: an eighth, 512 MiB at most.
+    pub(crate) subscriptions: usize,
+}
+
+impl Shares {
+    /// Of what this process may have.
+    pub(crate) fn of_process() -> Self {
+        Self::of(memory_limit())
+    }
+
+    fn of(limit: Option<u64>) -> Self {
+        let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        Self {
+            requests: (limit / 16).min(128 << 20),
+            log: (limit / 8).min(64 << 20),
+            subscriptions: (limit / 8).min(512 << 20),
+        }
+    }
+}
+
+/// Where the kernel says it for these groups and for all that they lie in. In a container the root is the group itself.
+fn files(groups: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(group)) = (parts.next(), parts.next()) else { continue };
+        let (root, file) = match controllers {
+            "" => (ROOT.to_owned(), "memory.max"),
+            _ if controllers.split(',').any(|controller| controller == "memory") => {
+                (format!("{ROOT}/memory"), "memory.limit_in_bytes")
+            }
+            _ => continue,
+        };
+        let above = Path::new(group).ancestors().filter_map(Path::to_str);
+        files.extend(above.map(|group| format!("{root}{}/{file}", group.trim_end_matches('/'))));
+    }
+    files
+}
+
+/// `None` for no bound. The first version of control groups writes a number near the largest for that.
+fn bound(text: &str) -> Option<u64> {
+    text.trim().parse().ok().filter(|&bytes| bytes < 1 << 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_and_all_above_it_are_asked() {
+        assert_eq!(
+            files("4:cpu,memory:/a/b\n3:pids:/c\n0::/d\n"),
+            [
+                "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                "/sys/fs/cgroup/d/memory.max",
+                "/sys/fs/cgroup/memory.max",
+            ]
+        );
+    }
+
+    #[test]
+    fn little_memory_is_shared_out_and_much_is_not_all_taken() {
+        let mib = |shares: Shares| (shares.requests >> 20, shares.log >> 20, shares.subscriptions >> 20);
+        assert_eq!(mib(Shares::of(Some(256 << 20))), (16, 32, 32));
+        assert_eq!(mib(Shares::of(Some(64 << 30))), (128, 64, 512));
+        assert_eq!(mib(Shares::of(None)), (128, 64, 512));
+    }
+
+    #[test]
+    fn words_and_numbers_near_the_largest_are_no_bounds() {
+        assert_eq!(bound("268435456\n"), Some(256 << 20));
+        assert_eq!((bound("max\n"), bound("9223372036854771712\n")), (None, None));
+    }
+}
