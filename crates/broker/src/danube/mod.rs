@@ -120,7 +120,7 @@ fn with_hint(node: &Arc<Node>, routes: Routes, hint: &'static str) -> Routes {
 fn registry(node: &Arc<Node>) -> Counted<SchemaRegistryServer<schema_registry::Registry>> {
     let registry = SchemaRegistryServer::new(schema_registry::Registry { node: node.clone() })
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
-    Counted::new(registry, node.request_memory.bytes())
+    Counted::new(registry, &node.request_memory)
 }
 
 /// The services of the Danube protocol.
@@ -137,12 +137,12 @@ pub(crate) fn routes(node: &Arc<Node>) -> Routes {
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
     let tokens = AuthServiceServer::new(auth::Tokens { node: node.clone() })
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
-    let budget = node.request_memory.bytes();
-    Routes::new(Counted::new(producers, budget))
-        .add_service(Counted::new(WithBrokerUrl::new(consumers, endpoint), budget))
-        .add_service(Counted::new(WithBrokerUrl::new(discovery, endpoint), budget))
-        .add_service(Counted::new(heartbeats, budget))
-        .add_service(Counted::new(tokens, budget))
+    let memory = &node.request_memory;
+    Routes::new(Counted::new(producers, memory))
+        .add_service(Counted::new(WithBrokerUrl::new(consumers, endpoint), memory))
+        .add_service(Counted::new(WithBrokerUrl::new(discovery, endpoint), memory))
+        .add_service(Counted::new(heartbeats, memory))
+        .add_service(Counted::new(tokens, memory))
         .add_service(registry(node))
 }
 

@@ -1,9 +1,10 @@
 //! Counts the bytes of requests against the memory that the requests of all connections share.
 //!
 //! Bytes count as they arrive, until their request is answered: a client that announces much and sends little takes
-//! little. A request for which there is no room waits a moment and is then refused with a status that every client answers
-//! by trying again; what it held is free again, so requests that wait for each other do not wait for ever.
+//! little. A request for which there is no room waits a moment, or until it is its turn to end beyond the limit, and is then
+//! refused with a status that every client answers by trying again.
 
+use crate::limits::{self, NoRoom, RequestMemory};
 use bytes::Bytes;
 use std::{
     convert::Infallible,
@@ -12,7 +13,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tonic::{
     Status,
     body::Body,
@@ -30,13 +31,12 @@ const ARRIVAL_TIME_MAX: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(super) struct Counted<S> {
     service: S,
-    budget: Arc<Semaphore>,
+    memory: RequestMemory,
 }
 
 impl<S> Counted<S> {
-    /// `budget` has one permit a byte.
-    pub(super) fn new(service: S, budget: &Arc<Semaphore>) -> Self {
-        Self { service, budget: budget.clone() }
+    pub(super) fn new(service: S, memory: &RequestMemory) -> Self {
+        Self { service, memory: memory.clone() }
     }
 }
 
@@ -60,11 +60,11 @@ where
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let held = Held::default();
         let of_body = held.clone();
-        let budget = self.budget.clone();
+        let memory = self.memory.clone();
         let mut request = request.map(|body| {
             Body::new(CountedBody {
                 body,
-                budget,
+                memory,
                 held: of_body,
                 waiting: None,
                 begun: false,
@@ -84,16 +84,16 @@ where
 
 /// What one request holds, until it is answered.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Held(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+pub(super) struct Held(Arc<Mutex<limits::Held>>);
 
 impl Held {
     /// Gives the memory back: what the request carried is no longer needed.
     pub(super) fn release(&self) {
-        self.lock().take();
+        *self.lock() = limits::Held::default();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
-        self.0.lock().expect("no panic while permits are merged")
+    fn lock(&self) -> MutexGuard<'_, limits::Held> {
+        self.0.lock().expect("no panic while it is locked")
     }
 }
 
@@ -101,20 +101,21 @@ type Frame = http_body::Frame<Bytes>;
 
 struct CountedBody {
     body: Body,
-    budget: Arc<Semaphore>,
+    memory: RequestMemory,
     held: Held,
     /// A frame that waits for room.
-    waiting: Option<(Frame, BoxFuture<OwnedSemaphorePermit, Status>)>,
+    waiting: Option<(Frame, BoxFuture<limits::Held, Status>)>,
     begun: bool,
     deadline: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl CountedBody {
-    fn hold(&self, permit: OwnedSemaphorePermit) {
+    /// Whoever's turn it is has less time: others wait for it.
+    fn hold(&mut self, more: limits::Held) {
         let mut held = self.held.lock();
-        match &mut *held {
-            Some(held) => held.merge(permit),
-            none => *none = Some(permit),
+        held.add(more);
+        if let Some(ends) = held.turn_ends() {
+            self.deadline = Some(Box::pin(tokio::time::sleep_until(ends)));
         }
     }
 }
@@ -128,9 +129,9 @@ impl http_body::Body for CountedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame, Status>>> {
         if let Some((_, room)) = &mut self.waiting {
-            let permit = ready!(room.as_mut().poll(context));
+            let more = ready!(room.as_mut().poll(context));
             let (frame, _) = self.waiting.take().expect("it waited");
-            self.hold(permit?);
+            self.hold(more?);
             return Poll::Ready(Some(Ok(frame)));
         }
         match Pin::new(&mut self.body).poll_frame(context) {
@@ -138,13 +139,16 @@ impl http_body::Body for CountedBody {
                 let len = frame.data_ref().map_or(0, Bytes::len);
                 let len = u32::try_from(len).expect("a frame has less than 2^24 bytes");
                 self.begun |= len > 0;
-                match self.budget.clone().try_acquire_many_owned(len) {
-                    Ok(permit) => {
-                        self.hold(permit);
+                if self.held.lock().has_turn() {
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                match self.memory.try_take(len) {
+                    Some(more) => {
+                        self.hold(more);
                         Poll::Ready(Some(Ok(frame)))
                     }
-                    Err(_) => {
-                        self.waiting = Some((frame, Box::pin(room(self.budget.clone(), len))));
+                    None => {
+                        self.waiting = Some((frame, Box::pin(room(self.memory.clone(), len))));
                         self.poll_frame(context)
                     }
                 }
@@ -153,8 +157,7 @@ impl http_body::Body for CountedBody {
                 let deadline =
                     self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(ARRIVAL_TIME_MAX)));
                 ready!(deadline.as_mut().poll(context));
-                let text = format!("the request did not arrive within {ARRIVAL_TIME_MAX:?}");
-                Poll::Ready(Some(Err(Status::deadline_exceeded(text))))
+                Poll::Ready(Some(Err(Status::deadline_exceeded("the request did not arrive in time"))))
             }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
@@ -171,11 +174,10 @@ impl http_body::Body for CountedBody {
     }
 }
 
-async fn room(budget: Arc<Semaphore>, len: u32) -> Result<OwnedSemaphorePermit, Status> {
-    match tokio::time::timeout(ROOM_TIME_MAX, budget.acquire_many_owned(len)).await {
-        Ok(permit) => Ok(permit.expect("the semaphore is never closed")),
-        Err(_) => Err(Status::resource_exhausted(
+async fn room(memory: RequestMemory, len: u32) -> Result<limits::Held, Status> {
+    memory.take(len, Instant::now() + ROOM_TIME_MAX).await.map_err(|NoRoom| {
+        Status::resource_exhausted(
             "the broker has no memory left for requests at the moment; try again later",
-        )),
-    }
+        )
+    })
 }

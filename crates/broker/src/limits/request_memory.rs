@@ -25,7 +25,7 @@ pub(crate) struct RequestMemory {
     turn: Arc<Semaphore>,
 }
 
-/// What one Kafka request holds, until it is handled.
+/// What one request holds, until it is handled.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     bytes: Option<OwnedSemaphorePermit>,
@@ -42,9 +42,25 @@ impl RequestMemory {
         Self { bytes: Arc::new(Semaphore::new(bytes_max)), turn: Arc::new(Semaphore::new(1)) }
     }
 
-    /// The permits for bytes that are counted as they come.
-    pub(crate) fn bytes(&self) -> &Arc<Semaphore> {
-        &self.bytes
+    /// Room for so many bytes of a request, if there is some at once.
+    pub(crate) fn try_take(&self, bytes: u32) -> Option<Held> {
+        let permit = self.bytes.clone().try_acquire_many_owned(bytes).ok()?;
+        Some(Held { bytes: Some(permit), turn: None })
+    }
+
+    /// Waits for room for so many bytes of a request, or until it is its turn.
+    pub(crate) async fn take(&self, bytes: u32, deadline: Instant) -> Result<Held, NoRoom> {
+        tokio::select! {
+            biased;
+            permit = self.bytes.clone().acquire_many_owned(bytes) => {
+                Ok(Held { bytes: Some(permit.expect("the semaphore is never closed")), turn: None })
+            }
+            turn = self.turn.clone().acquire_owned() => {
+                let turn = turn.expect("the semaphore is never closed");
+                Ok(Held { bytes: None, turn: Some((turn, Instant::now() + TURN_TIME_MAX)) })
+            }
+            () = sleep_until(deadline) => Err(NoRoom),
+        }
     }
 
     /// Waits until `held` has room for more than the `received` bytes of a request of `total`; says how many there may be.
@@ -56,7 +72,7 @@ impl RequestMemory {
         deadline: Instant,
     ) -> Result<usize, NoRoom> {
         let has = held.bytes.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        if total <= UNCOUNTED_BYTES || held.turn.is_some() {
+        if total <= UNCOUNTED_BYTES || held.has_turn() {
             return Ok(total);
         }
         if received < has.max(UNCOUNTED_BYTES) {
@@ -64,27 +80,27 @@ impl RequestMemory {
         }
         let wanted = (2 * received).min(total);
         let lacks = u32::try_from(wanted - has).expect("a frame has less than 2^31 bytes");
-        tokio::select! {
-            biased;
-            permit = self.bytes.clone().acquire_many_owned(lacks) => {
-                let permit = permit.expect("the semaphore is never closed");
-                match &mut held.bytes {
-                    Some(bytes) => bytes.merge(permit),
-                    none => *none = Some(permit),
-                }
-                Ok(wanted)
-            }
-            turn = self.turn.clone().acquire_owned() => {
-                let turn = turn.expect("the semaphore is never closed");
-                held.turn = Some((turn, Instant::now() + TURN_TIME_MAX));
-                Ok(total)
-            }
-            () = sleep_until(deadline) => Err(NoRoom),
-        }
+        held.add(self.take(lacks, deadline).await?);
+        Ok(if held.has_turn() { total } else { wanted })
     }
 }
 
 impl Held {
+    /// Holds this, too.
+    pub(crate) fn add(&mut self, other: Self) {
+        match (&mut self.bytes, other.bytes) {
+            (Some(bytes), Some(more)) => bytes.merge(more),
+            (none @ None, more) => *none = more,
+            (Some(_), None) => {}
+        }
+        self.turn = self.turn.take().or(other.turn);
+    }
+
+    /// Whether it is this request's turn, and what else arrives of it needs no room.
+    pub(crate) fn has_turn(&self) -> bool {
+        self.turn.is_some()
+    }
+
     /// When the rest has to be here at the latest, if others wait for it.
     pub(crate) fn turn_ends(&self) -> Option<Instant> {
         self.turn.as_ref().map(|(_, ends)| *ends)

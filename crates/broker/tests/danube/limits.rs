@@ -207,9 +207,9 @@ async fn requests_that_are_held_back_cost_others_a_retry_and_no_more() {
     let config = Config { grpc: free_port(), settings, ..Config::default() };
     let broker = TestBroker::start_as(config, Arc::new(MemoryStore::new())).await;
     let (mut service, id) = producer(&broker).await;
-    // Three hold 900 KiB of the 1,024, so a fourth finds no room.
+    // Three hold 900 KiB of the 1,024, and it is the fourth's turn to go beyond, so a fifth finds no room.
     let mut begun = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..4 {
         begun.push(hold_back(broker.channel().await, id));
     }
     let refused = loop {

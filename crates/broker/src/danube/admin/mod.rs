@@ -32,11 +32,11 @@ pub(crate) fn routes(node: &Arc<Node>, grpc: SocketAddr) -> Routes {
     let topics = TopicAdminServer::new(topics::Topics { node: node.clone() });
     let namespaces = NamespaceAdminServer::new(namespaces::Namespaces { node: node.clone() });
     let brokers = BrokerAdminServer::new(brokers::Brokers { node: node.clone(), grpc });
-    let budget = node.request_memory.bytes();
+    let memory = &node.request_memory;
     Routes::new(registry(node))
-        .add_service(Counted::new(topics, budget))
-        .add_service(Counted::new(namespaces, budget))
-        .add_service(Counted::new(WithBrokerUrl::new(brokers, endpoint), budget))
+        .add_service(Counted::new(topics, memory))
+        .add_service(Counted::new(namespaces, memory))
+        .add_service(Counted::new(WithBrokerUrl::new(brokers, endpoint), memory))
 }
 
 /// Serves the administration until the broker stops; `grpc` is where its clients are served.
