@@ -1,7 +1,7 @@
 //! How much memory this process may have, by its control groups and by ulimit, and what the broker's parts take of it.
 
 use rustix::process::{Resource, getrlimit};
-use std::{fs, path::Path};
+use std::{env, fs, io, os::unix::process::CommandExt, path::Path, process::Command};
 
 const ROOT: &str = "/sys/fs/cgroup";
 
@@ -10,6 +10,25 @@ pub(crate) fn memory_limit() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let of_groups = files(&groups).into_iter().filter_map(|path| bound(&fs::read_to_string(path).ok()?));
     of_groups.chain([Resource::As, Resource::Data].iter().filter_map(|&of| getrlimit(of).current)).min()
+}
+
+/// Below this, memory that the allocator keeps for later is missed.
+const LITTLE_BYTES: u64 = 1 << 30;
+
+/// What has glibc's allocator give blocks from half a MiB on back at once, and keep no heap for each thread. It reads them
+/// when a process starts.
+const GIVING_BACK: [(&str, &str); 3] =
+    [("MALLOC_MMAP_THRESHOLD_", "524288"), ("MALLOC_TRIM_THRESHOLD_", "1048576"), ("MALLOC_ARENA_MAX", "2")];
+
+/// Where there is little memory, starts this program again in the same process with an allocator that gives it back, unless
+/// the environment says how it is to be. An error if that does not work, and nothing has changed then.
+pub(crate) fn give_memory_back() -> io::Result<()> {
+    let is_little = memory_limit().is_some_and(|limit| limit < LITTLE_BYTES);
+    let is_told = GIVING_BACK.iter().any(|(name, _)| env::var_os(name).is_some());
+    if !is_little || is_told || !cfg!(target_env = "gnu") {
+        return Ok(());
+    }
+    Err(Command::new(env::current_exe()?).args(env::args_os().skip(1)).envs(GIVING_BACK).exec())
 }
 
 /// What of the memory is for what, bytes. With 256 MiB the rest holds 1,000 partitions, 2,000 connections and what allocators

@@ -11,7 +11,7 @@ use crate::{
     audit_file::{AuditFile, ROTATION},
     failure::{Failure, note},
     log::Log,
-    memory_limit::Shares,
+    memory_limit::{Shares, give_memory_back},
     stop_signal::StopSignals,
 };
 use clap::Args;
@@ -137,6 +137,9 @@ impl Serve {
     /// Serves until a signal or a failed disk ends it.
     pub(crate) fn run(self, log: Log) -> Result<(), Failure> {
         let started = Instant::now();
+        if let Err(error) = give_memory_back() {
+            note(&format!("the allocator keeps memory that is little here: {error}"));
+        }
         let given = self.given()?;
         let plan = self.plan(&given)?;
         self.check_addresses(&given, &plan.kafka)?;
