@@ -123,6 +123,19 @@ impl InternalTopic {
         self.wait(ticket).await
     }
 
+    /// [`InternalTopic::put`] of what `apply` changes in memory, as soon as the log has it. Whoever leaves during the wait, as
+    /// a request does with its connection, leaves both changed.
+    pub(crate) async fn put_and<T>(
+        &self,
+        entries: Vec<(Bytes, Option<Bytes>)>,
+        apply: impl FnOnce() -> T,
+    ) -> Result<T, InternalTopicError> {
+        let ticket = self.put_staged(entries).await?;
+        let applied = apply();
+        self.wait(ticket).await?;
+        Ok(applied)
+    }
+
     /// [`InternalTopic::put`] without the wait; see [`InternalTopic::wait`].
     pub(crate) async fn put_staged(
         &self,
@@ -287,7 +300,9 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use keyway_log::MemoryStore;
+    use keyway_segment_log::{Drive, Options, SegmentStore};
 
     fn open(store: &Arc<dyn LogStore>) -> InternalTopic {
         InternalTopic::open("__test", &World::real(), store).unwrap()
@@ -329,6 +344,21 @@ mod tests {
         // At the trigger the log holds the bound; while the rewrite goes on, the live values once more and new ones.
         assert!(log < 2 * (GARBAGE_BYTES_MIN + 5 * live), "{log} bytes in the log for {live} live ones");
         assert!(written > 4 * log, "{written} bytes were written, {log} are kept: it was never rewritten");
+    }
+
+    #[tokio::test]
+    async fn who_leaves_during_the_wait_leaves_memory_and_log_alike() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { drive: Drive::Steps, ..Options::default() };
+        let store = SegmentStore::open(&World::real(), folder.path().into(), options).unwrap();
+        let topic = open(&(Arc::new(store) as Arc<dyn LogStore>));
+        let entry = (Bytes::from_static(b"key"), Bytes::from_static(b"value"));
+        let mut memory = None;
+        let put =
+            topic.put_and(vec![(entry.0.clone(), Some(entry.1.clone()))], || memory = Some(entry.clone()));
+        assert!(put.now_or_never().is_none(), "nobody has made it durable");
+        assert_eq!(topic.entries(), Vec::from_iter(memory));
+        assert_eq!(topic.entries(), [entry]);
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use keyway_danube_wire::TopicRef;
 use keyway_record::TopicName;
 use std::{
     collections::BTreeSet,
-    sync::{Arc, RwLock, RwLockReadGuard},
+    sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 /// Namespaces that nobody has to make and nobody can delete.
@@ -103,9 +103,8 @@ impl Namespaces {
         if self.read().len() >= NAMESPACES_MAX {
             return Err(NamespaceError::TooMany);
         }
-        self.records.put(vec![(key(name), Some(Bytes::from_static(&[VERSION])))]).await?;
-        self.names.write().expect("no panic while the namespaces are locked").insert(name.to_owned());
-        Ok(())
+        let entry = (key(name), Some(Bytes::from_static(&[VERSION])));
+        Ok(self.records.put_and(vec![entry], || _ = self.write().insert(name.to_owned())).await?)
     }
 
     /// Deletes an empty namespace; durable when this returns.
@@ -121,9 +120,11 @@ impl Namespaces {
         if !self.read().contains(name) {
             return Err(NamespaceError::Unknown { name: named });
         }
-        self.records.put(vec![(key(name), None)]).await?;
-        self.names.write().expect("no panic while the namespaces are locked").remove(name);
-        Ok(())
+        Ok(self.records.put_and(vec![(key(name), None)], || _ = self.write().remove(name)).await?)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeSet<String>> {
+        self.names.write().expect("no panic while the namespaces are locked")
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeSet<String>> {

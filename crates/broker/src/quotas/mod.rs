@@ -130,10 +130,11 @@ impl Quotas {
         }
         let quotas = limits.of(entity);
         let value = (!quotas.is_empty()).then(|| stored::encode(&quotas));
-        self.records.put(vec![(stored::key(entity), value)]).await?;
-        self.active.store(active(&limits), Relaxed);
-        *self.limits.write().expect("no panic while the limits are locked") = Arc::new(limits);
-        Ok(())
+        let apply = || {
+            self.active.store(active(&limits), Relaxed);
+            *self.limits.write().expect("no panic while the limits are locked") = Arc::new(limits);
+        };
+        Ok(self.records.put_and(vec![(stored::key(entity), value)], apply).await?)
     }
 
     /// Counts a connection from `address`, of which the broker takes `per_second` from all together.

@@ -180,9 +180,11 @@ impl Settings {
             return Ok(None);
         }
         let value = (!configs.is_empty()).then(|| stored::encode(&configs));
-        self.records.put(vec![(stored::key(entity), value)]).await?;
-        *self.now.write().expect("no panic while the settings are locked") = effective.clone();
-        Ok(Some(effective))
+        let apply = || {
+            *self.now.write().expect("no panic while the settings are locked") = effective.clone();
+            effective
+        };
+        Ok(Some(self.records.put_and(vec![(stored::key(entity), value)], apply).await?))
     }
 }
 

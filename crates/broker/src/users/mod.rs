@@ -163,9 +163,10 @@ impl Users {
         if all.len() > USERS_MAX {
             return Err(UserError::TooMany);
         }
-        self.records.put(records).await?;
-        *self.all.write().expect("no panic while users are locked") = all;
-        self.state.fetch_add(1, Relaxed);
-        Ok(())
+        let apply = || {
+            *self.all.write().expect("no panic while users are locked") = all;
+            self.state.fetch_add(1, Relaxed);
+        };
+        Ok(self.records.put_and(records, apply).await?)
     }
 }
