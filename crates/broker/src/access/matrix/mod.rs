@@ -239,6 +239,36 @@ async fn set_rules(node: &Arc<Node>, rules: &[Rule]) {
     node.access.add(&root, rules.to_vec()).await.expect("added");
 }
 
+/// What became of the cases of a matrix.
+#[derive(Default)]
+struct Tally {
+    cases: u32,
+    refused: u32,
+    bypasses: Vec<String>,
+}
+
+impl Tally {
+    /// Counts a case: whether it had to be refused, and what was done instead of what had to be.
+    fn count(&mut self, is_refused: bool, bypass: Option<String>) {
+        self.cases += 1;
+        self.refused += u32::from(is_refused);
+        self.bypasses.extend(bypass);
+    }
+
+    /// Fails if there was a bypass, or too few cases to tell.
+    fn check(&self) {
+        let Self { cases, refused, bypasses } = self;
+        println!("{cases} cases, {refused} of them refused");
+        let first = &bypasses[..bypasses.len().min(40)];
+        assert!(
+            bypasses.is_empty(),
+            "{} of {cases} cases are not as they should be: {first:#?}",
+            bypasses.len()
+        );
+        assert!(*cases >= 5_000 && *refused >= cases / 4, "{cases} cases, {refused} of them refused");
+    }
+}
+
 #[tokio::test]
 async fn nobody_may_what_the_rules_do_not_grant_and_everybody_what_they_do() {
     for advertised in API_VERSIONS {
@@ -248,7 +278,7 @@ async fn nobody_may_what_the_rules_do_not_grant_and_everybody_what_they_do() {
         assert!(has_row || is_login, "{} has no row in the authorization matrix", advertised.api.name());
     }
     let node = node(&[("auto.create.topics.enable", "false")]).await;
-    let (mut cases, mut refused, mut bypasses) = (0_u32, 0_u32, Vec::new());
+    let mut tally = Tally::default();
     for row in ROWS {
         for (rules_of, rules_for) in [("own", OWN), ("missing", MISSING)] {
             for (form, rules) in rule_sets(&needs_of(row), rules_for) {
@@ -270,23 +300,17 @@ async fn nobody_may_what_the_rules_do_not_grant_and_everybody_what_they_do() {
                             let response = answer(&node, &caller(user), &request, version).await;
                             let wanted = expected(row, names, &reference);
                             let found = denials(&response);
-                            if found != wanted {
-                                bypasses.push(format!(
+                            let bypass = (found != wanted).then(|| format!(
                                     "{} {version} {} as {user} of {which} with {form}: {found:?}, not {wanted:?}",
                                     row.api.name(),
                                     row.variant,
                                 ));
-                            }
-                            cases += 1;
-                            refused += u32::from(!wanted.is_empty());
+                            tally.count(!wanted.is_empty(), bypass);
                         }
                     }
                 }
             }
         }
     }
-    println!("{cases} cases, {refused} of them refused");
-    let first = &bypasses[..bypasses.len().min(40)];
-    assert!(bypasses.is_empty(), "{} of {cases} cases are not as they should be: {first:#?}", bypasses.len());
-    assert!(cases >= 5_000 && refused >= cases / 4, "{cases} cases, {refused} of them refused");
+    tally.check();
 }
