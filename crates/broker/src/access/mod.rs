@@ -136,13 +136,14 @@ impl Access {
             return Err(RuleChangeError::TooMany);
         }
         let entry = |rule: &Rule| (stored::key(rule), Some(stored::VALUE));
-        let ticket = self.records.put_staged(new.iter().map(entry).collect()).await?;
-        // Before the wait, at which a client that goes away may leave us.
-        for rule in new {
-            self.audit.note(caller, AuditEvent::RuleAdded(&rule));
-            write(authorizer).rules.insert(rule);
-        }
-        Ok(self.records.wait(ticket).await?)
+        let entries = new.iter().map(entry).collect();
+        let apply = || {
+            for rule in new {
+                self.audit.note(caller, AuditEvent::RuleAdded(&rule));
+                write(authorizer).rules.insert(rule);
+            }
+        };
+        Ok(self.records.put_and(entries, apply).await?)
     }
 
     /// Removes the rules that match, and tells for each filter which it matches, whatever others match too; durable when
@@ -160,13 +161,14 @@ impl Access {
         if entries.is_empty() {
             return Ok(removed);
         }
-        let ticket = self.records.put_staged(entries).await?;
-        for rule in removed.iter().flatten() {
-            if write(authorizer).rules.remove(rule) {
-                self.audit.note(caller, AuditEvent::RuleRemoved(rule));
+        let apply = || {
+            for rule in removed.iter().flatten() {
+                if write(authorizer).rules.remove(rule) {
+                    self.audit.note(caller, AuditEvent::RuleRemoved(rule));
+                }
             }
-        }
-        self.records.wait(ticket).await?;
+        };
+        self.records.put_and(entries, apply).await?;
         Ok(removed)
     }
 }

@@ -255,13 +255,11 @@ impl Schemas {
         subject.versions.insert(version.number, version.clone());
         let schema_id = subject.id;
         // The subject first: its next number is used up even if a crash loses the version.
-        self.records
-            .put(vec![
-                (record::subject_key(&subject.name), Some(record::subject_value(&subject))),
-                (record::version_key(schema_id, version.number), Some(record::version_value(&version))),
-            ])
-            .await?;
-        self.write().set(subject);
+        let entries = vec![
+            (record::subject_key(&subject.name), Some(record::subject_value(&subject))),
+            (record::version_key(schema_id, version.number), Some(record::version_value(&version))),
+        ];
+        self.records.put_and(entries, || self.write().set(subject)).await?;
         Ok(Registered { schema_id, version, is_new: true })
     }
 
@@ -290,9 +288,7 @@ impl Schemas {
         let _changing = self.changing.lock().await;
         let subject = Subject { mode, ..(*self.subject(subject)?).clone() };
         let entry = (record::subject_key(&subject.name), Some(record::subject_value(&subject)));
-        self.records.put(vec![entry]).await?;
-        self.write().set(subject);
-        Ok(())
+        Ok(self.records.put_and(vec![entry], || self.write().set(subject)).await?)
     }
 
     /// Removes a version; its number is not used again. The last one stays while a topic uses the subject.
@@ -306,9 +302,8 @@ impl Schemas {
         if subject.versions.is_empty() && used() {
             return Err(SchemaError::InUse { subject: subject.name, version });
         }
-        self.records.put(vec![(record::version_key(subject.id, version), None)]).await?;
-        self.write().set(subject);
-        Ok(())
+        let entry = (record::version_key(subject.id, version), None);
+        Ok(self.records.put_and(vec![entry], || self.write().set(subject)).await?)
     }
 
     /// Gives a topic its subject if it has none; one that has another is refused.
@@ -361,8 +356,8 @@ impl Schemas {
     pub(crate) async fn forget_topic(&self, topic: TopicId) -> Result<(), SchemaError> {
         let _changing = self.changing.lock().await;
         if self.of_topic(topic).is_some() {
-            self.records.put(vec![(record::topic_key(topic), None)]).await?;
-            self.write().topics.remove(&topic);
+            let entry = (record::topic_key(topic), None);
+            self.records.put_and(vec![entry], || _ = self.write().topics.remove(&topic)).await?;
         }
         Ok(())
     }
@@ -411,9 +406,9 @@ impl Schemas {
 
     async fn set_topic(&self, topic: &Topic, schema: TopicSchema) -> Result<(), SchemaError> {
         self.subject(&schema.subject)?;
-        self.records.put(vec![(record::topic_key(topic.id), Some(record::topic_value(&schema)))]).await?;
-        self.write().topics.insert(topic.id, Arc::new(schema));
-        Ok(())
+        let entry = (record::topic_key(topic.id), Some(record::topic_value(&schema)));
+        let apply = || _ = self.write().topics.insert(topic.id, Arc::new(schema));
+        Ok(self.records.put_and(vec![entry], apply).await?)
     }
 
     fn new_subject(&self, asked: &Registration) -> Subject {
