@@ -129,6 +129,7 @@ struct Plan {
     kafka: Vec<KafkaListener>,
     data: PathBuf,
     settings: BTreeMap<String, String>,
+    memory: Shares,
     /// What to tell about the listeners.
     note: Option<String>,
 }
@@ -188,11 +189,12 @@ impl Serve {
         if self.durability == Durability::Fsync {
             settings.insert("log.flush.interval.messages".to_owned(), "1".to_owned());
         }
-        let (queued, requests) = ("queued.max.request.bytes", Shares::of_process().requests.to_string());
+        let memory = Shares::of_process();
+        let (queued, requests) = ("queued.max.request.bytes", memory.requests.to_string());
         if BrokerSetting::of_any(queued).and_then(BrokerSetting::default_value) != Some(&requests) {
             settings.entry(queued.to_owned()).or_insert(requests);
         }
-        Ok(Plan { kafka, data, settings, note: line.filter(|_| self.kafka.is_none()) })
+        Ok(Plan { kafka, data, settings, memory, note: line.filter(|_| self.kafka.is_none()) })
     }
 
     /// Where everything is stored: Kafka's `log.dirs` goes before its `log.dir`, and both before the default.
@@ -231,7 +233,7 @@ impl Serve {
             ),
         }
         let world = World::real();
-        let store = SegmentStore::open(&world, plan.data.clone(), self.log_options(&plan.settings))
+        let store = SegmentStore::open(&world, plan.data.clone(), self.log_options(&plan))
             .map_err(|error| Failure::Failed(error.to_string()))?;
         let disk_failed = store.failed();
         let store: Arc<dyn LogStore> = Arc::new(store);
@@ -245,7 +247,7 @@ impl Serve {
             settings: plan.settings,
             log_filter: Some(Arc::new(log)),
             audit: audit.clone().map(|file| file as Arc<dyn AuditSink>),
-            subscription_bytes_max: Shares::of_process().subscriptions,
+            subscription_bytes_max: plan.memory.subscriptions,
             ..Config::default()
         };
         let broker = Broker::start(config, world, Arc::clone(&store))
@@ -281,15 +283,15 @@ impl Serve {
         outcome
     }
 
-    fn log_options(&self, settings: &BTreeMap<String, String>) -> Options {
+    fn log_options(&self, plan: &Plan) -> Options {
         let on_damage = if self.cut_damaged_log { OnDamage::Cut } else { OnDamage::Refuse };
         let durable_by = match self.durability {
             Durability::Fsync => DurableBy::Fsync,
             Durability::Os => DurableBy::Os,
         };
-        let arena_bytes_max = Shares::of_process().log;
+        let arena_bytes_max = plan.memory.log;
         let options = Options { on_damage, durable_by, arena_bytes_max, ..Options::default() };
-        let expiration = settings.get("producer.id.expiration.ms").and_then(|value| value.parse().ok());
+        let expiration = plan.settings.get("producer.id.expiration.ms").and_then(|value| value.parse().ok());
         Options { producer_expiration_ms: expiration.unwrap_or(options.producer_expiration_ms), ..options }
     }
 
