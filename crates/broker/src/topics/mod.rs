@@ -262,13 +262,16 @@ impl Topics {
         Ok(())
     }
 
-    /// Writes the topic's record, waits for it, and only then shows the topic.
+    /// Writes the topic's record, shows the topic, and waits: what is produced to it becomes durable after it.
     async fn change(&self, topic: Topic) -> Result<Arc<Topic>, TopicError> {
         let record = topic_record::encode(topic.id, topic.partitions.len() as i32, &topic.settings);
-        self.records.put(vec![(topic_record::key(&topic.name), Some(record))]).await?;
-        let topic = self.map.write().expect("no panic while the topics are locked").insert(topic);
-        self.changed.notify_one();
-        Ok(topic)
+        let entry = (topic_record::key(&topic.name), Some(record));
+        let show = || {
+            let topic = self.map.write().expect("no panic while the topics are locked").insert(topic);
+            self.changed.notify_one();
+            topic
+        };
+        Ok(self.records.put_and(vec![entry], show).await?)
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Map> {
@@ -304,4 +307,26 @@ fn open(
         opened => opened?,
     };
     Ok(Arc::new(Partition::new(partition, log)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use keyway_segment_log::{Drive, Options, SegmentStore};
+
+    #[test]
+    fn a_topic_is_there_for_everybody_if_its_creator_leaves_during_the_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let (world, options) = (World::real(), Options { drive: Drive::Steps, ..Options::default() });
+        let store = SegmentStore::open(&world, folder.path().into(), options).unwrap();
+        let store: Arc<dyn LogStore> = Arc::new(store);
+        let records = Arc::new(InternalTopic::open("__settings", &world, &store).unwrap());
+        let settings = Arc::new(Settings::recover(BTreeMap::new(), &records).unwrap());
+        let topics = Topics::recover(&settings, 10, &world, &store).unwrap();
+        let name = TopicName::new("orders").unwrap();
+        let created = topics.create(name, 2, TopicSettings::default()).now_or_never();
+        assert!(created.is_none(), "nobody has made it durable");
+        assert_eq!((topics.records.entries().len(), topics.all().len()), (1, 1));
+    }
 }
