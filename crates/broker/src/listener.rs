@@ -95,7 +95,8 @@ impl Port {
             };
             let connection = Connection::new(stream, peer, self.endpoint.clone(), self.front.clone(), place);
             let clock = self.clock();
-            match self.node.quotas.connect(peer.ip(), self.node.settings.now().connection_rate_max) {
+            let rates = self.node.settings.now().connection_rates(&self.endpoint.name);
+            match self.node.quotas.connect(peer.ip(), &self.endpoint.name, rates) {
                 Admission::Now => return connection,
                 Admission::After { wait_ms } => {
                     clock.sleep_until(clock.now().plus(wait_ms)).await;

@@ -42,12 +42,21 @@ pub(crate) struct Quotas {
     changing: tokio::sync::Mutex<()>,
 }
 
+/// How many connections a second are taken from all clients together; `None` for any.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub(crate) struct ConnectionRates {
+    /// Of all listeners.
+    pub(crate) broker: Option<f64>,
+    /// Of the one that they come through.
+    pub(crate) listener: Option<f64>,
+}
+
 /// Whether a connection may go on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Admission {
     /// At once.
     Now,
-    /// Once it has waited: the broker takes no more for so long.
+    /// Once it has waited: the broker, or the listener, takes no more for so long.
     After { wait_ms: u64 },
     /// Not at all: its address opens too many. It is closed once it has waited.
     Never { wait_ms: u64 },
@@ -137,11 +146,11 @@ impl Quotas {
         Ok(self.records.put_and(vec![(stored::key(entity), value)], apply).await?)
     }
 
-    /// Counts a connection from `address`, of which the broker takes `per_second` from all together.
-    pub(crate) fn connect(&self, address: IpAddr, per_second: Option<f64>) -> Admission {
+    /// Counts a connection from `address` to the listener of this name.
+    pub(crate) fn connect(&self, address: IpAddr, listener: &str, most: ConnectionRates) -> Admission {
         let kind = QuotaKind::ConnectionCreationRate;
         let limit = if self.has(kind) { self.limits().of_address(address) } else { None };
-        if limit.is_none() && per_second.is_none() {
+        if limit.is_none() && most == ConnectionRates::default() {
             return Admission::Now;
         }
         let now_ms = self.clock.now().0;
@@ -157,9 +166,13 @@ impl Quotas {
                 return Admission::Never { wait_ms };
             }
         }
-        let Some(per_second) = per_second else { return Admission::Now };
-        let all = Limit { per_second, by_user: false, by_client: false };
-        match usage.charge(kind, Client { user: "", id: "" }, all, 1.0, now_ms) {
+        // Listeners are counted as users would be, who have no such quota.
+        let client = Client { user: listener, id: "" };
+        let waits_ms = [(most.broker, false), (most.listener, true)].map(|(per_second, by_user)| {
+            let limit = per_second.map(|per_second| Limit { per_second, by_user, by_client: false });
+            limit.map_or(0, |limit| usage.charge(kind, client, limit, 1.0, now_ms))
+        });
+        match waits_ms[0].max(waits_ms[1]) {
             0 => Admission::Now,
             wait_ms => Admission::After { wait_ms },
         }

@@ -7,7 +7,11 @@ use super::{
     layers::{Layers, Source, Synonym},
 };
 use crate::topics::configs::{TopicConfig, check_together};
-use crate::{limits::AddressLimits, quotas::windows, tokens::ALLOWED_URLS};
+use crate::{
+    limits::AddressLimits,
+    quotas::{ConnectionRates, windows},
+    tokens::ALLOWED_URLS,
+};
 use keyway_access::quota::Windows;
 use keyway_groups::GroupConfig;
 use keyway_log::StoreConfig;
@@ -15,6 +19,8 @@ use std::collections::BTreeMap;
 
 /// Bytes of requests held in memory where `queued.max.request.bytes` is -1, Kafka's word for no bound.
 const REQUEST_BYTES_UNBOUNDED: usize = 128 * 1024 * 1024;
+
+const CHECKED: &str = "values are checked before they are set";
 
 /// The settings of the broker and of groups, read once when they change.
 #[derive(Clone, Debug)]
@@ -48,7 +54,9 @@ pub(crate) struct Effective {
     /// `max.connections.per.ip` and its overrides.
     pub(crate) address_limits: AddressLimits,
     /// `max.connection.creation.rate`; `None` for any.
-    pub(crate) connection_rate_max: Option<f64>,
+    connection_rate_max: Option<f64>,
+    /// `max.connection.creation.rate` of listeners that have their own, by names in lower case.
+    listener_connection_rates_max: BTreeMap<String, Option<f64>>,
     /// `connections.max.idle.ms`; below 0 for any.
     pub(crate) connection_idle_ms_max: i64,
     /// `socket.request.max.bytes`.
@@ -61,7 +69,7 @@ impl Effective {
     /// What these layers come to, or what they contradict each other in. Every value must have been checked by itself.
     pub(super) fn of(layers: Layers, groups: BTreeMap<String, Configs>) -> Result<Self, SettingError> {
         let text = |name| layers.resolved(name).expect("settings that act have defaults");
-        let number = |name| text(name).parse::<i64>().expect("values are checked before they are set");
+        let number = |name| text(name).parse::<i64>().expect(CHECKED);
         let int = |name| i32::try_from(number(name)).expect("the setting's type is int");
         let is = |name| text(name).eq_ignore_ascii_case("true");
         let milliseconds = |name| number(name).cast_unsigned();
@@ -91,12 +99,9 @@ impl Effective {
             transaction_timeout_ms_max: int("transaction.max.timeout.ms"),
             producer_expiration_ms: number("producer.id.expiration.ms"),
             connections_max: size("max.connections"),
-            listener_connections_max: layers
-                .of_listeners("max.connections")
-                .map(|(listener, most)| {
-                    (listener.to_owned(), most.parse().expect("values are checked before they are set"))
-                })
-                .collect(),
+            listener_connections_max: by_listener(&layers, "max.connections", |most| {
+                most.parse().expect(CHECKED)
+            }),
             decompressed_bytes_max: size("max.decompressed.message.bytes"),
             request_bytes_in_flight_max: match number("queued.max.request.bytes") {
                 ..=0 => REQUEST_BYTES_UNBOUNDED,
@@ -111,11 +116,12 @@ impl Effective {
                 &text("max.connections.per.ip.overrides"),
             )
             .map_err(|error| SettingError::Together(format!("max.connections.per.ip.overrides: {error}")))?,
-            connection_rate_max: match int("max.connection.creation.rate") {
-                i32::MAX => None,
-                // Kafka's word for none at all is 0; a broker that nobody can reach cannot be told otherwise.
-                rate => Some(f64::from(rate.max(1))),
-            },
+            connection_rate_max: connection_rate(&text("max.connection.creation.rate")),
+            listener_connection_rates_max: by_listener(
+                &layers,
+                "max.connection.creation.rate",
+                connection_rate,
+            ),
             connection_idle_ms_max: number("connections.max.idle.ms"),
             request_bytes_max: size("socket.request.max.bytes"),
             quota_windows: windows(size("quota.window.num"), size("quota.window.size.seconds") as u64),
@@ -149,6 +155,12 @@ impl Effective {
     /// The most connections of this listener, if it has a bound of its own.
     pub(crate) fn listener_connections_max(&self, listener: &str) -> Option<usize> {
         self.listener_connections_max.get(&listener.to_lowercase()).copied()
+    }
+
+    /// How many connections a second are taken, by the broker and by this listener.
+    pub(crate) fn connection_rates(&self, listener: &str) -> ConnectionRates {
+        let listener = self.listener_connection_rates_max.get(&listener.to_lowercase());
+        ConnectionRates { broker: self.connection_rate_max, listener: listener.copied().flatten() }
     }
 
     /// What was set for the entity while the broker ran.
@@ -238,6 +250,20 @@ pub fn check_settings(start: &Configs) -> Result<(), SettingError> {
         setting.check(value)?;
     }
     Effective::of(Layers { start: start.clone(), ..Layers::default() }, BTreeMap::new()).map(drop)
+}
+
+/// A setting of listeners that have their own, by names in lower case.
+fn by_listener<T>(layers: &Layers, name: &str, read: impl Fn(&str) -> T) -> BTreeMap<String, T> {
+    layers.of_listeners(name).map(|(listener, value)| (listener.to_owned(), read(value))).collect()
+}
+
+/// Connections a second; `None` for any.
+fn connection_rate(value: &str) -> Option<f64> {
+    match value.parse().expect(CHECKED) {
+        i32::MAX => None,
+        // Kafka's word for none at all is 0; a broker that nobody can reach cannot be told otherwise.
+        rate => Some(f64::from(rate.max(1))),
+    }
 }
 
 #[cfg(test)]

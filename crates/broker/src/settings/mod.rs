@@ -200,12 +200,15 @@ fn check_size(configs: &Configs) -> Result<(), SettingError> {
     Ok(())
 }
 
+/// What listeners can have of their own, and other than at the start.
+const OF_LISTENERS: [&str; 2] = ["max.connections", "max.connection.creation.rate"];
+
 /// Checks one value that a broker, or all of them, are to have while they run.
 pub(crate) fn check_dynamic(entity: &Entity, name: &str, value: &str) -> Result<(), SettingError> {
     let for_all = *entity == Entity::AllBrokers;
     if name.starts_with(LISTENER_PREFIX) {
         return match BrokerSetting::of_any(name) {
-            Some(setting) if setting.name == "max.connections" => setting.check(value),
+            Some(setting) if OF_LISTENERS.contains(&setting.name) => setting.check(value),
             _ => Err(SettingError::Listener(name.to_owned())),
         };
     }
@@ -244,6 +247,7 @@ mod tests {
             (&Entity::Broker, "somebody.s.own", "x"),
             (&Entity::Broker, "listener.name.outside.max.connections", "5"),
             (&all, "listener.name.outside.max.connections", "5"),
+            (&Entity::Broker, "listener.name.outside.max.connection.creation.rate", "5"),
         ] {
             assert_eq!(check_dynamic(entity, name, value), Ok(()), "{name}");
         }

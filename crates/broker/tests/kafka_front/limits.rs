@@ -220,11 +220,16 @@ async fn a_batch_that_decompresses_to_too_much_is_too_large() {
     broker.shutdown().await;
 }
 
-/// All clients together may come so fast; who comes faster waits, and is served.
+/// All clients together may come so fast, and those of one listener; who comes faster waits, and is served.
 #[tokio::test]
-async fn connections_beyond_the_rate_of_the_broker_wait_and_are_served() {
-    const SETTING: &str = "max.connection.creation.rate";
-    let broker = start(&[(SETTING, "1")]).await;
+async fn connections_beyond_the_rate_wait_and_are_served() {
+    beyond_the_rate("max.connection.creation.rate").await;
+    beyond_the_rate("listener.name.plaintext.max.connection.creation.rate").await;
+}
+
+async fn beyond_the_rate(setting: &str) {
+    // Another listener's rate is not looked at.
+    let broker = start(&[(setting, "1"), ("listener.name.http.max.connection.creation.rate", "1")]).await;
     // Ten seconds' worth pass at once.
     let begun = Instant::now();
     let mut client = broker.connect().await;
@@ -235,7 +240,7 @@ async fn connections_beyond_the_rate_of_the_broker_wait_and_are_served() {
     let begun = Instant::now();
     assert!(is_served(&mut broker.connect().await).await, "the eleventh is not closed");
     assert!(begun.elapsed() >= Duration::from_millis(500), "it was served after {:?}", begun.elapsed());
-    assert_eq!(broker_configs::set(&mut client, SETTING, "2147483647").await, 0);
+    assert_eq!(broker_configs::set(&mut client, setting, "2147483647").await, 0);
     let begun = Instant::now();
     for _ in 0..10 {
         assert!(is_served(&mut broker.connect().await).await);
