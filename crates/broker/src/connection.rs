@@ -47,6 +47,17 @@ enum End {
     Write(#[from] io::Error),
 }
 
+impl End {
+    /// Whether the client did what no client should.
+    fn is_fault(&self) -> bool {
+        match self {
+            Self::Incoming(error) => !matches!(error, IncomingError::Closed | IncomingError::Io(_)),
+            Self::Refused(_) | Self::LoginStalled => true,
+            Self::Stopping | Self::Idle | Self::Write(_) => false,
+        }
+    }
+}
+
 /// Serves one connection to its end.
 pub(crate) async fn serve(node: Arc<Node>, endpoint: Arc<Endpoint>, stream: traffic::Connection) {
     let mut caller = Caller::anonymous(stream.peer, endpoint.name.clone());
@@ -65,12 +76,13 @@ pub(crate) async fn serve(node: Arc<Node>, endpoint: Arc<Endpoint>, stream: traf
     };
     let incoming = Incoming::new(read, frame_bytes_max, node.request_memory.clone());
     let idle = Idle::new(&node);
-    let login = endpoint.sasl.is_some().then(|| Login::new(endpoint, caller.clone()));
+    let login = endpoint.sasl.is_some().then(|| Login::new(endpoint.clone(), caller.clone()));
     let login = login.map(|login| Arc::new(Mutex::new(login)));
     let trust = match &login {
         None => Trust::Full,
         Some(_) => Trust::Before { until: node.world.clock.now().plus(LOGIN_STALL_MAX_MS) },
     };
+    let clock = node.world.clock.clone();
     let connection = Connection {
         node,
         idle,
@@ -85,23 +97,20 @@ pub(crate) async fn serve(node: Arc<Node>, endpoint: Arc<Endpoint>, stream: traf
     };
     let end = connection.run().await;
     match login {
-        None => told(&caller, &end),
-        Some(login) => told(login.lock().await.caller(), &end),
+        None => told(&end, &caller, &endpoint, &*clock),
+        Some(login) => told(&end, login.lock().await.caller(), &endpoint, &*clock),
     }
 }
 
 /// Writes the end of a connection into the log.
-fn told(caller: &Caller, end: &End) {
-    match end {
-        End::Stopping
-        | End::Idle
-        | End::Incoming(IncomingError::Closed | IncomingError::Io(_))
-        | End::Write(_) => {
-            tracing::debug!(peer = %caller.address, user = %caller.principal, listener = %caller.listener, "Kafka connection ended: {end}");
+fn told(end: &End, caller: &Caller, endpoint: &Endpoint, clock: &dyn Clock) {
+    let times = if end.is_fault() { endpoint.faults.happened(clock.now()) } else { None };
+    let (peer, user, listener) = (caller.address, &caller.principal, &caller.listener);
+    match times {
+        Some(times) => {
+            tracing::warn!(%peer, %user, %listener, times, "closing a Kafka connection: {end}; further ones of this listener are counted for a minute");
         }
-        End::Incoming(_) | End::Refused(_) | End::LoginStalled => {
-            tracing::warn!(peer = %caller.address, user = %caller.principal, listener = %caller.listener, "closing a Kafka connection: {end}")
-        }
+        None => tracing::debug!(%peer, %user, %listener, "Kafka connection ended: {end}"),
     }
 }
 

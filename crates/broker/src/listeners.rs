@@ -3,6 +3,7 @@
 use crate::{
     config::KafkaListener,
     fronts,
+    limits::Seldom,
     node::StartError,
     sasl::{SaslError, SaslSettings},
     settings::Layers,
@@ -23,6 +24,8 @@ pub(crate) struct Endpoint {
     pub(crate) tls: Option<Arc<Tls>>,
     /// How clients log in, if they have to.
     pub(crate) sasl: Option<SaslSettings>,
+    /// Connections that ended because of what their clients sent.
+    pub(crate) faults: Seldom,
 }
 
 /// What is listened on.
@@ -144,7 +147,15 @@ impl Endpoint {
         let tls = protocol.has_tls().then(|| tls(layers, name, speaks)).transpose()?;
         let refused = |cause| StartError::Sasl { listener: name.to_owned(), cause };
         let sasl = protocol.has_sasl().then(|| sasl(layers, name)).transpose().map_err(refused)?;
-        let endpoint = Self { name: name.to_owned(), protocol, address, advertised, tls, sasl };
+        let endpoint = Self {
+            name: name.to_owned(),
+            protocol,
+            address,
+            advertised,
+            tls,
+            sasl,
+            faults: Seldom::default(),
+        };
         match endpoint.shown().filter(|_| !plain_without_tls) {
             None => Ok(endpoint),
             Some((mechanism, secrets)) => {

@@ -14,6 +14,7 @@ use keyway_log::MemoryStore;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
+    net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -22,7 +23,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tracing::level_filters::LevelFilter;
+use tracing::{level_filters::LevelFilter, subscriber::DefaultGuard};
 
 /// Documents that name families.
 const DOCUMENTS: [&str; 3] = [
@@ -32,7 +33,7 @@ const DOCUMENTS: [&str; 3] = [
 ];
 
 /// Series with their figures.
-async fn scraped(broker: &TestBroker) -> BTreeMap<String, f64> {
+pub(crate) async fn scraped(broker: &TestBroker) -> BTreeMap<String, f64> {
     let mut stream = TcpStream::connect(broker.http_address()).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
@@ -115,17 +116,53 @@ impl Write for Written {
     }
 }
 
+impl Written {
+    /// What is warned of on this thread while the guard is held.
+    fn warnings() -> (Self, DefaultGuard) {
+        let written = Self::default();
+        let log = written.clone();
+        let log = tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::WARN)
+            .with_ansi(false)
+            .with_writer(move || log.clone())
+            .finish();
+        (written, tracing::subscriber::set_default(log))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// Sends bytes that the port cannot read, and waits until it has closed the connection.
+async fn scan(address: SocketAddr) {
+    let mut scanner = TcpStream::connect(address).await.unwrap();
+    scanner.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    // An alert perhaps, and the end, whichever way the system tells it.
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(10), scanner.read_to_end(&mut rest)).await;
+    _ = ended.expect("it is closed");
+}
+
+#[tokio::test]
+async fn connections_without_requests_are_told_once() {
+    let (written, _log) = Written::warnings();
+    let broker = TestBroker::start().await;
+    for _ in 0..SCANS {
+        scan(broker.kafka_address()).await;
+    }
+    broker.shutdown().await;
+    let written = written.text();
+    assert_eq!(written.matches("closing a Kafka connection").count(), 1, "{written}");
+    assert!(written.contains("listener=PLAINTEXT times=1"), "{written}");
+}
+
+/// More than anybody wants to read of.
+const SCANS: usize = 50;
+
 #[tokio::test]
 async fn handshakes_that_fail_are_counted_and_told_once() {
-    const SCANS: usize = 50;
-    let written = Written::default();
-    let log = written.clone();
-    let log = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::WARN)
-        .with_ansi(false)
-        .with_writer(move || log.clone())
-        .finish();
-    let _log = tracing::subscriber::set_default(log);
+    let (written, _log) = Written::warnings();
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new("authority");
     authority.identity("server").write(Path::new(&tls::path(&folder, "server.pem")));
@@ -135,19 +172,14 @@ async fn handshakes_that_fail_are_counted_and_told_once() {
     );
     let broker = TestBroker::on(Arc::new(MemoryStore::new()), config).await;
     for _ in 0..SCANS {
-        let mut scanner = TcpStream::connect(broker.listener("SSL")).await.unwrap();
-        scanner.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-        // An alert, and the end, whichever way the system tells it.
-        let mut rest = Vec::new();
-        let ended = tokio::time::timeout(Duration::from_secs(10), scanner.read_to_end(&mut rest)).await;
-        _ = ended.expect("it is closed");
+        scan(broker.listener("SSL")).await;
     }
     authority.connect(broker.listener("SSL"), None, BOTH_VERSIONS).await.expect("who speaks TLS comes in");
     let scraped = scraped(&broker).await;
     assert_eq!(scraped["keyway_tls_handshakes_failed_total{front=\"kafka\"}"], SCANS as f64);
     assert_eq!(scraped["keyway_tls_handshakes_failed_total{front=\"http\"}"], 0.0);
     broker.shutdown().await;
-    let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let written = written.text();
     assert_eq!(written.matches("the TLS handshake failed").count(), 1, "{written}");
     assert!(written.contains("listener=\"SSL\"") && written.contains("times=1"), "{written}");
 }
