@@ -39,6 +39,8 @@ pub(crate) struct Shares {
     pub(crate) requests: usize,
     /// Records of the log: an eighth, 64 MiB at most. It keeps as much again for what comes next.
     pub(crate) log: usize,
+    /// Indexes of the log's segments: a 32nd, 1 GiB at most.
+    pub(crate) indexes: usize,
     /// Messages that subscriptions keep: an eighth, 512 MiB at most.
     pub(crate) subscriptions: usize,
 }
@@ -54,6 +56,7 @@ impl Shares {
         Self {
             requests: (limit / 16).min(128 << 20),
             log: (limit / 8).min(64 << 20),
+            indexes: (limit / 32).min(1 << 30),
             subscriptions: (limit / 8).min(512 << 20),
         }
     }
@@ -103,10 +106,13 @@ mod tests {
 
     #[test]
     fn little_memory_is_shared_out_and_much_is_not_all_taken() {
-        let mib = |shares: Shares| (shares.requests >> 20, shares.log >> 20, shares.subscriptions >> 20);
-        assert_eq!(mib(Shares::of(Some(256 << 20))), (16, 32, 32));
-        assert_eq!(mib(Shares::of(Some(64 << 30))), (128, 64, 512));
-        assert_eq!(mib(Shares::of(None)), (128, 64, 512));
+        let mib = |limit| {
+            let Shares { requests, log, indexes, subscriptions } = Shares::of(limit);
+            [requests, log, indexes, subscriptions].map(|bytes| bytes >> 20)
+        };
+        assert_eq!(mib(Some(256 << 20)), [16, 32, 8, 32]);
+        assert_eq!(mib(Some(64 << 30)), [128, 64, 1024, 512]);
+        assert_eq!(mib(None), [128, 64, 1024, 512]);
     }
 
     #[test]

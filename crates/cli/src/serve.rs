@@ -289,8 +289,9 @@ impl Serve {
             Durability::Fsync => DurableBy::Fsync,
             Durability::Os => DurableBy::Os,
         };
-        let arena_bytes_max = plan.memory.log;
-        let options = Options { on_damage, durable_by, arena_bytes_max, ..Options::default() };
+        let Shares { log: arena_bytes_max, indexes: index_bytes_max, .. } = plan.memory;
+        let options =
+            Options { on_damage, durable_by, arena_bytes_max, index_bytes_max, ..Options::default() };
         let expiration = plan.settings.get("producer.id.expiration.ms").and_then(|value| value.parse().ok());
         Options { producer_expiration_ms: expiration.unwrap_or(options.producer_expiration_ms), ..options }
     }

@@ -92,6 +92,8 @@ pub struct LogFigures {
     pub staged_bytes: u64,
     /// Bytes of batches in memory.
     pub memory_bytes: u64,
+    /// Bytes in memory that say where batches lie in files.
+    pub index_bytes: u64,
     /// Bytes that a start after a crash would have to read back.
     pub recovery_bytes: u64,
     /// Partitions whose files cannot be written.

@@ -19,7 +19,6 @@ use crate::{
     engine::Engine,
     manifest::SegmentState,
     partition::{Freed, Log, SegmentEntry, State},
-    segment::Segment,
     staging::{Large, Staged},
     wal::entry::Entry,
     write_behind::Pass,
@@ -251,7 +250,7 @@ impl State {
             let held = replaced.iter().position(|entry| entry.segment.base == stated.base);
             let segment = match held {
                 Some(held) => replaced.swap_remove(held).segment,
-                None => Arc::new(Segment::new(log.id, stated.base, stated.revision, &log.folder())),
+                None => Arc::new(log.new_segment(stated.base, stated.revision)),
             };
             self.segments.push(SegmentEntry::restored(segment, stated));
         }

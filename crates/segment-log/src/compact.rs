@@ -9,7 +9,7 @@
 use crate::{
     engine::{Engine, Failed},
     partition::{Log, SegmentEntry, State},
-    segment::{Segment, Span},
+    segment::Span,
 };
 use bytes::BufMut;
 use keyway_log::{
@@ -234,7 +234,7 @@ impl Log {
 
     fn new_entry(&self, base: Offset) -> io::Result<SegmentEntry> {
         let revision = self.engine.next_revision();
-        let entry = SegmentEntry::empty(Segment::new(self.id, base, revision, &self.folder()));
+        let entry = SegmentEntry::empty(self.new_segment(base, revision));
         // A crash may have left a file of the same name that no manifest knows.
         self.engine.files.open(&entry.segment, OpenMode::Create)?.truncate(0)?;
         entry.segment.set_cut();

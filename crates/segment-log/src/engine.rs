@@ -15,6 +15,7 @@ use crate::{
     progress::Progress,
     quarantine::KEPT_EXTENSION,
     reserve::Reserve,
+    segment::IndexMemory,
     staging::Staging,
     wal::entry::LogId,
     wall_time::WallTime,
@@ -40,6 +41,7 @@ pub(crate) struct Engine {
     pub(crate) staging: Arc<Staging>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) files: OpenFiles,
+    pub(crate) index_memory: Arc<IndexMemory>,
     pub(crate) reserve: Reserve,
     pub(crate) counters: Counters,
     committer: Mutex<Committer>,
@@ -115,8 +117,10 @@ impl Engine {
         next_log: LogId,
     ) -> Self {
         let generation = checkpointer.generation();
+        let index_memory = Arc::new(IndexMemory::new(options.index_bytes_max));
         Self {
-            files: OpenFiles::new(disk.clone(), options.open_files_max),
+            files: OpenFiles::new(disk.clone(), options.open_files_max, index_memory.clone()),
+            index_memory,
             reserve: Reserve::new(disk.clone(), &folder),
             staging: Arc::new(Staging::new(&options)),
             disk,

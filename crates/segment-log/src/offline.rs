@@ -12,7 +12,6 @@ use crate::{
     checkpoint::Checkpointer,
     engine::Engine,
     partition::{Log, SegmentEntry},
-    segment::Segment,
     wal::entry::Entry,
     write_behind::{Pass, Unsynced},
 };
@@ -148,11 +147,8 @@ impl SegmentEntry {
         if self.durable_len == 0 {
             return None;
         }
-        let folder = self.segment.path.parent().expect("segments lie in a folder");
-        let segment = Segment::new(self.segment.log, self.segment.base, self.segment.revision, folder);
-        segment.seal();
         Some(Self {
-            segment: Arc::new(segment),
+            segment: Arc::new(self.segment.closed_part()),
             next: self.durable_next,
             len: self.durable_len,
             ..self.clone()

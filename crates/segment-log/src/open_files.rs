@@ -1,6 +1,9 @@
-//! The segment files that are open: at most so many, the one used longest ago is closed first.
+//! The segment files that are open: at most so many, and with what indexes may take; the one used longest ago is closed first.
 
-use crate::{segment::Segment, wal::entry::LogId};
+use crate::{
+    segment::{IndexMemory, Segment},
+    wal::entry::LogId,
+};
 use keyway_record::Offset;
 use keyway_runtime::{Disk, File, OpenMode};
 use std::{
@@ -12,6 +15,7 @@ use std::{
 pub(crate) struct OpenFiles {
     disk: Arc<dyn Disk>,
     max: usize,
+    memory: Arc<IndexMemory>,
     held: Mutex<Held>,
 }
 
@@ -28,8 +32,8 @@ struct HeldFile {
 }
 
 impl OpenFiles {
-    pub(crate) fn new(disk: Arc<dyn Disk>, max: usize) -> Self {
-        Self { disk, max: max.max(1), held: Mutex::default() }
+    pub(crate) fn new(disk: Arc<dyn Disk>, max: usize, memory: Arc<IndexMemory>) -> Self {
+        Self { disk, max: max.max(1), memory, held: Mutex::default() }
     }
 
     /// The segment's file, opened if it is not.
@@ -44,12 +48,23 @@ impl OpenFiles {
         held.uses += 1;
         let last_use = held.uses;
         held.files.insert(key, HeldFile { file: file.clone(), segment: segment.clone(), last_use });
-        let closed = if held.files.len() > self.max { held.take_oldest() } else { None };
+        let closed = if held.files.len() > self.max { held.take_oldest(|_| true) } else { None };
         drop(held);
         if let Some(closed) = closed {
             closed.segment.forget_index();
         }
+        self.forget_indexes(segment);
         Ok(file)
+    }
+
+    /// Closes what gives memory back, until the indexes have room; not the segment that is about to be used.
+    fn forget_indexes(&self, used: &Arc<Segment>) {
+        let gives_back =
+            |one: &Arc<Segment>| one.is_sealed() && one.index_bytes() > 0 && !Arc::ptr_eq(one, used);
+        while self.memory.is_over() {
+            let Some(closed) = self.held().take_oldest(gives_back) else { return };
+            closed.segment.forget_index();
+        }
     }
 
     /// Closes the file of a segment that is given up.
@@ -70,8 +85,9 @@ impl Held {
         Some(held.file.clone())
     }
 
-    fn take_oldest(&mut self) -> Option<HeldFile> {
-        let (key, _) = self.files.iter().min_by_key(|(_, held)| held.last_use)?;
+    fn take_oldest(&mut self, of: impl Fn(&Arc<Segment>) -> bool) -> Option<HeldFile> {
+        let files = self.files.iter().filter(|(_, held)| of(&held.segment));
+        let (key, _) = files.min_by_key(|(_, held)| held.last_use)?;
         let key = *key;
         self.files.remove(&key)
     }

@@ -27,6 +27,9 @@ pub struct Options {
     pub wal_bytes_max: u64,
     /// A segment is closed before it grows past this. Default 1 GiB, as Kafka's `segment.bytes`.
     pub segment_bytes: u64,
+    /// Memory for the indexes of segments: 2 MiB for each GiB that is written to or read. Where it is used up, those that are
+    /// read are forgotten and read again, and segments are closed before they are full. Default 1 GiB.
+    pub index_bytes_max: usize,
     /// Segment files held open. Default 1,000.
     pub open_files_max: usize,
     /// How long a silent idempotent producer is remembered. Default 1 day, as Kafka's `producer.id.expiration.ms`.
@@ -102,6 +105,7 @@ impl Default for Options {
             checkpoint_bytes: 64 << 20,
             wal_bytes_max: 256 << 20,
             segment_bytes: 1 << 30,
+            index_bytes_max: 1 << 30,
             open_files_max: 1_000,
             producer_expiration_ms: keyway_log::producers::EXPIRATION_MS_DEFAULT,
             durable_by: DurableBy::Fsync,

@@ -6,6 +6,7 @@ mod segment_entry;
 use crate::{
     engine::Engine,
     offline::Offline,
+    segment::Segment,
     staging::Staged,
     wal::entry::{Entry, LogId},
 };
@@ -128,6 +129,11 @@ impl Log {
     /// How large a segment of this log may be.
     pub(crate) fn segment_bytes(&self, state: &State) -> u64 {
         state.config.segment_bytes.unwrap_or(self.engine.options.segment_bytes)
+    }
+
+    /// A segment of this log that may be written to.
+    pub(crate) fn new_segment(&self, base: Offset, revision: u64) -> Segment {
+        Segment::new(self.id, base, revision, &self.folder(), &self.engine.index_memory)
     }
 
     /// The partition's folder.

@@ -8,7 +8,7 @@ use crate::{
     epoch::Tail,
     manifest::{Manifest, ManifestWriteError, PartitionState},
     partition::{Log, SegmentEntry},
-    segment::{self, Segment},
+    segment,
     wal::{
         self, Wal,
         block::StoreId,
@@ -314,7 +314,6 @@ fn restore(engine: &Arc<Engine>, stored: &PartitionState) -> Result<Arc<Log>, Op
             .map_err(|error| contradiction(engine, partition, "transactions", error))?
     };
     let log = Log::new(stored.log, partition.clone(), engine.clone(), producers);
-    let folder = log.folder();
     let mut state = log.state();
     state.start = stored.start;
     state.end = stored.next;
@@ -330,8 +329,8 @@ fn restore(engine: &Arc<Engine>, stored: &PartitionState) -> Result<Arc<Log>, Op
     // Of what a later trim than the one here gave up, the epochs are stated still.
     state.epochs.trim(stored.start);
     for segment in &stored.segments {
-        let file = Arc::new(Segment::new(stored.log, segment.base, segment.revision, &folder));
-        state.segments.push(SegmentEntry::restored(file, segment));
+        let restored = Arc::new(log.new_segment(segment.base, segment.revision));
+        state.segments.push(SegmentEntry::restored(restored, segment));
     }
     for of_one in stored.damages.chunk_by(|(segment, _), (other, _)| segment == other) {
         if let Some(entry) = state.segments.get(of_one[0].0 as usize) {

@@ -7,17 +7,19 @@
 //! writes it again from the write-ahead log.
 //!
 //! The sparse index has one entry per [`INDEX_SPACING`] bytes. It grows as the segment is written, and is written beside
-//! it once it is sealed ([`sidecar`]). In memory it is kept while the file is open; without a sidecar it is built from the
+//! it once it is sealed ([`sidecar`]). In memory it is kept while the file is open and there is room ([`index_memory`]); without a sidecar it is built from the
 //! batch headers, as far as a read needs it.
 //!
 //! A batch's own checksum does not cover its first bytes: base offset, length, leader epoch. The index does.
 
 mod damage;
 mod index;
+mod index_memory;
 mod sidecar;
 mod span;
 
 pub(crate) use damage::Damage;
+pub(crate) use index_memory::IndexMemory;
 pub(crate) use span::Span;
 
 use crate::wal::entry::LogId;
@@ -29,11 +31,11 @@ use keyway_record::{LeaderEpoch, Offset, RecordBatch, Timestamp, TopicPartition,
 use keyway_runtime::{Disk, File, OpenMode};
 use std::{
     io,
-    ops::ControlFlow,
+    ops::{ControlFlow, Deref, DerefMut},
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -59,6 +61,9 @@ pub(crate) struct Segment {
     /// The file holds nothing behind what this process wrote or the manifest states.
     cut: AtomicBool,
     index: Mutex<Index>,
+    memory: Arc<IndexMemory>,
+    /// What the index takes of it.
+    index_bytes: AtomicUsize,
     is_damaged: AtomicBool,
     /// Nobody was told of what is known of its damage.
     has_news: AtomicBool,
@@ -114,12 +119,19 @@ pub(crate) fn folder_name(partition: &TopicPartition, log: LogId) -> String {
 }
 
 impl Segment {
-    pub(crate) fn new(log: LogId, base: Offset, revision: u64, folder: &Path) -> Self {
+    /// A segment that may be written to, whose index counts in `memory`.
+    pub(crate) fn new(
+        log: LogId,
+        base: Offset,
+        revision: u64,
+        folder: &Path,
+        memory: &Arc<IndexMemory>,
+    ) -> Self {
         let path = folder.join(match revision {
             0 => format!("{:020}.log", base.0),
             _ => format!("{:020}.{revision}.log", base.0),
         });
-        let index = Index::new(base);
+        memory.begin();
         Self {
             log,
             base,
@@ -127,7 +139,9 @@ impl Segment {
             path,
             sealed: AtomicBool::new(false),
             cut: AtomicBool::new(false),
-            index: Mutex::new(index),
+            index: Mutex::new(Index::new(base)),
+            memory: memory.clone(),
+            index_bytes: AtomicUsize::new(0),
             is_damaged: AtomicBool::new(false),
             has_news: AtomicBool::new(false),
             lacks_sidecar: AtomicBool::new(false),
@@ -149,7 +163,9 @@ impl Segment {
 
     /// No more is written to the segment; its index may be forgotten.
     pub(crate) fn seal(&self) {
-        self.sealed.store(true, Ordering::Relaxed);
+        if !self.sealed.swap(true, Ordering::Relaxed) {
+            self.memory.end();
+        }
     }
 
     pub(crate) fn is_sealed(&self) -> bool {
@@ -158,10 +174,27 @@ impl Segment {
 
     /// Gives back the index's memory if it can be built again and nobody adds to it.
     pub(crate) fn forget_index(&self) {
-        if self.sealed.load(Ordering::Relaxed) {
-            let mut index = self.index();
-            *index = Index::new(self.base);
+        if self.is_sealed() {
+            *self.index() = Index::new(self.base);
         }
+    }
+
+    /// Bytes that its index takes in memory.
+    pub(crate) fn index_bytes(&self) -> usize {
+        self.index_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is to be closed, so that its index can be forgotten.
+    pub(crate) fn has_too_large_an_index(&self) -> bool {
+        self.memory.is_too_large(self.index_bytes())
+    }
+
+    /// As far as it was flushed, and closed.
+    pub(crate) fn closed_part(&self) -> Self {
+        let folder = self.path.parent().expect("segments lie in a folder");
+        let part = Self::new(self.log, self.base, self.revision, folder, &self.memory);
+        part.seal();
+        part
     }
 
     /// Notes batches that were written at `position`, unless the index does not reach up to there.
@@ -519,8 +552,41 @@ impl Segment {
         self.damages.lock().expect("no panic under the lock")
     }
 
-    fn index(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().expect("no panic under the lock")
+    fn index(&self) -> HeldIndex<'_> {
+        HeldIndex { segment: self, index: self.index.lock().expect("no panic under the lock") }
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        self.seal();
+        self.memory.count(&self.index_bytes, 0);
+    }
+}
+
+/// A segment's index; what it takes is counted when this is dropped.
+struct HeldIndex<'a> {
+    segment: &'a Segment,
+    index: MutexGuard<'a, Index>,
+}
+
+impl Deref for HeldIndex<'_> {
+    type Target = Index;
+
+    fn deref(&self) -> &Index {
+        &self.index
+    }
+}
+
+impl DerefMut for HeldIndex<'_> {
+    fn deref_mut(&mut self) -> &mut Index {
+        &mut self.index
+    }
+}
+
+impl Drop for HeldIndex<'_> {
+    fn drop(&mut self) {
+        self.segment.memory.count(&self.segment.index_bytes, self.index.bytes());
     }
 }
 

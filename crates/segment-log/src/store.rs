@@ -208,6 +208,7 @@ impl LogStore for SegmentStore {
             flushed_bytes: stats.committed_bytes,
             staged_bytes: stats.staged_bytes as u64,
             memory_bytes: stats.memory_bytes as u64,
+            index_bytes: self.engine.index_memory.bytes() as u64,
             recovery_bytes: stats.wal_bytes,
             offline_partitions: self.engine.counters.offline.load(Ordering::Relaxed),
             damaged_segments: self.engine.counters.damaged.load(Ordering::Relaxed),

@@ -150,6 +150,7 @@ impl Log {
         let active = state.segments.last().filter(|last| {
             let is_closed = last.segment.is_sealed()
                 || last.segment.is_damaged()
+                || pass != Pass::Replay && last.segment.has_too_large_an_index()
                 || state.config.closes(last.first_timestamp, time);
             // What is known of a segment is left as it is until all references to it are.
             let is_known = pass == Pass::Replay && last.next == state.logged;
@@ -157,8 +158,7 @@ impl Log {
         });
         let is_new = active.is_none();
         let entry = active.cloned();
-        let entry =
-            entry.unwrap_or_else(|| SegmentEntry::empty(Segment::new(self.id, base, 0, &self.folder())));
+        let entry = entry.unwrap_or_else(|| SegmentEntry::empty(self.new_segment(base, 0)));
         let mut chunk_len = 0;
         let fits = |batch: &&RecordBatch| {
             let first = chunk_len == 0;

@@ -6,7 +6,7 @@ use keyway_log::{
 };
 use keyway_record::{Offset, PartitionId, TopicPartition};
 use keyway_runtime::World;
-use keyway_segment_log::{OpenError, Options, SegmentStore};
+use keyway_segment_log::{DurableBy, OpenError, Options, SegmentStore};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -124,6 +124,46 @@ fn segments_are_files_of_batches_verbatim() {
     }
     let batches: Vec<u8> = expected.iter().flat_map(|batch| batch.bytes().to_vec()).collect();
     assert!(bytes == batches);
+}
+
+/// What says where records lie is as small with much data as with little: segments are closed for that, and what was read of
+/// old ones is forgotten.
+#[test]
+fn indexes_stay_within_their_memory() {
+    const LOGS: i32 = 8;
+    const BATCHES: i64 = 500;
+    let max = 32 << 10;
+    let options = Options {
+        index_bytes_max: max,
+        arena_bytes_max: 4 << 20,
+        durable_by: DurableBy::Os,
+        ..Options::default()
+    };
+    let home = Home::new(options);
+    let store = home.open();
+    let logs: Vec<_> = (0..LOGS).map(|index| store.create(&numbered(index)).unwrap()).collect();
+    let mut most = 0;
+    // Each batch has an entry of its own.
+    for _ in 0..BATCHES {
+        for log in &logs {
+            append(&store, log.as_ref(), &batch(1, 20_000, 5));
+        }
+        most = most.max(store.figures().index_bytes);
+    }
+    assert!(most >= max as u64 / 2, "{most} bytes are no index of so much");
+    assert!(home.segments().len() > LOGS as usize, "{:?}", home.segments());
+    for log in &logs {
+        let mut from = Offset(0);
+        for batch in read_all(log.as_ref(), Offset(0)) {
+            assert_eq!(batch.base_offset(), from);
+            from = batch.next_offset();
+        }
+        assert_eq!(from, Offset(BATCHES));
+        most = most.max(store.figures().index_bytes);
+    }
+    // Each may be twice its share, as a vector grows, and there is the next segment. Unbounded it would be four times.
+    assert!(most <= 3 * max as u64, "{most} bytes");
+    store.close().unwrap();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{
 };
 use keyway_record::{Offset, Timestamp};
 
-/// Bytes of segment per index entry: 1 GiB takes 1.5 MiB of index, and a seek reads at most this too much.
+/// Bytes of segment per index entry: 1 GiB takes 2 MiB of index in memory, and a seek reads at most this too much.
 pub(super) const INDEX_SPACING: u64 = 16 * 1024;
 
 #[derive(PartialEq, Eq, Debug)]
@@ -50,6 +50,11 @@ impl Index {
             max_timestamp: Timestamp(i64::MIN),
             after_damage: false,
         }
+    }
+
+    /// Bytes that it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<IndexEntry>()
     }
 
     /// The blocks that reach into what lies between two positions.

@@ -76,6 +76,8 @@ fn log(node: &Node, page: &mut Page) {
     page.gauge("keyway_log_staged_bytes", "Bytes taken in and not yet durable")
         .whole(vec![], figures.staged_bytes);
     page.gauge("keyway_log_memory_bytes", "Bytes of records in memory").whole(vec![], figures.memory_bytes);
+    page.gauge("keyway_log_index_bytes", "Bytes in memory that say where records lie in files")
+        .whole(vec![], figures.index_bytes);
     page.gauge("keyway_log_recovery_bytes", "Bytes that a start after a crash would read back")
         .whole(vec![], figures.recovery_bytes);
     page.gauge("keyway_log_offline_partitions", "Partitions whose files cannot be written or flushed")
