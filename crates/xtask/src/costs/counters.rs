@@ -13,6 +13,7 @@ use super::{Asker, Cost, Counted, Request};
 use crate::tools::{Tool, Tools};
 
 const REQUESTS: u64 = 2_000;
+const ROUNDS: usize = 4;
 const STRACE_LIMIT: Duration = Duration::from_secs(20);
 
 pub(super) async fn count(
@@ -27,13 +28,22 @@ pub(super) async fn count(
     let switches = asker.broker.context_switches()? - before;
     let syscalls = match tools.missing(Tool::Strace) {
         Some(reason) => Err(reason.to_string()),
-        None => Ok(syscalls(&mut asker, request, tools).await? as f64 / REQUESTS as f64),
+        None => Ok(least_syscalls(&mut asker, request, tools).await? as f64 / REQUESTS as f64),
     };
     asker.broker.kill().await?;
     Ok(vec![
         Counted { request, cost: Cost::ContextSwitches, per_request: Ok(switches as f64 / REQUESTS as f64) },
         Counted { request, cost: Cost::Syscalls, per_request: syscalls },
     ])
+}
+
+/// Of some rounds: a machine whose disk is slow for a moment has more hand-offs between threads, and no code does.
+async fn least_syscalls(asker: &mut Asker, request: Request, tools: &Tools) -> anyhow::Result<u64> {
+    let mut least = u64::MAX;
+    for _ in 0..ROUNDS {
+        least = least.min(syscalls(asker, request, tools).await?);
+    }
+    Ok(least)
 }
 
 async fn syscalls(asker: &mut Asker, request: Request, tools: &Tools) -> anyhow::Result<u64> {
