@@ -13,7 +13,7 @@ pub(crate) use settings::TlsSettings;
 pub use shown::{ShownCertificate, shown_certificate};
 
 use crate::limits::Seldom;
-use keyway_access::{Principal, PrincipalMapping};
+use keyway_access::Principal;
 use keyway_runtime::Stream;
 use rustls::{ServerConfig, pki_types::CertificateDer};
 use std::{
@@ -48,7 +48,6 @@ pub(crate) enum HandshakeError {
 /// TLS as one listener has it.
 pub(crate) struct Tls {
     settings: TlsSettings,
-    mapping: PrincipalMapping,
     current: Mutex<Current>,
     /// Handshakes that failed.
     pub(crate) failures: Seldom,
@@ -67,9 +66,8 @@ impl Tls {
     pub(crate) fn new(settings: TlsSettings) -> Result<Self, TlsError> {
         let material = settings.read()?;
         let config = Arc::new(settings.server_config(&material)?);
-        let mapping = settings.mapping.clone();
         let current = Mutex::new(Current { config, material, refused: None });
-        Ok(Self { settings, mapping, current, failures: Seldom::default() })
+        Ok(Self { settings, current, failures: Seldom::default() })
     }
 
     /// The secure stream inside of `stream`, and who the client's certificate says it is.
@@ -94,6 +92,6 @@ impl Tls {
         if name.len() > NAME_BYTES_MAX {
             return Err(HandshakeError::LongName { bytes: name.len() });
         }
-        self.mapping.principal(&name).ok_or(HandshakeError::NoRule { name })
+        self.settings.mapping.principal(&name).ok_or(HandshakeError::NoRule { name })
     }
 }
