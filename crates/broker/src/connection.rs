@@ -60,14 +60,9 @@ impl End {
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(node: Arc<Node>, endpoint: Arc<Endpoint>, stream: traffic::Connection) {
-    let mut caller = Caller::anonymous(stream.peer, endpoint.name.clone());
-    let secured = node.stopping.run_until_cancelled(stream.secured(&*node.world.clock)).await.flatten();
+    let secured = node.stopping.run_until_cancelled(stream.secured(&node)).await.flatten();
     let Some(stream) = secured else { return };
-    // A login says who the client is, whatever its certificate says.
-    if let Some(principal) = stream.certified().filter(|_| !endpoint.protocol.has_sasl()) {
-        caller.principal = principal.clone();
-    }
-    let caller = Arc::new(caller);
+    let caller = Arc::new(stream.caller());
     let (read, write) = tokio::io::split(stream);
     let request_bytes_max = node.settings.now().request_bytes_max;
     let frame_bytes_max = match &endpoint.sasl {

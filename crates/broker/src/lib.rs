@@ -17,6 +17,7 @@ mod limits;
 mod listener;
 mod listeners;
 mod log_levels;
+mod logins;
 mod namespaces;
 mod node;
 mod partition;

@@ -8,7 +8,7 @@ use crate::{
     quotas::Admission,
     traffic::{Connection, Front},
 };
-use keyway_runtime::{Clock, Listener, World};
+use keyway_runtime::{Listener, World};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 /// How long accepting pauses when the operating system has no more handles.
@@ -61,16 +61,16 @@ impl Port {
         Self { listener, endpoint, protocol, front, places, refusals: Seldom::default(), node: node.clone() }
     }
 
-    /// The broker's clock.
-    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
-        &self.node.world.clock
+    /// The broker.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 
     /// The next connection that has a place, at the pace that the broker allows. Never fails: what cannot be accepted is
     /// logged, one too many is closed, and so is one of an address that comes too often, once it has waited: whoever
     /// opens another one as soon as the last is closed is slowed down.
     pub(crate) async fn accept(&self) -> Connection {
-        let protocol = self.protocol;
+        let (protocol, clock) = (self.protocol, &self.node.world.clock);
         loop {
             let (stream, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
@@ -84,7 +84,7 @@ impl Port {
                 Ok(place) => place,
                 Err(reason) => {
                     self.front.refuse();
-                    match self.refusals.happened(self.clock().now()) {
+                    match self.refusals.happened(clock.now()) {
                         Some(times) => {
                             tracing::warn!(protocol, %peer, times, "closing a connection: {reason}; further ones of this listener are counted for a minute")
                         }
@@ -94,7 +94,6 @@ impl Port {
                 }
             };
             let connection = Connection::new(stream, peer, self.endpoint.clone(), self.front.clone(), place);
-            let clock = self.clock();
             let rates = self.node.settings.now().connection_rates(&self.endpoint.name);
             match self.node.quotas.connect(peer.ip(), &self.endpoint.name, rates) {
                 Admission::Now => return connection,

@@ -4,6 +4,7 @@ use crate::{
     config::KafkaListener,
     fronts,
     limits::Seldom,
+    logins::Logins,
     node::StartError,
     sasl::{SaslError, SaslSettings},
     settings::Layers,
@@ -24,6 +25,7 @@ pub(crate) struct Endpoint {
     pub(crate) tls: Option<Arc<Tls>>,
     /// How clients log in, if they have to.
     pub(crate) sasl: Option<SaslSettings>,
+    pub(crate) logins: Logins,
     /// Connections that ended because of what their clients sent.
     pub(crate) faults: Seldom,
 }
@@ -88,7 +90,7 @@ impl Listeners {
     }
 
     /// Every listener.
-    fn all(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
         self.kafka.iter().chain([&self.grpc, &self.danube_admin, &self.http])
     }
 
@@ -154,6 +156,7 @@ impl Endpoint {
             advertised,
             tls,
             sasl,
+            logins: Logins::default(),
             faults: Seldom::default(),
         };
         match endpoint.shown().filter(|_| !plain_without_tls) {

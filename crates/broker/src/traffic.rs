@@ -1,13 +1,16 @@
 //! What crosses each port: connections and bytes, counted where they are anyway.
 
 use crate::{
+    access::Caller,
     fronts::Peer,
     limits::{Opening, Place},
     listeners::Endpoint,
+    logins,
+    node::Node,
 };
 use keyway_access::Principal;
 use keyway_kafka_wire::ApiKey;
-use keyway_runtime::{Clock, Millis, Stream};
+use keyway_runtime::{Millis, Stream};
 use std::{
     io,
     net::SocketAddr,
@@ -125,8 +128,8 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     /// The listener it came through.
     endpoint: Arc<Endpoint>,
-    /// Whom the client's certificate stands for.
-    certified: Option<Principal>,
+    /// Who is at the other end, as far as its certificate says.
+    principal: Principal,
     front: Arc<Front>,
     opening: Opening,
     _place: Place,
@@ -143,7 +146,7 @@ impl Connection {
         front.accepted.fetch_add(1, Relaxed);
         front.open.fetch_add(1, Relaxed);
         let opening = Opening::none();
-        Self { stream, peer, endpoint, certified: None, front, opening, _place: place }
+        Self { stream, peer, endpoint, principal: Principal::anonymous(), front, opening, _place: place }
     }
 
     /// The same connection, which ends unless its client says so much in time.
@@ -154,18 +157,27 @@ impl Connection {
 
     /// The same connection with its bytes inside of TLS, if its listener has that; `None` if it did not come to that, which is
     /// counted and told. What is counted from here on is what is inside.
-    pub(crate) async fn secured(mut self, clock: &dyn Clock) -> Option<Self> {
+    pub(crate) async fn secured(mut self, node: &Node) -> Option<Self> {
         let Some(tls) = self.endpoint.tls.clone() else { return Some(self) };
         let bare = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
         match tls.handshake(bare).await {
             Ok((stream, certified)) => {
-                (self.stream, self.certified) = (stream, certified);
+                self.stream = stream;
+                // A login says who the client is, whatever its certificate says.
+                if let Some(principal) = certified.filter(|_| self.endpoint.sasl.is_none()) {
+                    self.principal = principal;
+                    self.endpoint.logins.succeeded(&node.audit, &self.caller(), logins::CERTIFICATE);
+                }
                 Some(self)
             }
             Err(error) => {
+                if error.refuses_certificate() {
+                    let reason = error.to_string();
+                    self.endpoint.logins.failed(&node.audit, &self.caller(), logins::CERTIFICATE, &reason);
+                }
                 self.front.handshakes_failed.fetch_add(1, Relaxed);
                 let (peer, listener) = (self.peer, self.endpoint.name.as_str());
-                match tls.failures.happened(clock.now()) {
+                match tls.failures.happened(node.world.clock.now()) {
                     Some(times) => {
                         tracing::warn!(%peer, listener, times, "closing a connection: {error}; further ones of this listener are counted for a minute");
                     }
@@ -181,9 +193,10 @@ impl Connection {
         self.endpoint.tls.is_some()
     }
 
-    /// Whom the client's certificate stands for.
-    pub(crate) fn certified(&self) -> Option<&Principal> {
-        self.certified.as_ref()
+    /// Whom its requests come from until the client logs in.
+    pub(crate) fn caller(&self) -> Caller {
+        let principal = self.principal.clone();
+        Caller { principal, ..Caller::anonymous(self.peer, self.endpoint.name.clone()) }
     }
 }
 
@@ -197,7 +210,7 @@ impl Connected for Connection {
     type ConnectInfo = Arc<Peer>;
 
     fn connect_info(&self) -> Arc<Peer> {
-        Arc::new(Peer::new(self.endpoint.clone(), self.peer, self.certified.clone()))
+        Arc::new(Peer::new(self.endpoint.clone(), self.caller()))
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Arc<dyn Listener>) {
 
 async fn converse(node: Arc<Node>, router: Router, stream: Connection) {
     let peer = stream.peer;
-    let secured = node.stopping.run_until_cancelled(stream.secured(&*node.world.clock)).await.flatten();
+    let secured = node.stopping.run_until_cancelled(stream.secured(&node)).await.flatten();
     let Some(stream) = secured else { return };
     let info = stream.connect_info();
     let routes = TowerToHyperService::new(router);

@@ -44,8 +44,8 @@ impl Coming {
                     if !connection.has_tls() {
                         return connection;
                     }
-                    let clock = self.port.clock().clone();
-                    self.handshakes.spawn(async move { connection.secured(&*clock).await });
+                    let node = self.port.node().clone();
+                    self.handshakes.spawn(async move { connection.secured(&node).await });
                 }
             }
         }

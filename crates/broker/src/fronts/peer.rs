@@ -8,7 +8,7 @@ use super::{
     proof::{Grounds, Proof, wall_ms},
 };
 use crate::{
-    access::{AuditEvent, Caller},
+    access::Caller,
     listeners::Endpoint,
     node::Node,
     sasl::{Mechanism, SaslSettings},
@@ -19,7 +19,6 @@ use keyway_runtime::Millis;
 use sha2::{Digest, Sha256};
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -81,13 +80,8 @@ impl Failure {
 }
 
 impl Peer {
-    /// A client at `address`; `certified` is whom its certificate stands for.
-    pub(crate) fn new(endpoint: Arc<Endpoint>, address: SocketAddr, certified: Option<Principal>) -> Self {
-        let mut caller = Caller::anonymous(address, endpoint.name.clone());
-        // A login says who the client is, whatever its certificate says.
-        if let Some(principal) = certified.filter(|_| endpoint.sasl.is_none()) {
-            caller.principal = principal;
-        }
+    /// A client of this listener; `caller` is who it is before it logs in.
+    pub(crate) fn new(endpoint: Arc<Endpoint>, caller: Caller) -> Self {
         Self {
             endpoint,
             caller: Arc::new(caller),
@@ -153,13 +147,13 @@ impl Peer {
                 *turn = Turn::default();
                 let proof = Arc::new(proof);
                 if self.remember(hash, proof.clone()) {
-                    node.audit.note(proof.caller(), AuditEvent::LoggedIn { mechanism });
+                    self.endpoint.logins.succeeded(&node.audit, proof.caller(), mechanism);
                 }
                 Ok(proof)
             }
             Err(Failure { mechanism, claimed, refused, reason }) => {
                 let claimed = Caller { principal: claimed, ..Caller::clone(&self.caller) };
-                node.audit.note(&claimed, AuditEvent::LoginFailed { mechanism, reason: &reason });
+                self.endpoint.logins.failed(&node.audit, &claimed, mechanism, &reason);
                 turn.until = clock.now().plus(wait_ms);
                 clock.sleep_until(turn.until).await;
                 Err(refused)

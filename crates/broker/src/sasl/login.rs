@@ -12,7 +12,7 @@ use super::{
     exchange::{Exchange, Refusal, Step},
 };
 use crate::{
-    access::{AuditEvent, Caller},
+    access::Caller,
     kafka::{self, Reply, handshake},
     listeners::Endpoint,
     node::Node,
@@ -233,7 +233,7 @@ impl Login {
         self.expires = session_ms.map(|ms| node.world.clock.now().plus(ms));
         self.caller = Arc::new(Caller { principal, ..Caller::clone(&self.caller) });
         self.state = State::Done { mechanism };
-        node.audit.note(&self.caller, AuditEvent::LoggedIn { mechanism: mechanism.name() });
+        self.endpoint.logins.succeeded(&node.audit, &self.caller, mechanism.name());
         Ok((answer, session_ms.unwrap_or(0)))
     }
 
@@ -270,7 +270,7 @@ impl Login {
             let named = Caller { principal: Principal::user(user.clone()), ..Caller::clone(&self.caller) };
             self.caller = Arc::new(named);
         }
-        node.audit.note(&self.caller, AuditEvent::LoginFailed { mechanism, reason: &refusal.reason });
+        self.endpoint.logins.failed(&node.audit, &self.caller, mechanism, &refusal.reason);
         let clock = &node.world.clock;
         let delay_ms = u64::try_from(self.settings().failed_delay().as_millis()).unwrap_or(u64::MAX);
         clock.sleep_until(clock.now().plus(delay_ms)).await;

@@ -15,7 +15,7 @@ pub use shown::{ShownCertificate, shown_certificate};
 use crate::limits::Seldom;
 use keyway_access::Principal;
 use keyway_runtime::Stream;
-use rustls::{ServerConfig, pki_types::CertificateDer};
+use rustls::{Error, ServerConfig, pki_types::CertificateDer};
 use std::{
     io,
     sync::{Arc, Mutex},
@@ -43,6 +43,20 @@ pub(crate) enum HandshakeError {
     LongName { bytes: usize },
     #[error("no rule of ssl.principal.mapping.rules fits the client's certificate {name}")]
     NoRule { name: String },
+}
+
+impl HandshakeError {
+    /// Whether it is the certificate that the client showed, or did not show, that is refused.
+    pub(crate) fn refuses_certificate(&self) -> bool {
+        match self {
+            Self::Failed(error) => {
+                let error = error.get_ref().and_then(|error| error.downcast_ref());
+                matches!(error, Some(Error::InvalidCertificate(_) | Error::NoCertificatesPresented))
+            }
+            Self::TooSlow => false,
+            Self::Certificate { .. } | Self::LongName { .. } | Self::NoRule { .. } => true,
+        }
+    }
 }
 
 /// TLS as one listener has it.

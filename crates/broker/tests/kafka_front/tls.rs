@@ -4,14 +4,23 @@ use crate::{
     broker::TestBroker,
     certificates::{Authority, BOTH_VERSIONS},
     client::Client,
+    metrics::scraped,
 };
-use keyway_broker::{Broker, Config, KafkaListener, SecurityProtocol, StartError};
+use keyway_broker::{AuditSink, Broker, Config, KafkaListener, SecurityProtocol, StartError};
 use keyway_kafka_wire::messages::{MetadataRequest, Request, Response};
 use keyway_log::MemoryStore;
 use keyway_runtime::World;
 use rustls::version::{TLS12, TLS13};
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// How long a changed file may take to be taken up.
 const TAKEN_UP_MAX: Duration = Duration::from_secs(20);
@@ -124,6 +133,71 @@ async fn clients_without_a_good_certificate_stay_out() {
         }
     }
     broker.shutdown().await;
+}
+
+/// What was told.
+#[derive(Debug, Default)]
+struct Lines(Mutex<Vec<Value>>);
+
+impl AuditSink for Lines {
+    fn write(&self, line: String) {
+        self.0.lock().unwrap().push(line.parse().unwrap());
+    }
+
+    fn dropped(&self) -> u64 {
+        0
+    }
+}
+
+#[tokio::test]
+async fn certificates_that_are_shown_are_counted_and_told_as_logins() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, stranger) = (Authority::new("authority"), Authority::new("stranger"));
+    authority.identity("server").write(Path::new(&path(&folder, "server.pem")));
+    std::fs::write(path(&folder, "trusted.pem"), authority.pem()).unwrap();
+    let lines = Arc::new(Lines::default());
+    let config = config(
+        vec![listener("SSL", SecurityProtocol::Ssl, "a")],
+        &[
+            ("ssl.keystore.type", "PEM"),
+            ("ssl.keystore.location", &path(&folder, "server.pem")),
+            ("ssl.truststore.type", "PEM"),
+            ("ssl.truststore.location", &path(&folder, "trusted.pem")),
+            ("ssl.client.auth", "required"),
+            ("ssl.principal.mapping.rules", "RULE:^CN=(a.*?),.*$/$1/"),
+        ],
+    );
+    let config = Config { audit: Some(lines.clone()), ..config };
+    let broker = TestBroker::on(Arc::new(MemoryStore::new()), config).await;
+    let [alice, bob] = ["alice", "bob"].map(|name| authority.identity(name));
+    let mallory = stranger.identity("alice");
+    for identity in [Some(&alice), Some(&mallory), None, Some(&bob)] {
+        if let Ok(mut stream) = authority.connect(broker.listener("SSL"), identity, BOTH_VERSIONS).await {
+            // Until the broker has seen its certificate and refused it, or served it.
+            _ = stream.write_all(&[0, 0, 0, 1, 0]).await;
+            _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    }
+    // Who speaks no TLS does not log in.
+    let mut scanner = Client::connect(broker.listener("SSL")).await;
+    scanner.send_bytes(&[0, 0, 0, 1, 0]).await;
+    assert!(scanner.frame().await.is_none());
+    let scraped = scraped(&broker).await;
+    assert_eq!(scraped["keyway_logins_total{listener=\"SSL\"}"], 1.0);
+    assert_eq!(scraped["keyway_logins_failed_total{listener=\"SSL\"}"], 3.0);
+    assert_eq!(scraped["keyway_logins_total{listener=\"HTTP\"}"], 0.0);
+    assert_eq!(scraped["keyway_tls_handshakes_failed_total{front=\"kafka\"}"], 4.0);
+    // What repeats itself within a minute is told when that is over.
+    broker.shutdown().await;
+    let lines = lines.0.lock().unwrap();
+    let told = lines.iter().map(|line| {
+        assert_eq!((&line["mechanism"], &line["listener"]), (&"SSL".into(), &"SSL".into()), "{line}");
+        (line["event"].as_str().unwrap(), line["principal"].as_str().unwrap())
+    });
+    let anonymous = ("login_failed", "User:ANONYMOUS");
+    assert_eq!(told.collect::<Vec<_>>(), [("login", "User:alice"), anonymous, anonymous], "{lines:#?}");
+    let reason = lines[1]["reason"].as_str().unwrap();
+    assert!(reason.contains("certificate"), "{reason}");
 }
 
 #[tokio::test]

@@ -113,8 +113,9 @@ impl Port {
 
     /// A connection of a client that has not logged in yet.
     pub(super) fn connect(&self) -> Arc<Peer> {
+        let endpoint = &self.node.listeners.http;
         let address = "10.0.0.1:40000".parse().expect("an address");
-        Arc::new(Peer::new(self.node.listeners.http.clone(), address, None))
+        Arc::new(Peer::new(endpoint.clone(), Caller::anonymous(address, endpoint.name.clone())))
     }
 
     /// The answer's status.

@@ -18,6 +18,7 @@ pub(super) fn add(node: &Node, page: &mut Page) {
     let partitions: usize = topics.iter().map(|topic| topic.partitions.len()).sum();
     page.gauge("keyway_partitions", "Partitions of all topics").whole(vec![], partitions as u64);
     ports(node, page);
+    logins(node, page);
     throttling(node, page);
     page.counter("keyway_audit_lines_dropped", "Lines of the audit log that its disk did not take")
         .whole(vec![], node.audit.dropped());
@@ -53,6 +54,20 @@ fn ports(node: &Node, page: &mut Page) {
     }
     page.counter("keyway_kafka_requests_refused", "Kafka requests that could not be read or answered")
         .whole(vec![], traffic.kafka_refused());
+}
+
+fn logins(node: &Node, page: &mut Page) {
+    let counts: Vec<_> =
+        node.listeners.all().map(|endpoint| (endpoint.name.as_str(), endpoint.logins.counts())).collect();
+    let label = |listener: &str| vec![("listener", listener.to_owned())];
+    let succeeded = page.counter("keyway_logins", "Logins by listener, those by certificate included");
+    for &(listener, (count, _)) in &counts {
+        succeeded.whole(label(listener), count);
+    }
+    let failed = page.counter("keyway_logins_failed", "Logins that were refused, by listener");
+    for &(listener, (_, count)) in &counts {
+        failed.whole(label(listener), count);
+    }
 }
 
 fn throttling(node: &Node, page: &mut Page) {
